@@ -1,0 +1,44 @@
+# filewatchd's commands for people who work on it or try it. `make help` lists them.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+LOCKS := requirements/build.lock requirements/run.lock
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help run test deps bench soak lock clean
+.DEFAULT_GOAL := help
+
+help: ## list these commands
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
+
+run: $(VENV)/.run ## watch ./sandbox in the foreground; Ctrl-C drains and ends
+	@mkdir -p sandbox
+	@exec $(BIN)/python tools/foreground.py $(BIN)/filewatchd run --config config/quickstart.yaml
+
+test: deps $(VENV)/.test ## everything CI checks: lint, types, layers, tests
+	@$(BIN)/python tools/stages.py
+
+deps: ## Debian packages the tests use (as root installs them, else names them)
+	@tools/deps requirements/debian.txt
+
+bench: deps $(VENV)/.test ## measure against the peers, into bench/RESULTS.md
+	@bench/run
+
+soak: $(VENV)/.test ## the core's properties, then SOAK_SEEDS (1000) random trials of the daemon: for hours
+	@HYPOTHESIS_PROFILE=soak $(BIN)/pytest -q -n auto -m hypothesis tests/unit
+	@$(BIN)/python -m tests.oracle
+
+lock: ## choose versions anew (pip-tools) and pin them with hashes
+	@tools/lock
+
+clean: ## remove everything that make made, but ./sandbox and ./var
+	rm -rf $(VENV) build dist *.egg-info .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/.run: $(LOCKS) pyproject.toml
+	@PYTHON=$(PYTHON) tools/venv $(VENV) run
+
+$(VENV)/.test: $(LOCKS) requirements/test.lock pyproject.toml
+	@PYTHON=$(PYTHON) tools/venv $(VENV) test

@@ -1,0 +1,100 @@
+"""Run all stages of CI in order, the quick ones first, and say how long each took and which failed.
+
+A test stage that collected no test has failed: a gate that runs nothing guards nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ET
+from collections import Counter
+from pathlib import Path
+from typing import NamedTuple
+
+BIN = Path(sys.executable).parent
+REPORTS = Path("build/reports")
+
+
+class Stage(NamedTuple):
+    """One command of CI. ``tests``: a pytest run, which has to execute at least one test."""
+
+    name: str
+    command: tuple[str, ...]
+    tests: bool = False
+
+
+def pytest(name: str, *arguments: str) -> Stage:
+    """A pytest stage that adds to the coverage data and leaves a report for the count."""
+    report = f"--junitxml={REPORTS / name}.xml"
+    return Stage(
+        name,
+        ("pytest", "-q", "--cov", "--cov-append", "--cov-report=", "--cov-fail-under=0", report, *arguments),
+        tests=True,
+    )
+
+
+STAGES = (
+    Stage("lint", ("ruff", "check", ".")),
+    Stage("format", ("ruff", "format", "--check", ".")),
+    Stage("types", ("mypy",)),
+    Stage("layers", ("lint-imports",)),
+    pytest("unit", "-n", "2", "tests/unit"),
+    pytest("e2e", "--durations=10", "tests/e2e"),
+    pytest("oracle", "-n", "2", "--durations=3", "tests/oracle"),
+    Stage("coverage", ("coverage", "report")),
+)
+
+
+def run(stage: Stage) -> int:
+    """Run one stage, its output straight through; returns its exit status."""
+    print(f"==> {stage.name}: {' '.join(stage.command)}", flush=True)
+    program, *arguments = stage.command
+    environment = {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ.get('PATH', os.defpath)}"}
+    return subprocess.run([BIN / program, *arguments], env=environment, check=False).returncode
+
+
+def counts(stage: Stage) -> Counter[str]:
+    """How a test stage's tests fared: passed, failed, skipped."""
+    found: Counter[str] = Counter()
+    report = REPORTS / f"{stage.name}.xml"
+    for case in ET.parse(report).iter("testcase") if report.exists() else ():
+        states = {child.tag for child in case}
+        verdict = "failed" if states & {"failure", "error"} else "skipped" if "skipped" in states else "passed"
+        found[verdict] += 1
+    return found
+
+
+def main(wanted: list[str]) -> int:
+    """Run the stages, or only those named; returns the exit status."""
+    REPORTS.mkdir(parents=True, exist_ok=True)
+    for stale in (*REPORTS.glob("*.xml"), *Path().glob(".coverage*")):
+        stale.unlink()
+    total: Counter[str] = Counter()
+    times: list[str] = []
+    failed: list[str] = []
+    for stage in STAGES:
+        if wanted and stage.name not in wanted:
+            continue
+        start = time.monotonic()
+        good = run(stage) == 0
+        times.append(f"{stage.name} {time.monotonic() - start:.0f} s")
+        if stage.tests:
+            found = counts(stage)
+            total += found
+            if not found["passed"] + found["failed"]:
+                print(f"==> {stage.name} executed no test")
+                good = False
+        if not good:
+            failed.append(stage.name)
+    print(f"==> times: {', '.join(times)}")
+    print(f"==> failed: {', '.join(failed)}" if failed else "==> all stages passed")
+    if total:
+        print(f"{total['passed']} passed, {total['failed']} failed, {total['skipped']} skipped")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
