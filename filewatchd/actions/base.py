@@ -1,0 +1,276 @@
+"""The Action protocol: what an action package offers, and what it is given.
+
+An action package is any object (a module will do) with the members of `ActionPackage`, found by the entry
+point group ``filewatchd.actions``. Everything it may touch of the daemon comes through `Context` and
+`JobContext`; `filewatchd.testing` has public fakes of both. Unless said otherwise, coroutines and callbacks
+run on the daemon's one asyncio thread: blocking work belongs in ``ctx.pool`` or ``ctx.spawn``.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+from filewatchd.clock import Clock
+from filewatchd.model import Change, FileIdentity, Outcome, RuleSettings, Trigger
+from filewatchd.work.command import Command as Command
+from filewatchd.work.command import Finished as Finished
+
+T = TypeVar("T")
+
+
+class Problem(NamedTuple):
+    """A mistake `check` found. ``where`` is the key path inside the action's options, to find its line."""
+
+    message: str
+    hint: str = ""
+    where: tuple[str | int, ...] = ()
+
+
+class Needs(NamedTuple):
+    """What an action with these options needs beyond the usual."""
+
+    per_path: bool = False  # outcomes, timeouts and retries go path by path: `run` gets one change at a time
+    events: frozenset[str] = frozenset()  # e.g. {"attrib"}
+    capabilities: tuple[str, ...] = ()  # e.g. ("CAP_DAC_READ_SEARCH",)
+    extras: tuple[str, ...] = ()  # pip extras of filewatchd, e.g. ("zstd",)
+    writes: bool = False  # writes the paths themselves: excludes other rules' actions on the same (dev, ino)
+
+
+class Step(NamedTuple):
+    """A durable, named step of a job."""
+
+    name: str
+    data: Mapping[str, Any]
+
+
+class Steps(Protocol):
+    """Durable steps of one job; `recover` finds those of jobs that were cut off."""
+
+    async def record(self, name: str, data: Mapping[str, Any] | None = None) -> None:
+        """Journal a step; when this returns it survives power loss (synchronous=FULL)."""
+        ...
+
+    def recorded(self) -> Sequence[Step]:
+        """The steps recorded so far, oldest first."""
+        ...
+
+    async def clear(self) -> None:
+        """Forget them: the work they guarded is finished or undone."""
+        ...
+
+
+class Unfinished(NamedTuple):
+    """Steps of a job that was cut off, as `Context.unfinished` gives them."""
+
+    job: int
+    steps: Steps
+
+
+class JobContext(Protocol):
+    """One attempt at a batch, as an action sees it."""
+
+    @property
+    def id(self) -> int: ...
+    @property
+    def attempt(self) -> int: ...
+    @property
+    def rule(self) -> str: ...
+    @property
+    def generation(self) -> int: ...
+    @property
+    def trigger(self) -> Trigger: ...
+    @property
+    def changes(self) -> Sequence[Change]: ...
+    @property
+    def dry_run(self) -> bool: ...
+    @property
+    def cancelled(self) -> bool:
+        """True once the job was cancelled; `run` is cancelled as a task as well."""
+        ...
+
+    @property
+    def timeout(self) -> float:
+        """Seconds this call to `run` may take; the runner enforces it too."""
+        ...
+
+    @property
+    def steps(self) -> Steps: ...
+
+    def progress(self, done: int, total: int, unit: str) -> None: ...
+    def output(self, data: bytes) -> None:
+        """What the work printed: goes to the log; its last 64 KiB go to the job journal."""
+        ...
+
+    def wrote(self, path: str, identity: FileIdentity | None = None) -> None:
+        """Declare an own write (None: whatever the path is now), so that it doesn't trigger the rule again."""
+        ...
+
+    def effect(self, kind: str, old: str, new: str | None = None) -> None:
+        """Tell other actions: ``moved``, ``archived`` or ``removed``. ``moved`` rewrites the path for later actions."""
+        ...
+
+
+class Action(Protocol):
+    """An opened action of one rule."""
+
+    async def recover(self) -> None:
+        """Finish or undo journaled steps before the rule's roots go live."""
+        ...
+
+    async def run(self, job: JobContext) -> Outcome | Mapping[str, Outcome]:
+        """Do the work. One outcome for all, or one per path; an `ActionError` fails all of them."""
+        ...
+
+    def plan(self, job: JobContext) -> Sequence[str]:
+        """The steps `run` would take, in words, without effect."""
+        ...
+
+    def reconfigure(self, options: Any) -> bool:
+        """Take new options in place; False to be stopped and opened anew."""
+        ...
+
+    async def stop(self, grace: float) -> None:
+        """End within ``grace`` seconds."""
+        ...
+
+    def statistics(self) -> Mapping[str, Any]: ...
+
+
+class ActionPackage(Protocol):
+    """What an entry point in ``filewatchd.actions`` names."""
+
+    name: str
+    Options: type[Any]  # a msgspec.Struct; its schema is the YAML's
+
+    def check(self, options: Any, rule: RuleSettings) -> Iterable[Problem]:
+        """Static problems of these options in this rule."""
+        ...
+
+    def rule_defaults(self, options: Any) -> Mapping[str, Any]:
+        """Better defaults for the rule: any of batch, ready, initial, changes, retry, as YAML values."""
+        ...
+
+    def needs(self, options: Any) -> Needs: ...
+    def open(self, options: Any, ctx: Context) -> Action: ...
+
+
+# ---- what `open` is given
+
+
+class Pool(Protocol):
+    """Threads for blocking work, one lane per filesystem."""
+
+    def run(self, lane: str, work: Callable[..., T], *args: Any) -> Awaitable[T]:
+        """Run ``work(*args)`` in a thread of the lane ("" is the common lane). Dispatch batches, not single files."""
+        ...
+
+
+class Spawn(Protocol):
+    """Runs commands so that nothing they start outlives them (cgroup where delegated, else best effort)."""
+
+    async def run(self, command: Command, output: Callable[[bytes], None]) -> Finished:
+        """Run to the end; merged stdout and stderr go to ``output``. Cancelling ends the command and what it started.
+
+        Raises:
+            ActionError: it can't be started (not retryable where the program or user doesn't exist).
+        """
+        ...
+
+
+class Timers(Protocol):
+    """Durable timers: a missed time fires once after a restart. Names are the action's own."""
+
+    def at(self, name: str, when: float, callback: Callable[[], None]) -> None:
+        """Fire once at ``when`` (seconds since the epoch)."""
+        ...
+
+    def every(self, name: str, seconds: float, callback: Callable[[], None]) -> None: ...
+    def calendar(self, name: str, schedule: Schedule, callback: Callable[[], None]) -> None: ...
+    def cancel(self, name: str) -> None: ...
+
+
+class Schedule(NamedTuple):
+    """``{every: 1d, at: "03:30", weekday, timezone, splay}``; ``every`` is seconds or hour, day, week, month."""
+
+    every: float | str
+    at: str | None = None
+    weekday: str | None = None
+    timezone: str | None = None
+    splay: float = 0.0
+
+
+class Tables(Protocol):
+    """The action's own tables in the job journal's database; names get a prefix for ``{name}`` placeholders.
+
+    A statement names a table as ``{table}``, e.g. ``SELECT * FROM {seen}``.
+    """
+
+    def migrate(self, steps: Sequence[str]) -> None:
+        """Bring the tables to version ``len(steps)``; each statement runs once, ever."""
+        ...
+
+    def execute(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Run one statement in a transaction of its own and return its rows."""
+        ...
+
+
+class Context(Protocol):
+    """All an action may touch of the daemon."""
+
+    @property
+    def rule(self) -> RuleSettings: ...
+    @property
+    def clock(self) -> Clock: ...
+    @property
+    def log(self) -> logging.Logger | logging.LoggerAdapter[Any]: ...
+    @property
+    def pool(self) -> Pool: ...
+    @property
+    def spawn(self) -> Spawn: ...
+    @property
+    def timers(self) -> Timers: ...
+    @property
+    def tables(self) -> Tables: ...
+
+    def safe_open(self, path: str, flags: int = 0) -> int:
+        """Open a regular file beneath the rule's roots without following links; the caller closes the descriptor.
+
+        Blocking: call it in the pool. Raises OSError, or ActionError for what is refused (links, FIFOs, owners).
+        """
+        ...
+
+    def wake_on_write(self, path: str, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call back once when the file is next written; returns a function that cancels."""
+        ...
+
+    def follow_up(self, name: str, work: Awaitable[None]) -> None:
+        """A task that holds no job slot; cancelled at stop after the grace, errors are logged."""
+        ...
+
+    def lock(self, paths: Sequence[str]) -> AbstractAsyncContextManager[None]:
+        """Exclude other actions from these files, by (dev, ino); missing files by path."""
+        ...
+
+    def unfinished(self) -> Sequence[Unfinished]:
+        """Jobs of this rule with steps that a crash cut off, oldest first."""
+        ...
+
+    def request_job(self, trigger: Trigger, paths: Sequence[str] = ()) -> None:
+        """Ask for a job of this rule over these paths (none: an empty batch)."""
+        ...
+
+    def on_effect(self, callback: Callable[[str, str, str | None], None]) -> None:
+        """Be told of every action's `JobContext.effect`: (kind, old, new)."""
+        ...
+
+    def finding(self, key: str, message: str, path: str | None = None) -> None:
+        """Raise, or renew, something a person should look at."""
+        ...
+
+    def clear_finding(self, key: str) -> None: ...
+    def count(self, name: str, by: int = 1) -> None:
+        """Add to a counter shown in status."""
+        ...

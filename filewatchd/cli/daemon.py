@@ -1,0 +1,144 @@
+"""The command ``filewatchd``: run, check, schema, try. Light imports only: this process becomes the daemon."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from filewatchd import __version__
+from filewatchd.errors import ConfigError, FatalError, FilewatchdError
+
+_DEFAULT = "/etc/filewatchd/filewatchd.yaml"
+_USAGE = 64
+
+
+class _Parser(argparse.ArgumentParser):
+    """Usage errors exit with 64, as all our commands do."""
+
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        self.exit(_USAGE, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+def parser() -> argparse.ArgumentParser:
+    """All words and flags."""
+    top = _Parser(
+        prog="filewatchd",
+        description="Watch files and turn what happens to them into finished work.",
+        epilog="Exit codes: 0 ok, 1 error, 64 usage, 75 another instance runs, 77 no permission, 78 bad configuration.",
+    )
+    top.add_argument("--version", action="version", version=f"filewatchd {__version__}")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    run = commands.add_parser("run", help="run in the foreground", description="Run the daemon in the foreground.")
+    _config(run)
+    _directories(run)
+    run.add_argument("--hint", default="", metavar="TEXT", help="a line to show once everything is ready")
+    check = commands.add_parser(
+        "check", help="check a configuration", description="Check a configuration and tell every mistake."
+    )
+    _config(check)
+    _directories(check)
+    check.add_argument("--show", action="store_true", help="print every value and where it comes from")
+    check.add_argument("--json", action="store_true", help="print JSON")
+    check.add_argument("--fragment", type=Path, metavar="FILE", help="check FILE as if it were one of the rule files")
+    schema = commands.add_parser(
+        "schema", help="print the JSON Schema", description="Print the configuration's JSON Schema, for editors."
+    )
+    schema.add_argument("--markdown", action="store_true", help="print the reference instead")
+    _try(commands.add_parser(
+        "try", help="try a rule without any YAML",
+        description="Watch DIRECTORY and run COMMAND for each changed file; prints the YAML that does the same.",
+        epilog="Example: filewatchd try ./in -- sha256sum {path}",
+    ))  # fmt: skip
+    return top
+
+
+def _config(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--config", type=Path, default=Path(os.environ.get("FILEWATCHD_CONFIG", _DEFAULT)), metavar="FILE",
+        help=f"the configuration (default: {_DEFAULT})",
+    )  # fmt: skip
+
+
+def _directories(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--state-dir", metavar="DIR", help="where state is kept; overrides the configuration")
+    command.add_argument("--runtime-dir", metavar="DIR", help="where sockets are made; overrides the configuration")
+
+
+def _try(command: argparse.ArgumentParser) -> None:
+    command.add_argument("directory", metavar="DIRECTORY", help="what to watch")
+    command.add_argument("--include", action="append", default=[], metavar="PATTERN", help="only these files")
+    command.add_argument("--exclude", action="append", default=[], metavar="PATTERN", help="not these files")
+    command.add_argument("--changes", default="", metavar="KINDS", help="created,modified,deleted,moved,metadata")
+    command.add_argument("--settle", default="200ms", metavar="DURATION", help="quiet time before it runs")
+    command.add_argument("--ready", choices=("closed", "stable", "immediate"), help="when a file counts as complete")
+    command.add_argument("argv", nargs="+", metavar="-- COMMAND", help="words may hold {path}, {name}, {dir} ...")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit code."""
+    arguments = parser().parse_args(argv)
+    try:
+        return _COMMANDS[arguments.command](arguments)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    except FatalError as error:
+        print(f"filewatchd: {error}", file=sys.stderr)
+        return error.exit_code
+    except FilewatchdError as error:
+        print(f"filewatchd: {error}", file=sys.stderr)
+        return error.exit_code
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _flags(arguments: argparse.Namespace) -> dict[str, object]:
+    """Flags are relative to the working directory, unlike the configuration's own paths."""
+    given = {"daemon.state_dir": arguments.state_dir, "daemon.runtime_dir": arguments.runtime_dir}
+    return {key: os.path.abspath(os.path.expanduser(value)) for key, value in given.items() if value}
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from filewatchd.service.daemon import Daemon
+
+    return Daemon(arguments.config, _flags(arguments), os.environ, hint=arguments.hint).run()
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from filewatchd.actions import registry
+    from filewatchd.cli import check
+
+    return check.check(
+        arguments.config,
+        registry=registry.packages(),
+        environ=os.environ,
+        flags=_flags(arguments),
+        show=arguments.show,
+        as_json=arguments.json,
+        fragment=arguments.fragment,
+    )
+
+
+def _schema(arguments: argparse.Namespace) -> int:
+    from filewatchd.actions import registry
+    from filewatchd.cli import check
+
+    return check.schema(registry.packages(), markdown=arguments.markdown)
+
+
+def _try_rule(arguments: argparse.Namespace) -> int:
+    from filewatchd.cli import trial
+
+    return trial.run(arguments)
+
+
+_COMMANDS = {"run": _run, "check": _check, "schema": _schema, "try": _try_rule}
+
+if __name__ == "__main__":
+    sys.exit(main())

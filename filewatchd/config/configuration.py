@@ -1,0 +1,43 @@
+"""The loaded configuration: frozen values, every layer merged, every value checked."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import msgspec
+
+from filewatchd.config.schema import Daemon, Logging
+from filewatchd.errors import Mistake
+from filewatchd.model import RuleSettings
+
+
+class Row(NamedTuple):
+    """One value as ``check --show`` shows it: its key path, what it is, and where it comes from."""
+
+    key: tuple[str | int, ...]
+    value: object
+    origin: str
+
+
+class Configuration(NamedTuple):
+    """One whole configuration.
+
+    ``files`` are those it was read from, the main one first. ``digests`` has one for each rule, by name: it is equal
+    where the rule means the same. ``rows`` is empty unless they were asked for.
+    """
+
+    daemon: Daemon
+    logging: Logging
+    rules: tuple[RuleSettings, ...]
+    digests: Mapping[str, str]
+    files: tuple[str, ...]
+    warnings: tuple[Mistake, ...] = ()
+    rows: tuple[Row, ...] = ()
+
+
+def digest(value: object) -> str:
+    """A digest of settings: equal values have equal ones, over restarts too."""
+    data = msgspec.json.encode(value, order="sorted")
+    return hashlib.sha256(data).hexdigest()[:32]

@@ -1,0 +1,85 @@
+"""Editors: the JSON Schema of the YAML, by which an editor completes, explains and checks while somebody types.
+
+msgspec makes it of the same structs that the conversion walks. What msgspec can't know is put in afterwards: how the
+text of a duration or a size looks, commands in their short form, and the actions with their options.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from filewatchd.config.schema import File
+from filewatchd.values import READERS, CommandOption
+
+if TYPE_CHECKING:
+    from filewatchd.actions.base import ActionPackage
+
+Schema = dict[str, Any]
+_SHORT = (CommandOption,)
+
+
+def json_schema(registry: Mapping[str, ActionPackage]) -> Schema:
+    """The JSON Schema (draft 2020-12) of a configuration file with these actions."""
+    names = sorted(registry)
+    types = [File, *_SHORT, *(registry[name].Options for name in names)]
+    references, found = msgspec.json.schema_components(types, ref_template="#/$defs/{name}")
+    definitions = {name: _readable(schema) for name, schema in found.items()}
+    for cls in _SHORT:
+        definitions[cls.__name__] = _with_short_form(definitions[cls.__name__], cls.short)
+    actions = dict(zip(names, references[1 + len(_SHORT) :], strict=True))
+    definitions["Rule"]["properties"]["actions"]["items"] = _action_entry(actions, registry)
+    top = definitions.pop("File")
+    top.pop("required")
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "filewatchd configuration",
+        **top,
+        # The main file names the version; a file that holds rules alone need not.
+        "anyOf": [{"required": ["version"]}, {"propertyNames": {"const": "rules"}}],
+        "$defs": dict(sorted(definitions.items())),
+    }
+
+
+def _readable(schema: Any) -> Any:
+    """A schema with our values' text in place of their Python types."""
+    if isinstance(schema, list):
+        return [_readable(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    result = {key: _readable(value) for key, value in schema.items() if key not in ("x-value", "x-reader", "title")}
+    if "x-value" in schema:
+        for key in ("type", "anyOf", "exclusiveMinimum", "minimum"):
+            result.pop(key, None)
+        result |= schema["x-value"] | {"x-name": schema["x-reader"]}
+        if "default" in schema:
+            result["default"] = READERS[schema["x-reader"]].write(schema["default"])
+    if result.get("properties"):
+        result["additionalProperties"] = False
+    if isinstance(result.get("default", {}), (dict, type(None))):  # a section (its own keys tell), or: not set
+        result.pop("default", None)
+    if result.get("required") == []:
+        del result["required"]
+    return result
+
+
+def _with_short_form(schema: Schema, key: str) -> Schema:
+    about = schema.pop("description", "")
+    return {"description": about, "anyOf": [schema["properties"][key], schema]}
+
+
+def _action_entry(actions: Mapping[str, Schema], registry: Mapping[str, ActionPackage]) -> Schema:
+    options = {}
+    for name, reference in actions.items():
+        needless = not any(field.required for field in msgspec.structs.fields(registry[name].Options))
+        options[name] = {"anyOf": [reference, {"type": "null"}]} if needless else reference
+    return {
+        "description": "One action, with its options.",
+        "type": "object",
+        "minProperties": 1,
+        "maxProperties": 1,
+        "additionalProperties": False,
+        "properties": options,
+    }

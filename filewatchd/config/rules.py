@@ -1,0 +1,205 @@
+"""Rules: one rule's layers -> its settings.
+
+Low to high: our defaults, what the rule's actions bring (where two disagree, the first action wins), ``defaults:``,
+the rule itself.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+from filewatchd.config.configuration import Row, digest
+from filewatchd.config.convert import INVALID, Converter, suggestion, type_of
+from filewatchd.config.nodes import Node, Source, from_plain, merged
+from filewatchd.config.schema import Rule
+from filewatchd.config.show import BUILT_IN, rows
+from filewatchd.model import ActionSpec, Busy, Limit, Retry, RuleSettings
+from filewatchd.notation import quoted
+from filewatchd.security import others_may_write
+
+if TYPE_CHECKING:
+    from filewatchd.actions.base import ActionPackage, Problem
+
+T = TypeVar("T")
+ACTION_DEFAULTS = ("batch", "ready", "initial", "changes", "retry")  # what an action may bring
+
+
+class ActionNode(NamedTuple):
+    """An action as it stands in the file, with its converted options."""
+
+    package: ActionPackage
+    options: Any
+    node: Node
+
+
+class RuleBuilder:
+    """Builds rules' settings; the converter gathers the mistakes."""
+
+    def __init__(self, registry: Mapping[str, ActionPackage], defaults: Node | None, converter: Converter) -> None:
+        self._registry = registry
+        self._defaults = defaults
+        self._converter = converter
+
+    def build(self, node: Node, shown: list[Row] | None = None) -> RuleSettings | None:
+        """The settings, or None where there are mistakes. ``shown`` gets the rule's rows."""
+        known = len(self._converter.mistakes)
+        actions = list(self._actions(node))
+        whole = self._whole(node, actions)
+        rule = self._converter.struct(Rule, whole)
+        self._check_timing(node, whole)
+        if rule is INVALID:
+            return None
+        settings = _settings(rule, actions)
+        self._check_roots(whole, settings)
+        for action in actions:
+            self._check_action(action, settings)
+        if len(self._converter.mistakes) > known:
+            return None
+        if shown is not None:
+            shown.extend(self._rows(rule.name, whole, actions))
+        return settings
+
+    # ---- actions
+
+    def _actions(self, node: Node) -> Iterator[ActionNode]:
+        listed = node.get("actions")
+        for item in listed.value if listed is not None and isinstance(listed.value, list) else ():
+            if not isinstance(item.value, dict):
+                hint = f"write `{item.value}: {{}}`" if item.value in self._registry else "write `- NAME: {...}`"
+                self._converter.fail(item, f"an action with its options is expected here, not {item.kind}", hint)
+            elif len(item.value) != 1:
+                self._converter.fail(item, "an entry names exactly one action", "begin each action with its own dash")
+            else:
+                yield from self._action(*next(iter(item.value.items())))
+
+    def _action(self, name: str, node: Node) -> Iterator[ActionNode]:
+        package = self._registry.get(name)
+        if package is None:
+            hint = suggestion(name, self._registry)
+            self._converter.mistakes.append(node.key_mistake(f"there is no action {quoted(name)}", hint))
+            return
+        if node.value is None:
+            node = Node({}, node.source, node.line, node.column, node.key)
+        options = self._converter.struct(package.Options, node)
+        if options is not INVALID:
+            yield ActionNode(package, options, node)
+
+    def _check_action(self, action: ActionNode, settings: RuleSettings) -> None:
+        problems: Iterable[Problem] = self._asked(
+            action, lambda: list(action.package.check(action.options, settings)), ()
+        )
+        for problem in problems:
+            self._converter.fail(action.node.find(problem.where), problem.message, problem.hint)
+
+    def _asked(self, action: ActionNode, question: Callable[[], T], otherwise: T) -> T:
+        """What a package answers. A plug-in that breaks here must not take a running daemon's reload along."""
+        try:
+            return question()
+        except Exception as error:  # noqa: BLE001
+            what = f"the action {action.package.name} failed to check this: {type(error).__name__}: {error}"
+            self._converter.fail(action.node, what, "this is a mistake in the action's package; report it there")
+            return otherwise
+
+    # ---- layers
+
+    def _whole(self, node: Node, actions: list[ActionNode]) -> Node:
+        whole: Node | None = None
+        for action in reversed(actions):
+            brought: Mapping[str, Any] = self._asked(action, partial(action.package.rule_defaults, action.options), {})
+            source = Source(f"action {action.package.name}", node.source.directory)
+            values = {key: value for key, value in brought.items() if key in ACTION_DEFAULTS}
+            whole = merged(whole, from_plain(values, source))
+        whole = merged(merged(whole, self._defaults), node) or node
+        stated, busy = whole.get("concurrency"), whole.get("on_busy")
+        if isinstance(whole.value, dict) and (stated is None or stated.value is None):
+            jobs = Node(2 if busy is not None and busy.value == Busy.PARALLEL else 1, Source(BUILT_IN, "/"))
+            whole = Node({**whole.value, "concurrency": jobs}, whole.source, whole.line, whole.column)
+        return whole
+
+    def _rows(self, name: str, whole: Node, actions: list[ActionNode]) -> Iterator[Row]:
+        key = ("rules", name)
+        for row in rows(type_of(Rule), whole, key, self._converter):
+            if row.key[2] not in ("name", "actions"):
+                yield row
+        for index, action in enumerate(actions):
+            where = (*key, "actions", index, action.package.name)
+            options: Any = action.package.Options
+            yield from rows(type_of(options), action.node, where, self._converter)
+
+    # ---- checks over several keys
+
+    def _check_timing(self, node: Node, whole: Node) -> None:
+        """Asks for each value by itself: mistakes elsewhere in the rule don't hide these."""
+        settle, max_wait, on_busy, name, former = (
+            self._converter.field(Rule, whole, key) for key in ("settle", "max_wait", "on_busy", "name", "renamed_from")
+        )
+        if INVALID not in (settle, max_wait) and settle > max_wait:
+            place = node.get("settle") or node.get("max_wait") or whole.find(["settle"])
+            self._converter.fail(place, "settle is longer than max_wait", "make max_wait at least as long as settle")
+        stated = node.get("concurrency")
+        if stated is not None and stated.value is not None and on_busy not in (INVALID, Busy.PARALLEL):
+            hint = "add `on_busy: parallel`, or remove concurrency"
+            self._converter.fail(stated, "concurrency counts only with `on_busy: parallel`", hint)
+        if former is not INVALID and former is not None and former == name:
+            place = whole.find(["renamed_from"])
+            self._converter.fail(place, "renamed_from is the rule's own name", "write its former name, or remove it")
+
+    def _check_roots(self, whole: Node, settings: RuleSettings) -> None:
+        listed = whole.find(["roots"])
+        for index, root in enumerate(settings.roots):
+            place = listed.find([index])
+            if root in settings.roots[:index]:
+                self._converter.fail(place, f"the root {root} stands here twice", "remove one of them")
+            if settings.user is None and os.geteuid() == 0 and (reason := others_may_write(fixed_part(root))):
+                message = f"run by root, this root is unsafe: {reason}"
+                hint = (
+                    "set `user:` to do the rule's work as that user (or, knowingly, as root), or change who may write"
+                )
+                self._converter.fail(place, message, hint)
+
+
+def fixed_part(root: str) -> str:
+    """A root up to its first wildcard."""
+    parts = root.split("/")
+    magic = next((index for index, part in enumerate(parts) if glob.has_magic(part)), len(parts))
+    return "/".join(parts[:magic]) or "/"
+
+
+def _settings(rule: Rule, actions: list[ActionNode]) -> RuleSettings:
+    limit = rule.limit
+    return RuleSettings(
+        name=rule.name,
+        roots=rule.roots,
+        actions=tuple(_spec(action) for action in actions),
+        description=rule.description,
+        enabled=rule.enabled,
+        recursive=rule.recursive,
+        include=rule.include,
+        exclude=rule.exclude,
+        presets=rule.presets,
+        changes=frozenset(rule.changes),
+        ready=rule.ready,
+        ready_timeout=rule.ready_timeout,
+        settle=rule.settle,
+        max_wait=rule.max_wait,
+        batch=rule.batch,
+        initial=rule.initial,
+        on_busy=rule.on_busy,
+        concurrency=rule.concurrency or 1,
+        retry=Retry(rule.retry.attempts, rule.retry.backoff, rule.retry.max_backoff),
+        timeout=rule.timeout,
+        limit=Limit(limit.paths, limit.per) if limit else None,
+        user=rule.user,
+        strict=rule.strict,
+        follow_symlinks=rule.follow_symlinks == "files",
+        renamed_from=rule.renamed_from,
+        backend=rule.backend,
+    )
+
+
+def _spec(action: ActionNode) -> ActionSpec:
+    return ActionSpec(action.package.name, action.options, digest([action.package.name, action.options]))

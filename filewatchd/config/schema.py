@@ -1,0 +1,239 @@
+"""The schema of the YAML: every key with its type, its default and a sentence about it.
+
+These structs are the only place where a key is declared. The conversion, the JSON Schema for editors
+(`editors.py`), ``check --show`` and the reference in ``docs/`` all read them here.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct
+from pathspec.patterns.gitignore.spec import GitIgnoreSpecPattern
+
+from filewatchd.model import BatchBy, Busy, Initial, Kind, Ready
+from filewatchd.notation import MalformedError, quoted
+from filewatchd.values import Duration, PathTo, Reader, Size, User, annotation
+
+BACKENDS = ("auto", "inotify")
+NAME_PATTERN = "[A-Za-z0-9_.-]{1,64}"
+
+
+def _parse_name(value: object) -> str:
+    if not isinstance(value, str):
+        raise MalformedError(f"{value} is not a rule's name", "put it in quotes")
+    if not re.fullmatch(NAME_PATTERN, value, re.ASCII):
+        raise MalformedError(f"{quoted(value)} is not a rule's name", "use 1 to 64 letters, digits, '_', '.' and '-'")
+    return value
+
+
+def _parse_pattern(value: object) -> str:
+    """A gitignore pattern; what it matches is decided elsewhere."""
+    if not isinstance(value, str):
+        raise MalformedError(f"{value} is not a pattern", "put it in quotes")
+    if not value.strip() or value.startswith("#"):
+        raise MalformedError(f"the pattern {quoted(value)} matches nothing", "remove it, or write \\#")
+    try:
+        regex, _ = GitIgnoreSpecPattern.pattern_to_regex(value)
+        re.compile(regex or "")
+    except (ValueError, re.error):
+        raise MalformedError(f"{quoted(value)} is not a gitignore pattern", "see gitignore(5)") from None
+    return value
+
+
+def _parse_backend(value: object) -> str:
+    if value not in BACKENDS:
+        raise MalformedError(f"there is no backend {quoted(value)} here", f"write one of: {', '.join(BACKENDS)}")
+    return str(value)
+
+
+def _about(description: str) -> Meta:
+    return Meta(description=description)
+
+
+Name = Annotated[str, annotation(Reader("rule name", _parse_name), type="string", pattern=f"^{NAME_PATTERN}$")]
+Pattern = Annotated[str, annotation(Reader("pattern", _parse_pattern), type="string", minLength=1)]
+Backend = Annotated[str, annotation(Reader("backend", _parse_backend), enum=BACKENDS)]
+Positive = Annotated[int, Meta(ge=1)]
+SomeTime = Annotated[Duration, Meta(gt=0)]
+
+
+class History(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How much of finished jobs is kept; what exceeds either bound is forgotten, oldest first."""
+
+    jobs: Annotated[Positive, _about("Finished jobs to keep.")] = 10_000
+    age: Annotated[SomeTime, _about("How long to keep them.")] = 30 * 86400.0
+
+
+class Daemon(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The daemon itself."""
+
+    state_dir: Annotated[PathTo, _about("Directory of the job journal, the manifest and other state (0700).")] = (
+        "/var/lib/filewatchd"
+    )
+    runtime_dir: Annotated[PathTo, _about("Directory of the control socket.")] = "/run/filewatchd"
+    shutdown_timeout: Annotated[Duration, _about("How long running jobs may take to finish when the daemon stops.")] = (
+        30.0
+    )
+    durability: Annotated[
+        Literal["normal", "full"],
+        _about(
+            "`normal`: finished jobs survive kill -9; a power cut may repeat the last ones. `full`: fsync each outcome."
+        ),
+    ] = "normal"
+    max_running: Annotated[Positive, _about("Jobs that may run at once, over all rules.")] = 8
+    history: Annotated[History, _about("How much of finished jobs is kept.")] = History()
+
+
+class Keep(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How many old log files stay."""
+
+    count: Annotated[int, Meta(ge=0), _about("Old log files to keep.")] = 5
+
+
+class Rotation(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When a log file of ours is set aside."""
+
+    size: Annotated[Size, Meta(ge=1024), _about("Set the file aside when it is this large.")] = 10_000_000
+    keep: Annotated[Keep, _about("How many old files stay.")] = Keep()
+
+
+class LogFiles(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Log files, for hosts without a journal."""
+
+    path: Annotated[PathTo, _about("The log file.")]
+    rotate: Annotated[Rotation, _about("When the files are set aside.")] = Rotation()
+    errors: Annotated[PathTo | None, _about("A second file, for warnings and errors alone.")] = None
+
+
+class Logging(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the daemon says, and where."""
+
+    console: Annotated[
+        Literal["auto", "text", "json", "off"],
+        _about("Standard error: `auto` chooses by what it is connected to."),
+    ] = "auto"
+    format: Annotated[Literal["text", "json"], _about("How the log files are written.")] = "text"
+    level: Annotated[Literal["debug", "info", "warning", "error"], _about("The least that is logged.")] = "info"
+    files: Annotated[LogFiles | None, _about("Log files; none unless set.")] = None
+
+
+class RetryOption(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How often a failed path is tried in all, and the pauses between: each twice the last, with some jitter."""
+
+    attempts: Annotated[Positive, _about("Tries in all; 1 is no retry.")] = 3
+    backoff: Annotated[SomeTime, _about("The first pause.")] = 1.0
+    max_backoff: Annotated[SomeTime, _about("The longest pause.")] = 300.0
+
+    def __post_init__(self) -> None:
+        if self.backoff > self.max_backoff:
+            raise MalformedError("backoff is longer than max_backoff", "make max_backoff at least as long")
+
+
+class LimitOption(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A brake on mass changes: a rule with more changed paths in the period pauses, says why, and asks."""
+
+    paths: Annotated[Positive, _about("Changed paths that are still ordinary.")]
+    per: Annotated[SomeTime, _about("The period in which they are counted.")]
+
+
+class RuleDefaults(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What `defaults:` may say for all rules, below what a rule says itself."""
+
+    enabled: Annotated[bool, _about("`false`: the rule is checked, and does nothing.")] = True
+    recursive: Annotated[bool, _about("Whether directories below a root belong to it.")] = True
+    include: Annotated[
+        tuple[Pattern, ...],
+        _about("gitignore patterns, relative to the root, of the files the rule is for; none: all files."),
+    ] = ()
+    exclude: Annotated[
+        tuple[Pattern, ...],
+        _about("gitignore patterns of files and directories the rule is not for; what is below them is left out too."),
+    ] = ()
+    presets: Annotated[
+        tuple[Literal["editors", "packages", "vcs"], ...],
+        _about(
+            "Ready-made excludes: `editors` (swap and backup files), `packages` (`*.dpkg-new`...), `vcs` (`.git/`...)."
+        ),
+    ] = ("editors",)
+    changes: Annotated[
+        tuple[Kind, ...],
+        Meta(min_length=1),
+        _about("The kinds of change the rule is for: `created`, `modified`, `deleted`, `moved`, `metadata`."),
+    ] = (Kind.CREATED, Kind.MODIFIED, Kind.MOVED)
+    ready: Annotated[
+        Ready,
+        _about(
+            "When a file counts as complete. `closed`: its writer closed it, or it was moved in. `stable`: settled, and"
+            " no writer has it open. `immediate`: as it is."
+        ),
+    ] = Ready.CLOSED
+    ready_timeout: Annotated[
+        SomeTime, _about("After this time, a file still held open is listed as `held`, with its writers.")
+    ] = 3600.0
+    settle: Annotated[Duration, _about("Quiet time since a path's last change before it is looked at.")] = 0.2
+    max_wait: Annotated[Duration, _about("The cap on how long settling may delay a change.")] = 10.0
+    batch: Annotated[
+        BatchBy,
+        _about("`path`: each path settles by itself. `rule`: wait until the whole rule is quiet, one job for all."),
+    ] = BatchBy.PATH
+    initial: Annotated[
+        Initial, _about("Files that were there before the rule: `ignore` them, or `process` each once.")
+    ] = Initial.IGNORE
+    on_busy: Annotated[
+        Busy,
+        _about(
+            "Due paths while the rule's job runs. `queue`: wait. `restart`: cancel the job and begin anew with all."
+            " `skip`: leave them dirty and count them. `parallel`: start another job."
+        ),
+    ] = Busy.QUEUE
+    concurrency: Annotated[
+        Positive | None, _about("Jobs of the rule at once, with `on_busy: parallel`. Default 2 there, else 1.")
+    ] = None
+    retry: Annotated[RetryOption, _about("How failed paths are tried again.")] = RetryOption()
+    timeout: Annotated[SomeTime, _about("How long one run of an action may take.")] = 600.0
+    limit: Annotated[
+        LimitOption | None, _about("A brake on mass changes, such as `{paths: 1000, per: 1m}`. Off unless set.")
+    ] = None
+    user: Annotated[
+        User | None, _about("A daemon run by root does this rule's work as this user. Unset: as itself.")
+    ] = None
+    strict: Annotated[
+        bool, _about("Also look for content rewritten with size and mtime put back, while nobody looked (by ctime).")
+    ] = False
+    follow_symlinks: Annotated[
+        Literal["never", "files"], _about("Symbolic links below a root: `never`, or follow those that lead to `files`.")
+    ] = "never"
+    backend: Annotated[Backend, _about("How changes are noticed: `auto` chooses.")] = "auto"
+
+
+class Rule(RuleDefaults, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What to watch, when, and what to do then."""
+
+    name: Annotated[Name, _about("Its name, unique; state is kept under it (see `renamed_from`).")]
+    description: Annotated[str, _about("What it is for.")] = ""
+    roots: Annotated[
+        tuple[PathTo, ...],
+        Meta(min_length=1),
+        _about("Directories, files or globs to watch. They may be missing: the rule waits for them."),
+    ]
+    actions: Annotated[
+        tuple[Any, ...],
+        Meta(min_length=1),
+        _about("What to do, in this order: each entry names one action, with its options."),
+    ]
+    renamed_from: Annotated[
+        Name | None, _about("The rule's former name: what it has handled so far is carried over.")
+    ] = None
+
+
+class File(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A configuration file. A rule file may hold `rules` (and `version`) alone."""
+
+    version: Annotated[Literal[1], _about("The format of this file: 1.")]
+    daemon: Annotated[Daemon | None, _about("The daemon itself.")] = None
+    logging: Annotated[Logging | None, _about("What the daemon says, and where.")] = None
+    defaults: Annotated[RuleDefaults | None, _about("Values for all rules, below what a rule says itself.")] = None
+    rule_files: Annotated[tuple[PathTo, ...] | None, _about("More files with rules; globs are allowed.")] = None
+    rules: Annotated[tuple[Rule, ...] | None, _about("The rules.")] = None

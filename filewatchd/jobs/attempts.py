@@ -1,0 +1,165 @@
+"""Attempts at a job: journaled before they start, settled when they end, and retried with back-off.
+
+A retry waits without holding a slot; a newer change of one of its paths takes that path out of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import random
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from filewatchd.jobs.looking import flags_of
+from filewatchd.jobs.queue import backoff
+from filewatchd.jobs.runner import Item, JobRun, Key, OpenAction, Record, counts, run_actions
+from filewatchd.jobs.story import log_end, log_start
+from filewatchd.model import FileIdentity, Hint, Kind, Look, Verdict
+from filewatchd.state.rows import RACY
+from filewatchd.work.files import look_many
+
+if TYPE_CHECKING:
+    from filewatchd.jobs.pipeline import Pipeline
+
+
+class Attempts:
+    """The attempts of one rule's jobs. ``waiting``: paths in back-off; ``due``: jobs whose back-off is over."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
+        self._random = random.Random()
+        self.waiting: dict[Key, Record] = {}
+        self.due: list[Record] = []
+
+    async def attempt(self, record: Record) -> None:
+        """Journal an attempt, run it, and settle its outcomes."""
+        record.attempt += 1
+        task = asyncio.current_task()
+        assert task is not None
+        self._pipeline.running(task, record)
+        self._pipeline.engine.store.begin(self._pipeline, record)
+        started = self._pipeline.clock.monotonic()
+        log_start(self._pipeline.settings.name, record)
+        try:
+            await run_actions(self._pipeline.actions, record, functools.partial(self._new_run, record))
+        except asyncio.CancelledError:
+            while task.uncancel():
+                pass
+        self._settle(record, started)
+
+    def _new_run(self, record: Record, opened: OpenAction, items: Sequence[Item]) -> JobRun:
+        return JobRun(
+            record,
+            self._pipeline.settings.name,
+            self._pipeline.engine.generation,
+            items,
+            self._pipeline.settings.timeout,
+            self._pipeline.engine.store.steps(record.id),
+            self._effect,
+            self._wrote,
+        )
+
+    def _settle(self, record: Record, started: float) -> None:
+        """Sort the outcomes: handled paths go to the manifest, the others wait, fail, or become dirty again."""
+        now = self._pipeline.clock.monotonic()
+        items = list(record.items.values())
+        log_end(self._pipeline.settings.name, record, items, now - started)
+        for name, number in counts(items).items():
+            self._pipeline.count(name, number)
+        again = [item for item in items if self._is_retried(item, record)]
+        pause = backoff(self._pipeline.settings.retry, record.attempt, self._random)
+        until_ns = self._pipeline.clock.wall_ns() + int(pause * 1e9) if again else None
+        self._pipeline.engine.store.settle(self._pipeline, record, until_ns)
+        for item in items:
+            if item.outcome is not None and item.outcome.handled:
+                self._pipeline.looking.breaker.ran(item.change.path, started, now)
+                self._pipeline.look_again(
+                    item.key, bool(item.flags & RACY) and item.change.kind is not Kind.DELETED, now
+                )
+            elif not self._is_retried(item, record):
+                self._give_up(item, now)
+        record.items = {}
+        if again:
+            self._back_off(record, again, pause)
+        self._pipeline.remember(record, items, now - started)
+
+    def _give_up(self, item: Item, now: float) -> None:
+        """A cancelled path is dirty again; a failed one stays open, and waits for a retry or a change."""
+        if item.outcome is not None and item.outcome.verdict is Verdict.CANCELLED and not self._pipeline.draining:
+            self._pipeline.mark_after(item.key, Hint.SCAN, now, 0.0)
+        self._doubt_source(item, now)
+
+    def _doubt_source(self, item: Item, now: float) -> None:
+        """A move that isn't taken further leaves its old name to be resolved by itself: it is gone."""
+        if item.old_key is not None:
+            self._pipeline.mark_after(item.old_key, Hint.SCAN, now, 0.0)
+
+    def _is_retried(self, item: Item, record: Record) -> bool:
+        outcome = item.outcome
+        if outcome is None or outcome.verdict is not Verdict.FAILED:
+            return False
+        return outcome.retryable and record.attempt < self._pipeline.settings.retry.attempts
+
+    def _back_off(self, record: Record, again: list[Item], pause: float) -> None:
+        record.items = {item.key: item for item in again}
+        live = [item.key for item in again if item.key in self._pipeline.window]
+        for item in again:
+            self.waiting[item.key] = record
+        for key in live:  # a newer change came while it ran
+            self.supersede(key)
+        if record.items:
+            asyncio.get_running_loop().call_later(pause, self._retry_due, record)
+
+    def supersede(self, key: Key) -> None:
+        """A newer change of a path takes it out of the retry that waits."""
+        record = self.waiting.pop(key, None)
+        item = record.items.pop(key, None) if record is not None else None
+        if item is not None:
+            self._doubt_source(item, self._pipeline.clock.monotonic())
+
+    def _retry_due(self, record: Record) -> None:
+        if record.items and not self._pipeline.draining:
+            self.due.append(record)
+            self._pipeline.advance(self._pipeline.clock.monotonic())
+
+    async def retry(self, record: Record) -> None:
+        """Look at the paths once more, and attempt what is still there or still gone."""
+        keys = list(record.items)
+        for key in keys:
+            self.waiting.pop(key, None)
+        self._pipeline.taken.update(keys)
+        try:
+            looks = await self._pipeline.looking.look_at([self._named(key) for key in keys], None)
+            for key, look in zip(keys, looks, strict=True):
+                self._renew(record, key, look)
+            if record.items:
+                await self.attempt(record)
+        finally:
+            self._pipeline.taken.difference_update(keys)
+
+    def _renew(self, record: Record, key: Key, look: Look) -> None:
+        item = record.items[key]
+        there, was_deleted = look.identity is not None, item.change.kind is Kind.DELETED
+        if there == was_deleted and item.change.original_path is None:  # it went, or came back: another change
+            del record.items[key]
+            self._doubt_source(item, self._pipeline.clock.monotonic())
+            self._pipeline.mark_after(key, Hint.SCAN, self._pipeline.clock.monotonic(), 0.0)
+        elif item.change.original_path is None:
+            item.change = item.change._replace(identity=look.identity)
+            item.flags = flags_of(look)
+
+    def _named(self, key: Key) -> str:
+        binding = self._pipeline.bindings.get(key[0])
+        return binding.path(key[1]) if binding is not None else ""
+
+    def _effect(self, kind: str, old: str, new: str | None) -> None:
+        if kind in ("moved", "removed", "archived"):
+            self._pipeline.looking.wrote(old, None)
+        self._pipeline.engine.effect(kind, old, new)
+
+    def _wrote(self, path: str, identity: FileIdentity | None) -> None:
+        if identity is None:
+            look = look_many([path], None, 0, False)[0]
+            identity = look.identity
+        self._pipeline.looking.wrote(path, identity)

@@ -1,0 +1,218 @@
+"""A rule on a root: turns what watching says into the rule's dirty paths, and full scans into differences.
+
+The manifest of a (rule, root) starts with a *baseline*: what was there before the rule. Its start is committed
+before its first row, rows count only once it is closed, and a path that changed after the start (its ctime
+says so, less the lag of the kernel's clock, or a live event does) is a change and no baseline.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from filewatchd.model import FileIdentity, Hint, Initial, RuleSettings
+from filewatchd.rules.match import Selection
+from filewatchd.state.comparison import ManifestReader, TreeComparison
+from filewatchd.state.manifest import Baseline, Manifest
+from filewatchd.state.rows import LINKS
+
+if TYPE_CHECKING:
+    from filewatchd.jobs.pipeline import Pipeline
+
+_LAG_NS = 20_000_000  # the kernel's clock for ctime runs behind by up to a tick
+_SLICE = 1000
+
+_SCAN = Hint.SCAN
+_STRICT = Hint.SCAN | Hint.STRICT
+
+Entry = tuple[str, FileIdentity, int]
+
+
+class Differences(NamedTuple):
+    """What a comparison found: dirty paths, rows for the baseline, rows that the selection no longer covers."""
+
+    dirty: list[str]
+    adopt: list[tuple[str, FileIdentity, int]]
+    unselected: list[str]
+
+
+def parameters_of(settings: RuleSettings) -> str:
+    """A selection as the manifest keeps it, so that a later one can be compared with it."""
+    return json.dumps([list(settings.include), list(settings.exclude), list(settings.presets)])
+
+
+def selection_of(settings: RuleSettings) -> Selection:
+    """The rule's compiled patterns."""
+    return Selection(settings.include, settings.exclude, settings.presets)
+
+
+class _Comparison:
+    """A full scan held against the manifest; lives in the scan thread with its own read-only connection."""
+
+    def __init__(
+        self,
+        reader: ManifestReader,
+        baseline: Baseline,
+        new: Selection,
+        old: Selection | None,
+        *,
+        take: bool,
+        strict: bool,
+    ) -> None:
+        """``take``: unknown files are the rule's to process. ``old``: the selection that the rows were made under."""
+        self._reader = reader
+        self.every = not reader.is_empty(baseline.id)  # at the usual first start there is no row to compare with
+        self._tree = TreeComparison(reader, baseline.id, strict=strict)
+        self._since = baseline.started_ns - _LAG_NS
+        self._closed = baseline.closed
+        self._new = new
+        self._old = old
+        self._take = take
+
+    def feed(self, directory: str, entries: Sequence[Entry]) -> Differences:
+        """Compare one directory's selected files."""
+        found = {name: identity for name, identity, _ in entries}
+        links = {name: count for name, _, count in entries if count > 1}
+        result = Differences([], [], [])
+        if self.every:
+            unknown, differing, missing = self._tree.feed(directory, found)
+            result.dirty.extend(differing)
+            self._gone(missing, result)
+        else:
+            unknown = [f"{directory}/{name}" if directory else name for name in found]
+        for path in unknown:
+            name = path.rpartition("/")[2]
+            if self._is_change(path, found[name]):
+                result.dirty.append(path)
+            else:
+                result.adopt.append((path, found[name], LINKS if name in links else 0))
+        return result
+
+    def skip(self, directory: str) -> None:
+        """A directory that is there and can't be looked into: nothing below it is missing."""
+        self._tree.skip(directory)
+
+    def _gone(self, missing: Sequence[str], result: Differences) -> None:
+        for path in missing:
+            (result.dirty if self._new.selects_path(path) else result.unselected).append(path)
+
+    def _is_change(self, path: str, identity: FileIdentity) -> bool:
+        if self._old is not None:  # the patterns changed: what the old ones selected was known
+            return self._take or self._old.selects_path(path)
+        if self._closed or self._take:
+            return True
+        return identity.ctime_ns >= self._since
+
+    def finish(self) -> Differences:
+        """What is known but wasn't seen: gone, or no longer selected."""
+        result = Differences([], [], [])
+        for missing in self._tree.finish():
+            self._gone(missing, result)
+        return result
+
+
+class Binding:
+    """One rule on one root: a `watch.roots.Subscriber`."""
+
+    def __init__(self, number: int, pipeline: Pipeline, root: str, selection: Selection, manifest: Manifest) -> None:
+        """``number`` names the binding in the rule's keys. ``root``: as the user named it."""
+        self.number = number
+        self.pipeline = pipeline
+        self.root = root
+        self.selection = selection
+        self._manifest = manifest
+        self.baseline = manifest.bind(pipeline.settings.name, root, selection.digest)
+
+    def path(self, relative: str) -> str:
+        """The full path, as the user named the root."""
+        if not relative:
+            return self.root
+        return f"{self.root}/{relative}" if self.root != "/" else f"/{relative}"
+
+    def relative(self, path: str) -> str | None:
+        """A full path below this root; None if it isn't."""
+        if path == self.root:
+            return ""
+        prefix = self.root.rstrip("/") + "/"
+        return path[len(prefix) :] if path.startswith(prefix) else None
+
+    # ---- live
+
+    def mark(self, path: str, hint: int, now: float) -> None:
+        """A live event."""
+        self.pipeline.mark((self.number, path), hint, now)
+
+    def pair(self, old: str, new: str) -> None:
+        """A rename: both sides share a deadline and a batch."""
+        self.pipeline.window.pair((self.number, old), (self.number, new))
+
+    def beneath(self, directory: str, now: float) -> None:
+        """Everything known beneath is in doubt: rows, open rows, and paths of running jobs."""
+        number, mark = self.number, self.pipeline.mark
+        if self.baseline is not None:
+            for path in self._manifest.below(self.baseline.id, directory):
+                mark((number, path), _SCAN, now)
+            if not directory and self._manifest.rows(self.baseline.id, [""]):  # a file root's own row
+                mark((number, ""), _SCAN, now)
+        prefix = f"{directory}/" if directory else ""
+        for key in self.pipeline.attempted():
+            if key[0] == number and key[1].startswith(prefix):
+                mark(key, _SCAN, now)
+
+    def found(self, directory: str, entries: Sequence[Entry], now: float) -> None:
+        """A fresh directory's files: all are dirty, and come by no close."""
+        number, mark = self.number, self.pipeline.mark
+        prefix = f"{directory}/" if directory else ""
+        for name, _, _ in entries:
+            mark((number, prefix + name), _SCAN, now)
+
+    # ---- full scans
+
+    def comparison(self, *, appeared: bool) -> _Comparison:
+        """Begin a full scan; the first one begins the baseline."""
+        settings = self.pipeline.settings
+        take = settings.initial is Initial.PROCESS
+        old: Selection | None = None
+        if self.baseline is None:
+            started = self.pipeline.clock.wall_ns()
+            self.baseline = self._manifest.begin(
+                settings.name, self.root, self.selection.digest, started, parameters=parameters_of(settings)
+            )
+            take = take or appeared
+        elif self.baseline.selection != self.selection.digest and self.baseline.parameters:
+            old = Selection(*json.loads(self.baseline.parameters))
+        # What is being attempted has a row that tells of before the attempt: comparing with it proves nothing.
+        now = self.pipeline.clock.monotonic()
+        for key in self.pipeline.attempted():
+            if key[0] == self.number:
+                self.pipeline.mark(key, _SCAN, now)
+        return _Comparison(
+            self.pipeline.reader(), self.baseline, self.selection, old, take=take, strict=settings.strict
+        )
+
+    def compared(self, result: Differences, now: float) -> None:
+        """Take a stretch of a scan: dirty paths are marked; baseline rows yield to anything live."""
+        hint = _STRICT if self.pipeline.settings.strict else _SCAN
+        if self.pipeline.engine.starting:
+            hint |= Hint.STARTUP
+        for path in result.dirty:
+            self.pipeline.mark((self.number, path), hint, now)
+        if self.baseline is None:
+            return
+        live = self.pipeline.is_live
+        rows = [row for row in result.adopt if not live((self.number, row[0]))]
+        for start in range(0, len(rows), _SLICE):
+            self._manifest.adopt(self.baseline.id, rows[start : start + _SLICE])
+        for start in range(0, len(result.unselected), _SLICE):
+            self._manifest.drop(self.baseline.id, result.unselected[start : start + _SLICE])
+
+    def scan_ended(self, *, whole: bool, now: float) -> None:
+        """Close the baseline, or enter that the rows now follow the new patterns."""
+        if self.baseline is None:
+            return
+        if not self.baseline.closed:
+            self._manifest.close(self.baseline.id, self.pipeline.clock.wall_ns())
+        if self.baseline.selection != self.selection.digest:
+            self._manifest.reselect(self.baseline.id, self.selection.digest, parameters_of(self.pipeline.settings))
+        self.baseline = self._manifest.bind(self.pipeline.settings.name, self.root, self.selection.digest)

@@ -1,0 +1,162 @@
+"""What an action gets of the daemon: the real `actions.base.Context`, one for each action of each rule."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from filewatchd.actions.base import Pool, Spawn, Tables, Timers, Unfinished
+from filewatchd.clock import Clock
+from filewatchd.model import RuleSettings, Trigger
+from filewatchd.work.opening import safe_open
+
+if TYPE_CHECKING:
+    from filewatchd.jobs.engine import Engine
+    from filewatchd.jobs.pipeline import Pipeline
+
+
+class FileLocks:
+    """Excludes two actions from one file, by (device, inode); a file that isn't there by its path."""
+
+    def __init__(self) -> None:
+        self._locks: dict[Any, asyncio.Lock] = {}
+        self._users: dict[Any, int] = {}
+
+    @asynccontextmanager
+    async def hold(self, paths: Sequence[str]) -> AsyncIterator[None]:
+        """Hold all of them; keys are taken in order, so that two holders can't wait for each other."""
+        keys = sorted({_file_key(path) for path in paths}, key=repr)
+        taken: list[Any] = []
+        try:
+            for key in keys:
+                self._users[key] = self._users.get(key, 0) + 1
+                lock = self._locks.setdefault(key, asyncio.Lock())
+                try:
+                    await lock.acquire()
+                except BaseException:
+                    self._leave(key)
+                    raise
+                taken.append(key)
+            yield
+        finally:
+            for key in reversed(taken):
+                self._locks[key].release()
+                self._leave(key)
+
+    def _leave(self, key: Any) -> None:
+        self._users[key] -= 1
+        if not self._users[key]:
+            del self._users[key], self._locks[key]
+
+
+def _file_key(path: str) -> tuple[Any, ...]:
+    try:
+        info = os.stat(path, follow_symlinks=False)
+    except OSError:
+        return ("path", path)
+    return ("inode", info.st_dev, info.st_ino)
+
+
+class ActionContext:
+    """See `actions.base.Context`."""
+
+    def __init__(self, engine: Engine, pipeline: Pipeline, action: str, tables: Tables, timers: Timers) -> None:
+        """``action``: its place in the rule and its name, which own its tables and timers."""
+        self._engine = engine
+        self._pipeline = pipeline
+        self.action = action
+        self._tables = tables
+        self._timers = timers
+        self._log = logging.LoggerAdapter(
+            logging.getLogger("filewatchd.action"), {"rule": pipeline.settings.name, "action": action}
+        )
+        self.tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def rule(self) -> RuleSettings:
+        return self._pipeline.settings
+
+    @property
+    def clock(self) -> Clock:
+        return self._engine.clock
+
+    @property
+    def log(self) -> logging.LoggerAdapter[Any]:
+        return self._log
+
+    @property
+    def pool(self) -> Pool:
+        return self._engine.pool
+
+    @property
+    def spawn(self) -> Spawn:
+        return self._engine.spawn
+
+    @property
+    def timers(self) -> Timers:
+        return self._timers
+
+    @property
+    def tables(self) -> Tables:
+        return self._tables
+
+    def safe_open(self, path: str, flags: int = 0) -> int:
+        """Open a regular file beneath the rule's roots; blocking."""
+        for binding in self._pipeline.bindings.values():
+            root = binding.root
+            if path == root:
+                return safe_open(path, os.path.dirname(root) or "/", flags)
+            if path.startswith(root.rstrip("/") + "/"):
+                return safe_open(path, root, flags)
+        raise PermissionError(f"{path} is below no root of rule {self.rule.name}")
+
+    def wake_on_write(self, path: str, callback: Callable[[], None]) -> Callable[[], None]:
+        return self._engine.wake_on_write(path, callback)
+
+    def follow_up(self, name: str, work: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(self._guarded(name, work))
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+    async def stop(self, grace: float) -> None:
+        """Give follow-ups the grace, then cancel them."""
+        if self.tasks:
+            await asyncio.wait(list(self.tasks), timeout=grace)
+        for task in list(self.tasks):
+            task.cancel()
+        if self.tasks:
+            await asyncio.wait(list(self.tasks))
+
+    async def _guarded(self, name: str, work: Awaitable[None]) -> None:
+        try:
+            await work
+        except asyncio.CancelledError:
+            raise
+        except Exception:  # noqa: BLE001 - an action's bug ends its task, not the daemon
+            self._log.exception("follow-up %s failed", name)
+
+    def lock(self, paths: Sequence[str]) -> Any:
+        return self._engine.locks.hold(paths)
+
+    def unfinished(self) -> Sequence[Unfinished]:
+        return self._engine.store.unfinished(self.rule.name)
+
+    def request_job(self, trigger: Trigger, paths: Sequence[str] = ()) -> None:
+        self._pipeline.request(trigger, paths)
+
+    def on_effect(self, callback: Callable[[str, str, str | None], None]) -> None:
+        self._engine.effects[self] = callback
+
+    def finding(self, key: str, message: str, path: str | None = None) -> None:
+        self._engine.store.finding(key, self.rule.name, message, path)
+        self._log.warning("finding %s: %s", key, message)
+
+    def clear_finding(self, key: str) -> None:
+        self._engine.store.clear_finding(key, self.rule.name)
+
+    def count(self, name: str, by: int = 1) -> None:
+        self._pipeline.count(f"{self.action}.{name}", by)

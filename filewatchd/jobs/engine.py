@@ -1,0 +1,288 @@
+"""All rules at work on one generation: what they share, and how a reload replaces them.
+
+A reload keeps the pipelines of unchanged rules with their windows, jobs and retries. A changed rule gets a new
+pipeline that inherits the old one's dirty paths; its running jobs, and those of removed rules, drain.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from filewatchd.actions.base import ActionPackage, Spawn
+from filewatchd.clock import Clock
+from filewatchd.errors import FilewatchdError
+from filewatchd.jobs.binding import Binding
+from filewatchd.jobs.context import ActionContext, FileLocks
+from filewatchd.jobs.links import NewLinks
+from filewatchd.jobs.pipeline import Pipeline
+from filewatchd.jobs.queue import Slots
+from filewatchd.jobs.runner import OpenAction
+from filewatchd.jobs.store import Store
+from filewatchd.jobs.timers import DurableTimers
+from filewatchd.model import Hint, RuleSettings
+from filewatchd.state.comparison import ManifestReader
+from filewatchd.state.tables import ActionTables
+from filewatchd.work.pool import Pool
+
+log = logging.getLogger("filewatchd.jobs")
+
+_MOST_DIRTY = 20_000  # then long scans wait
+
+
+class RootFacts(NamedTuple):
+    """What jobs need to know of a root; supplied by the service, which knows the watcher."""
+
+    lane: str  # of the pool, for its filesystem
+    granularity_ns: int
+    unmounted: bool  # its path is on another filesystem than when it was last found
+
+
+class Watching(NamedTuple):
+    """How jobs reach watching, which they may not import."""
+
+    facts: Callable[[str], RootFacts]  # by root path
+    wake_on_write: Callable[[str, Callable[[], None]], Callable[[], None]]
+    room: Callable[[bool], None]  # may long scans go on?
+    held: Callable[[str, str, float], None]  # rule, path, seconds
+
+
+class Engine:
+    """All pipelines, and what they share."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        pool: Pool,
+        spawn: Spawn,
+        store: Store,
+        timers: DurableTimers,
+        packages: Mapping[str, ActionPackage],
+        watching: Watching,
+        *,
+        max_running: int,
+        state_changed: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.clock = clock
+        self.pool = pool
+        self.spawn = spawn
+        self.store = store
+        self.manifest = store.manifest
+        self.slots: Slots[Pipeline] = Slots(max_running)
+        self.locks = FileLocks()
+        self.links = NewLinks(pool, clock, store.reader)
+        self.pipelines: dict[str, Pipeline] = {}
+        self.touched: set[Pipeline] = set()
+        self.effects: dict[ActionContext, Callable[[str, str, str | None], None]] = {}
+        self.generation = 0
+        self.starting = True
+        self.state_changed = state_changed
+        self.wake_on_write = watching.wake_on_write
+        self._timers = timers
+        self._packages = packages
+        self._watching = watching
+        self._draining: set[asyncio.Task[None]] = set()
+        self._numbers = 0
+        self._digests: Mapping[str, str] = {}
+
+    # ---- generations
+
+    async def configure(
+        self, generation: int, rules: Sequence[RuleSettings], digests: Mapping[str, str], grace: float
+    ) -> None:
+        """Make exactly these rules run.
+
+        Raises:
+            FilewatchdError: an action can't be opened; then nothing has changed.
+        """
+        wanted = {rule.name: rule for rule in rules if rule.enabled}
+        fresh = {
+            name: Pipeline(rule, self)
+            for name, rule in wanted.items()
+            if name not in self.pipelines or self._digests.get(name) != digests.get(name)
+        }
+        try:
+            for pipeline in fresh.values():
+                self._open_actions(pipeline)
+        except FilewatchdError:
+            for pipeline in fresh.values():
+                await pipeline.drain(self.clock.monotonic())
+            raise
+        self.save_counters()
+        successors = fresh | self._rename(fresh)
+        for name in [name for name in self.pipelines if name not in wanted or name in fresh]:
+            self._retire(self.pipelines.pop(name), successors.get(name), grace)
+        counters = self.store.counters.all()
+        for name, pipeline in fresh.items():
+            pipeline.counters = counters.get(name, {})
+            pipeline.saved = dict(pipeline.counters)
+            self.pipelines[name] = pipeline
+        self.generation, self._digests = generation, dict(digests)
+        for pipeline in self.pipelines.values():
+            pipeline.resume()
+        for pipeline in fresh.values():
+            await self._recover(pipeline)
+
+    def _rename(self, fresh: Mapping[str, Pipeline]) -> dict[str, Pipeline]:
+        """Hand over what renamed rules kept; returns the new pipelines by their old names."""
+        renamed = {p.settings.renamed_from: p for p in fresh.values() if p.settings.renamed_from}
+        for old, pipeline in renamed.items():
+            self.store.rename_rule(old, pipeline.settings.name)
+            self._timers.rename_rule(old, pipeline.settings.name)
+        return renamed
+
+    async def _recover(self, pipeline: Pipeline) -> None:
+        """Finish or undo what a crash cut off, before the rule's roots go live."""
+        for opened in pipeline.actions:
+            try:
+                await opened.action.recover()
+            except Exception as error:  # noqa: BLE001 - an action's bug holds its rule, not the daemon
+                pipeline.pause(f"{opened.name} could not recover what was cut off: {error}")
+
+    def _open_actions(self, pipeline: Pipeline) -> None:
+        for index, spec in enumerate(pipeline.settings.actions):
+            package = self._packages[spec.name]
+            owner = f"{index}.{spec.name}"
+            rule = pipeline.settings.name
+            context = ActionContext(
+                self, pipeline, owner, ActionTables(self.store.database, rule, owner), self._timers.of(rule, owner)
+            )
+            try:
+                action = package.open(spec.options, context)
+            except FilewatchdError:
+                raise
+            except Exception as error:
+                raise FilewatchdError(f"rule {rule}: action {spec.name} can't be opened: {error!r}") from error
+            pipeline.actions.append(OpenAction(spec.name, action, package.needs(spec.options), context))
+
+    def _retire(self, old: Pipeline, new: Pipeline | None, grace: float) -> None:
+        if new is not None:
+            new.inherit(old)
+        for opened in old.actions:
+            self.effects.pop(opened.context, None)
+            if new is None:
+                self._timers.retire(old.settings.name, opened.context.action)
+        task = asyncio.get_running_loop().create_task(old.drain(self.clock.monotonic() + grace))
+        self._draining.add(task)
+        task.add_done_callback(self._draining.discard)
+
+    def bind(self, pipeline: Pipeline, root: str) -> Binding:
+        """The rule's binding to a root; made once, so that its dirty paths stay where they are over reloads."""
+        for binding in pipeline.bindings.values():
+            if binding.root == root:
+                return binding
+        self._numbers += 1
+        binding = Binding(self._numbers, pipeline, root, pipeline.selection, self.manifest)
+        pipeline.bindings[binding.number] = binding
+        self._reopen(pipeline, binding)
+        return binding
+
+    def known_roots(self, pipeline: Pipeline) -> list[str]:
+        """The roots of which the rule has rows, or dirty or attempted paths."""
+        busy = {key[0] for key in (*pipeline.window, *pipeline.attempted())}
+        return [
+            binding.root
+            for number, binding in pipeline.bindings.items()
+            if number in busy or (binding.baseline is not None and self.manifest.has_rows(binding.baseline.id))
+        ]
+
+    def unbind(self, pipeline: Pipeline, roots: Sequence[str]) -> None:
+        """Drop the rule's bindings to any other root; their rows stay for when the root comes back."""
+        for number in [n for n, binding in pipeline.bindings.items() if binding.root not in roots]:
+            del pipeline.bindings[number]
+
+    def _reopen(self, pipeline: Pipeline, binding: Binding) -> None:
+        """Give the binding the open rows that an earlier life, or an earlier configuration, left."""
+        now = self.clock.monotonic()
+        for path, job, waits in self.store.take_open(pipeline.settings.name, binding.root):
+            key = (binding.number, path)
+            pipeline.open[key] = job
+            if not waits:
+                pipeline.mark(key, Hint.SCAN, now)
+
+    # ---- what pipelines ask
+
+    def lane(self, pipeline: Pipeline) -> str:
+        """The pool's lane for looking at the rule's paths."""
+        for binding in pipeline.bindings.values():
+            return self._watching.facts(binding.root).lane
+        return ""
+
+    def granularity(self, pipeline: Pipeline) -> int:
+        """The coarsest timestamp granularity below the rule's roots, in nanoseconds."""
+        return max((self._watching.facts(b.root).granularity_ns for b in pipeline.bindings.values()), default=0)
+
+    def unmounted(self, root: str) -> bool:
+        """True if the root's path is on another filesystem than when it was last found."""
+        return self._watching.facts(root).unmounted
+
+    def reader(self) -> ManifestReader:
+        """A read-only connection for a scan thread."""
+        return self.store.reader()
+
+    def give_slot(self) -> None:
+        """A slot is free: who waits longest goes first."""
+        waiting = self.slots.give()
+        if waiting is not None:
+            self.touched.add(waiting)
+
+    def effect(self, kind: str, old: str, new: str | None) -> None:
+        """Tell every action that asked."""
+        for callback in list(self.effects.values()):
+            callback(kind, old, new)
+
+    def report_held(self, pipeline: Pipeline, path: str, seconds: float) -> None:
+        """A file is held open for longer than ready_timeout."""
+        self._watching.held(pipeline.settings.name, path, seconds)
+
+    def failed(self, pipeline: Pipeline, error: BaseException | None) -> None:
+        """A batch could not be worked at all; its paths stay dirty on disk and are found by the next scan."""
+        if isinstance(error, FilewatchdError):
+            log.error("rule %s: %s", pipeline.settings.name, error)
+        else:
+            log.error("rule %s: internal error", pipeline.settings.name, exc_info=error)
+
+    # ---- the loop's turn
+
+    def poke(self) -> None:
+        """Let every rule to which something happened go on."""
+        if not self.touched:
+            return
+        now = self.clock.monotonic()
+        touched, self.touched = self.touched, set()
+        for pipeline in touched:
+            pipeline.advance(now)
+        self.update_room()
+
+    def update_room(self) -> None:
+        """Long scans wait while too much is dirty."""
+        self._watching.room(sum(len(p.window) for p in self.pipelines.values()) < _MOST_DIRTY)
+
+    async def drain(self, grace: float) -> None:
+        """Start nothing more; give what runs ``grace`` seconds."""
+        deadline = self.clock.monotonic() + grace
+        works: list[Awaitable[None]] = [p.drain(deadline) for p in self.pipelines.values()]
+        await asyncio.gather(*works, *self._draining)
+
+    def save_counters(self) -> None:
+        """Add what was counted since the last call to the counters on disk."""
+        increments: dict[tuple[str, str], int] = {}
+        for rule, pipeline in self.pipelines.items():
+            for name, value in pipeline.counters.items():
+                new = value - pipeline.saved.get(name, 0)
+                if new:
+                    increments[rule, name] = new
+            pipeline.saved = dict(pipeline.counters)
+        if increments:
+            self.store.counters.add(increments)
+
+    def cancel_all(self) -> None:
+        """Stop what runs, at once."""
+        for pipeline in self.pipelines.values():
+            pipeline.cancel_running(at_once=True)
+
+    def statistics(self) -> dict[str, Any]:
+        """What status shows of jobs."""
+        return {name: pipeline.statistics() for name, pipeline in self.pipelines.items()}

@@ -1,0 +1,283 @@
+"""The job journal: every job is here before it starts, so after kill -9 it is found again.
+
+A job is one row, its paths one blob. While paths are without a good outcome they stay in the row as *open*: a path of
+a job that runs, waits in back-off, failed, was cancelled or cut off has been attempted, and may be half done. A newer
+job that takes such a path over does so in the transaction that starts it (`NewJob.taken`): an open path is in exactly
+one row. What is finished leaves with its transaction: manifest rows in, the job's row trimmed to counts and at most
+20 paths.
+
+One job of one path costs two commits, about 40 us; nothing here syncs under ``normal`` but `Journal.record_step`.
+Reading a job back: `filewatchd.jobs.records`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from filewatchd.actions.base import Step
+from filewatchd.jobs.records import OpenJob, Shown, pack_changes, read_open_job, unpack_changes
+from filewatchd.model import Change, FileIdentity, Outcome, Trigger, Verdict
+from filewatchd.state.database import Database
+from filewatchd.state.manifest import Manifest
+from filewatchd.state.pack import pack, unpack
+
+OUTPUT_TAIL = 64 * 1024  # bytes
+STORY_LIMIT = 4 * 1024  # bytes
+SHOWN_PATHS = 20
+_MESSAGE_LIMIT = 2000  # characters
+_NO_COUNTS = dict.fromkeys(Verdict, 0)  # in the order of the columns
+
+
+class JobState(StrEnum):
+    """Where a job stands."""
+
+    RUNNING = "running"
+    BACKOFF = "backoff"
+    OK = "ok"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class NewJob(NamedTuple):
+    """A job about to start its first attempt. ``taken``: open paths it takes over, by the job that had them."""
+
+    rule: str
+    trigger: Trigger
+    generation: int
+    changes: Sequence[Change]
+    created_ns: int
+    started_ns: int
+    taken: Mapping[int, Collection[str]] = {}
+    story: bytes = b""  # the raw events behind it, at most 4 KiB are kept
+
+
+class ManifestUpdate(NamedTuple):
+    """What a job's end writes to one baseline: handled identities, and handled deletions. Paths are relative."""
+
+    baseline: int
+    put: Sequence[tuple[str, FileIdentity, int]] = ()
+    drop: Sequence[str] = ()
+
+
+class Result(NamedTuple):
+    """How an attempt ended.
+
+    Attributes:
+        outcomes: every change of the attempt with its last outcome; None where it was cut off.
+        updates: manifest rows, for the handled paths.
+        reopened: handled paths that stay open all the same: the file vanished during its attempt.
+        output: what the work printed; the last 64 KiB are kept.
+        message: one line for people.
+        progress: the last progress, for people.
+    """
+
+    outcomes: Sequence[tuple[Change, Outcome | None]]
+    updates: Sequence[ManifestUpdate] = ()
+    reopened: Collection[str] = ()
+    output: bytes = b""
+    message: str = ""
+    progress: str = ""
+
+
+_START = (
+    "INSERT INTO jobs (id, rule, trigger, state, attempt, generation, created_ns, started_ns, total, open, work, story)"
+    " VALUES (?, ?, ?, 'running', 1, ?, ?, ?, ?, ?, ?, ?)"
+)
+_ATTEMPT = (
+    "UPDATE jobs SET state = 'running', attempt = ?, started_ns = ?, until_ns = NULL, resume = ?, open = ?, work = ?"
+    " WHERE id = ?"
+)
+_END = (
+    "UPDATE jobs SET state = ?, finished_ns = ?, until_ns = ?, resume = ?, ok = ok + ?, skipped = skipped + ?,"
+    " rejected = rejected + ?, failed = ?, cancelled = ?, open = ?, work = ?, shown = ?, output = ?, message = ?,"
+    " progress = ? WHERE id = ?"
+)
+_TAKE = """
+UPDATE jobs SET open = ?1, work = ?2,
+    state = CASE WHEN ?1 = 0 AND state = 'backoff' THEN 'cancelled' ELSE state END,
+    finished_ns = CASE WHEN ?1 = 0 AND state = 'backoff' THEN started_ns ELSE finished_ns END
+WHERE id = ?3
+"""
+_PRUNE = """
+DELETE FROM jobs WHERE id IN (
+    SELECT id FROM jobs
+    WHERE open = 0 AND finished_ns IS NOT NULL
+        AND (id <= (SELECT id FROM jobs ORDER BY id DESC LIMIT 1 OFFSET ?) OR finished_ns < ?)
+        AND id < (SELECT max(id) FROM jobs)
+        AND id NOT IN (SELECT job FROM steps)
+    ORDER BY id LIMIT ?
+)
+"""
+
+
+class Journal:
+    """The journal of all rules. Every method may raise `StateError`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._manifest = Manifest(database)
+        (newest,) = database.execute("SELECT max(id) FROM jobs")[0]
+        self._next_id = (newest or 0) + 1  # `prune` keeps the newest, so numbers are never used twice
+
+    # ---- a job's life
+
+    def start(self, job: NewJob) -> int:
+        """Write a job before its first attempt; returns its number, which only ever grows."""
+        number = self._next_id
+        count, story = len(job.changes), job.story[:STORY_LIMIT] or None
+        times = job.created_ns, job.started_ns
+        with self._database.transaction() as connection:
+            for older, paths in job.taken.items():
+                self._take(older, paths)
+            row = (
+                number,
+                job.rule,
+                job.trigger,
+                job.generation,
+                *times,
+                count,
+                count,
+                pack_changes(job.changes),
+                story,
+            )
+            connection.execute(_START, row)
+        self._next_id = number + 1
+        return number
+
+    def attempt(self, job: int, changes: Sequence[Change], attempt: int, started_ns: int, resume: int = 0) -> None:
+        """Write what another attempt starts with: the paths left, looked at anew, and the action it resumes at."""
+        values = (attempt, started_ns, resume, len(changes), pack_changes(changes), job)
+        self._database.execute(_ATTEMPT, values)
+
+    def finish(self, job: int, result: Result, finished_ns: int) -> JobState:
+        """End a job with its manifest rows. Paths that aren't handled stay open and wait for a retry or a change."""
+        verdicts = {outcome.verdict if outcome else Verdict.CANCELLED for _, outcome in result.outcomes}
+        state = JobState.OK
+        if Verdict.FAILED in verdicts:
+            state = JobState.FAILED
+        elif Verdict.CANCELLED in verdicts:
+            state = JobState.CANCELLED
+        self._end(job, state, result, finished_ns=finished_ns)
+        return state
+
+    def backoff(self, job: int, result: Result, until_ns: int, resume: int = 0) -> None:
+        """End an attempt that will be repeated: the handled paths are finished, the others wait until then."""
+        self._end(job, JobState.BACKOFF, result, until_ns=until_ns, resume=resume)
+
+    def _end(
+        self,
+        job: int,
+        state: JobState,
+        result: Result,
+        *,
+        finished_ns: int | None = None,
+        until_ns: int | None = None,
+        resume: int = 0,
+    ) -> None:
+        counts = _NO_COUNTS.copy()
+        left = []
+        for change, outcome in result.outcomes:
+            counts[outcome.verdict if outcome else Verdict.CANCELLED] += 1
+            if outcome is None or not outcome.handled or change.path in result.reopened:
+                left.append(change)
+        row = (
+            state,
+            finished_ns,
+            until_ns,
+            resume,
+            *counts.values(),
+            len(left),
+            pack_changes(left) if left else None,
+            pack(_shown(result.outcomes)),
+            result.output[-OUTPUT_TAIL:] or None,
+            result.message[:_MESSAGE_LIMIT],
+            result.progress,
+            job,
+        )
+        with self._database.transaction() as connection:
+            connection.execute(_END, row)
+            for update in result.updates:
+                if update.put:
+                    self._manifest.put(update.baseline, update.put)
+                if update.drop:
+                    self._manifest.drop(update.baseline, update.drop)
+
+    # ---- open paths
+
+    def open_jobs(self) -> Iterator[OpenJob]:
+        """Jobs with open paths, oldest first, read one by one; after a crash also those that it cut off."""
+        where = "open > 0 OR state IN ('running', 'backoff')"
+        for (number,) in self._database.execute(f"SELECT id FROM jobs WHERE {where} ORDER BY id"):
+            yield from read_open_job(self._database, number)
+
+    def interrupted(self, now_ns: int) -> int:
+        """At start: jobs that a crash or kill left running or waiting are cancelled, their paths stay open."""
+        with self._database.transaction() as connection:
+            return connection.execute(
+                "UPDATE jobs SET state = 'cancelled', finished_ns = ?, until_ns = NULL, cancelled = open,"
+                " message = 'cut off when the daemon ended' WHERE state IN ('running', 'backoff')",
+                (now_ns,),
+            ).rowcount
+
+    def release(self, job: int, paths: Collection[str]) -> None:
+        """Close open paths of a job that need no more work: gone without a trace, or no longer matched."""
+        with self._database.transaction():
+            self._take(job, paths)
+
+    def _take(self, job: int, paths: Collection[str]) -> None:
+        rows = self._database.execute("SELECT work FROM jobs WHERE id = ?", (job,))
+        if not rows or rows[0][0] is None:
+            return
+        left = [change for change in unpack_changes(rows[0][0]) if change.path not in paths]
+        self._database.execute(_TAKE, (len(left), pack_changes(left) if left else None, job))
+
+    # ---- steps
+
+    def record_step(self, job: int, name: str, data: Mapping[str, Any] | None = None) -> None:
+        """Journal a step; when this returns it survives a power loss. Syncs: 0.2 ms and more."""
+        with self._database.durable() as connection:
+            (last,) = connection.execute("SELECT max(seq) FROM steps WHERE job = ?", (job,)).fetchone()
+            connection.execute("INSERT INTO steps VALUES (?, ?, ?, ?)", (job, (last or 0) + 1, name, pack(data or {})))
+
+    def steps(self, job: int) -> list[Step]:
+        """The steps recorded so far, oldest first."""
+        rows = self._database.execute("SELECT name, data FROM steps WHERE job = ? ORDER BY seq", (job,))
+        return [Step(name, unpack(data)) for name, data in rows]
+
+    def clear_steps(self, job: int) -> None:
+        """Forget them: what they guarded is finished or undone. Done again after a power loss, at worst."""
+        self._database.execute("DELETE FROM steps WHERE job = ?", (job,))
+
+    def unfinished_steps(self, rule: str) -> list[int]:
+        """Jobs of a rule that have steps, oldest first."""
+        statement = "SELECT DISTINCT job FROM steps JOIN jobs ON jobs.id = steps.job WHERE rule = ? ORDER BY job"
+        return [number for (number,) in self._database.execute(statement, (rule,))]
+
+    # ---- upkeep
+
+    def rename_rule(self, old: str, new: str) -> None:
+        """Hand a rule's jobs, with their open paths and steps, to its new name."""
+        self._database.execute("UPDATE jobs SET rule = ? WHERE rule = ?", (new, old))
+
+    def prune(self, *, keep: int = 10_000, before_ns: int = 0, slice_size: int = 500) -> int:
+        """Remove old finished jobs: beyond the newest ``keep``, or finished before ``before_ns``.
+
+        One slice a call; returns how many went. Call again until it is 0. Jobs with open paths or steps stay.
+        """
+        with self._database.transaction() as connection:
+            return connection.execute(_PRUNE, (max(keep, 1), before_ns, slice_size)).rowcount
+
+
+def _shown(outcomes: Iterable[tuple[Change, Outcome | None]]) -> list[Shown]:
+    """At most 20 paths, those first that somebody may ask about."""
+    first: list[Shown] = []
+    rest: list[Shown] = []
+    for change, outcome in outcomes:
+        good = outcome is not None and outcome.verdict in {Verdict.OK, Verdict.SKIPPED}
+        target = rest if good else first
+        if len(target) < SHOWN_PATHS:
+            verdict, message = (outcome.verdict, outcome.message) if outcome else (Verdict.CANCELLED, "")
+            target.append(Shown(change.path, change.kind, verdict, message[:_MESSAGE_LIMIT]))
+    return [*first, *rest][:SHOWN_PATHS]

@@ -1,0 +1,233 @@
+"""Looking at due paths, once: who is ready, what happened to them, and what of that the rule wants.
+
+The look happens in the pool, in the lane of the paths' filesystem; everything it means is decided here, on the
+loop, by the pure functions of `filewatchd.rules`.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from filewatchd.jobs.binding import Binding
+from filewatchd.jobs.runner import Item, Key
+from filewatchd.model import FileIdentity, Hint, Kind, Look
+from filewatchd.rules.breaker import PROBATION, Loop, LoopBreaker, MassLimit
+from filewatchd.rules.debounce import Pending
+from filewatchd.rules.ready import ask_again, asks_writers, is_ready
+from filewatchd.rules.resolve import Before, Found, changes_of, resolve
+from filewatchd.state.rows import LINKS, RACY
+from filewatchd.work.files import look_many
+
+if TYPE_CHECKING:
+    from filewatchd.jobs.pipeline import Pipeline
+
+log = logging.getLogger("filewatchd.jobs")
+
+ERROR_PAUSE = 5.0  # seconds until a path that couldn't be looked at, or journaled, is tried again
+_MOST_OWN = 10_000  # own writes remembered
+
+Taken = list[tuple[Key, Pending[Key]]]
+
+
+class Looking:
+    """The looks of one rule, and what has to be remembered between two of them."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
+        self._waiting: dict[Key, tuple[FileIdentity, int]] = {}  # not ready: last identity, times asked
+        self._own: dict[str, FileIdentity | None] = {}
+        self.held: dict[Key, float] = {}  # not ready for longer than ready_timeout, since when
+        self.breaker = LoopBreaker()
+        self.limit = MassLimit(pipeline.settings.limit)
+
+    def wrote(self, path: str, identity: FileIdentity | None) -> None:
+        """An action wrote this, or took it away (None): finding it so is no change."""
+        if len(self._own) >= _MOST_OWN:
+            self._own.clear()
+        self._own[path] = identity
+
+    async def look(self, taken: Taken) -> list[Look]:
+        """Look at taken paths, asking who writes where readiness hangs on it."""
+        paths, writers = [], []
+        for key, entry in taken:
+            binding = self._pipeline.bindings.get(key[0])
+            paths.append(binding.path(key[1]) if binding is not None else "")
+            writers.append(asks_writers(self._pipeline.settings.ready, entry.hint))
+        asks = writers if any(writers) else None
+        return await self.look_at(paths, asks)
+
+    async def look_at(self, paths: list[str], writers: list[bool] | None) -> list[Look]:
+        """Look at paths, in the lane of their filesystem."""
+        lane = self._pipeline.engine.lane(self._pipeline)
+        return await self._pipeline.engine.pool.run(
+            lane,
+            look_many,
+            paths,
+            writers,
+            self._pipeline.engine.granularity(self._pipeline),
+            self._pipeline.settings.follow_symlinks,
+        )
+
+    def resolve_all(self, taken: Taken, looks: list[Look], now: float) -> list[tuple[Key, Found]]:
+        """What happened to each path that is ready; the others go back to the window."""
+        before = self._before([key for key, _ in taken])
+        wall = self._pipeline.clock.wall_ns()
+        found: list[tuple[Key, Found]] = []
+        for (key, entry), look in zip(taken, looks, strict=True):
+            binding = self._pipeline.bindings.get(key[0])
+            if binding is None:
+                continue
+            if look.error:
+                self._pipeline.window.put_back(key, entry, ERROR_PAUSE, now)
+                self._pipeline.count("look_errors")
+            elif self._gone_with_its_mount(binding, look):
+                self._pipeline.count("unmounted")  # compared again when the root is found again
+            elif self._ready(key, entry, look, now, wall):
+                f = self._resolve(binding, key, before[key], look, entry, now)
+                if self._loops(f, entry, now):
+                    self._pipeline.window.put_back(key, entry, PROBATION, now)
+                else:
+                    found.append((key, f))
+        return found
+
+    def _resolve(
+        self, binding: Binding, key: Key, before: Before, look: Look, entry: Pending[Key], now: float
+    ) -> Found:
+        resolved = resolve(before, look, entry.hint)
+        path = binding.path(key[1])
+        if resolved.kind is not None and self._is_own(path, look):
+            resolved = resolved._replace(kind=None, record=True)
+        if look.nlink > 1 and resolved.kind is not None:
+            self._other_names(binding, key, look, resolved.kind, entry.hint, now)
+        return Found(path, binding.root, before, look, resolved, entry.hint)
+
+    def _other_names(self, binding: Binding, key: Key, look: Look, kind: Kind, hint: int, now: float) -> None:
+        """What happened to a file with several names happened to all of them, and only this one had an event."""
+        assert look.identity is not None
+        if binding.baseline is None:
+            return
+        for path in self._pipeline.engine.manifest.links(binding.baseline.id, look.identity.ino):
+            if path != key[1]:
+                self._pipeline.mark_after((key[0], path), hint & ~Hint.CLOSED, now, 0.0)
+        if kind is Kind.CREATED:  # a new name: rows of the older ones may not say yet that there are several
+            self._pipeline.engine.links.add(binding, look.identity.ino)
+
+    def _gone_with_its_mount(self, binding: Binding, look: Look) -> bool:
+        """An unmounted root deletes nothing: its files are not gone, they are elsewhere."""
+        return look.identity is None and self._pipeline.engine.unmounted(binding.root)
+
+    def _before(self, keys: list[Key]) -> dict[Key, Before]:
+        by_binding: dict[int, list[str]] = {}
+        for number, path in keys:
+            by_binding.setdefault(number, []).append(path)
+        known: dict[Key, Before] = {}
+        for number, paths in by_binding.items():
+            binding = self._pipeline.bindings.get(number)
+            rows = (
+                self._pipeline.engine.manifest.rows(binding.baseline.id, paths)
+                if binding is not None and binding.baseline is not None
+                else {}
+            )
+            for path in paths:
+                row = rows.get(path)
+                is_open = (number, path) in self._pipeline.open
+                if row is None:
+                    known[number, path] = Before(None, open=is_open)
+                else:
+                    known[number, path] = Before(FileIdentity(*row[:4]), bool(row[4] & RACY), is_open)
+        return known
+
+    def _ready(self, key: Key, entry: Pending[Key], look: Look, now: float, wall: int) -> bool:
+        previous, asked = self._waiting.get(key, (None, 0))
+        if is_ready(self._pipeline.settings.ready, entry.hint, look, previous, self._pipeline.settings.settle, wall):
+            self._waiting.pop(key, None)
+            if self.held.pop(key, None) is not None:
+                log.info(
+                    "%s is complete",
+                    self._pipeline.bindings[key[0]].path(key[1]),
+                    extra={"rule": self._pipeline.settings.name},
+                )
+            return True
+        assert look.identity is not None
+        self._waiting[key] = (look.identity, asked + 1)
+        self._pipeline.window.put_back(key, entry, ask_again(self._pipeline.settings.settle, asked), now)
+        if key not in self.held and now - entry.first >= self._pipeline.settings.ready_timeout:
+            self.held[key] = now
+            self._pipeline.engine.report_held(
+                self._pipeline, self._pipeline.bindings[key[0]].path(key[1]), now - entry.first
+            )
+        return False
+
+    def _is_own(self, path: str, look: Look) -> bool:
+        if path not in self._own:
+            return False
+        own = self._own[path]
+        if own == look.identity:
+            return True
+        del self._own[path]
+        return False
+
+    def _loops(self, f: Found, entry: Pending[Key], now: float) -> bool:
+        """Whether the path triggers its own rule, or may; then it isn't taken further now."""
+        if f.resolved.kind is None or not entry.hint & Hint.LIVE:
+            return False
+        loop = self.breaker.changed(f.path, entry.first, entry.last, now)
+        if loop is Loop.YES:
+            self._pipeline.pause(
+                f"{f.path} triggers its own rule in a loop: exclude what the rule writes, or write it elsewhere"
+            )
+        return loop is not Loop.NO
+
+    def changes(self, found: list[tuple[Key, Found]], now: float) -> list[Item]:
+        """What the rule wants of it, as items; the rest is entered in the manifest without a job."""
+        if not found:
+            return []
+        keys = {(f.root, f.path): key for key, f in found}
+        looks = {(f.root, f.path): f.look for _, f in found}
+        wanted = self._pipeline.settings.changes
+        changes = changes_of([f for _, f in found], moves=Kind.MOVED in wanted)
+        items = [
+            Item(keys[c.root, c.path], c, flags_of(looks[c.root, c.path]), keys.get((c.root, c.old_path or "")))
+            for c in changes
+            if c.kind in wanted
+        ]
+        if items and self.limit.exceeded(len(items), now):
+            self._hold_masses(found, now)
+            return []
+        busy = {item.key for item in items} | {item.old_key for item in items}
+        self._record_quietly([(key, f) for key, f in found if key not in busy], now)
+        self._pipeline.count("changes", len(items))
+        return items
+
+    def _hold_masses(self, found: list[tuple[Key, Found]], now: float) -> None:
+        assert self._pipeline.settings.limit is not None
+        limit = self._pipeline.settings.limit
+        self._pipeline.pause(f"more than {limit.paths} paths changed within {limit.per:g} s (limit)")
+        for key, f in found:
+            self._pipeline.window.mark_after(key, f.hint & ~Hint.CLOSED, now, 0.0)
+
+    def _record_quietly(self, found: list[tuple[Key, Found]], now: float) -> None:
+        """Enter what needs no job: kinds the rule doesn't want, own writes, rows no longer racy."""
+        put: dict[int, list[tuple[str, FileIdentity, int]]] = {}
+        drop: dict[int, list[str]] = {}
+        closed: list[Key] = []
+        for key, f in found:
+            if f.resolved.transient:
+                self._pipeline.count("transient")
+            if f.resolved.kind is None and not f.resolved.record:
+                continue
+            if key in self._pipeline.open:
+                closed.append(key)
+            if f.look.identity is None:
+                drop.setdefault(key[0], []).append(key[1])
+            else:
+                put.setdefault(key[0], []).append((key[1], f.look.identity, flags_of(f.look)))
+                self._pipeline.look_again(key, f.look.racy, now)
+        if put or drop or closed:
+            self._pipeline.engine.store.record(self._pipeline, put, drop, closed)
+
+
+def flags_of(look: Look) -> int:
+    """A look's flags as the manifest keeps them."""
+    return (RACY if look.racy else 0) | (LINKS if look.nlink > 1 else 0)

@@ -1,0 +1,295 @@
+"""One rule's way from dirty path to outcome. Runs on the loop; looking at the disk happens in the pool.
+
+A due path stays dirty until the rule has a free slot. Then a batch is taken and looked at once: that look
+resolves the changes and is the first attempt's identity, journaled before anything runs. So a write during the
+job is a new change, and a kill -9 at any moment leaves either a dirty difference or an *open row*: a path
+attempted without an outcome, which counts as present and different until some job handles it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from filewatchd.errors import FilewatchdError
+from filewatchd.jobs.attempts import Attempts
+from filewatchd.jobs.binding import Binding, selection_of
+from filewatchd.jobs.looking import ERROR_PAUSE, Looking, Taken
+from filewatchd.jobs.queue import share, width
+from filewatchd.jobs.runner import Item, Key, OpenAction, Record, counts
+from filewatchd.model import BatchBy, Busy, Hint, RuleSettings, Trigger
+from filewatchd.rules.debounce import Pending, Window
+from filewatchd.state.comparison import ManifestReader
+
+if TYPE_CHECKING:
+    from filewatchd.jobs.engine import Engine
+
+log = logging.getLogger("filewatchd.jobs")
+
+_MOST = 1000  # paths in a job
+_AGAIN_AFTER = 1.0  # seconds after which a racy row is looked at once more
+
+
+class Pipeline:
+    """A rule at work."""
+
+    def __init__(self, settings: RuleSettings, engine: Engine) -> None:
+        """``engine``: what all rules share."""
+        self.settings = settings
+        self.engine = engine
+        self.clock = engine.clock
+        self.window: Window[Key] = Window(settings.settle, settings.max_wait, together=settings.batch is BatchBy.RULE)
+        self.selection = selection_of(settings)
+        self.bindings: dict[int, Binding] = {}
+        self.actions: list[OpenAction] = []
+        self.counters: dict[str, int] = {}
+        self.saved: dict[str, int] = {}  # the counters as they are on disk
+        self.last: dict[str, Any] | None = None
+        self.paused: str | None = None
+        self.open: dict[Key, int] = {}  # open rows: path -> the job that journals it
+        self._skipped: dict[Key, Pending[Key]] = {}
+        self.taken: set[Key] = set()  # being looked at, or in a running job
+        self._tasks: dict[asyncio.Task[None], Record | None] = {}
+        self.looking = Looking(self)
+        self.attempts = Attempts(self)
+        self._timer: asyncio.TimerHandle | None = None
+        self.draining = False
+        self.successor: Pipeline | None = None  # a reload replaced this one: what it still finds goes there
+
+    # ---- dirty paths
+
+    def mark(self, key: Key, hint: int, now: float) -> None:
+        """A path is dirty. A newer change supersedes a retry that waits, or joins what `on_busy: skip` left."""
+        if self.successor is not None:
+            self.successor.mark(key, hint, now)
+            return
+        if self.attempts.waiting and hint & Hint.LIVE:
+            self.attempts.supersede(key)
+        if self._skipped:
+            left = self._skipped.pop(key, None)
+            if left is not None:
+                hint |= left.hint
+        self.window.mark(key, hint, now)
+        self.engine.touched.add(self)
+
+    def is_live(self, key: Key) -> bool:
+        """True if a path is dirty, being looked at, running or open: what a baseline must not touch."""
+        return key in self.window or key in self.taken or key in self.open
+
+    def attempted(self) -> Iterator[Key]:
+        """Open rows, and the paths being looked at or run: known without being in the manifest, or dirty."""
+        yield from list(self.open)
+        yield from list(self.taken - self.open.keys())
+
+    def reader(self) -> ManifestReader:
+        """A connection of a scan's own."""
+        return self.engine.reader()
+
+    def request(self, trigger: Trigger, paths: Sequence[str]) -> None:
+        """Somebody asks for a job over these paths, or for one over no path."""
+        now = self.clock.monotonic()
+        if not paths:
+            self.attempts.due.append(Record(trigger, [], self.clock.wall_ns()))
+        for path in paths:
+            for binding in self.bindings.values():
+                relative = binding.relative(path)
+                if relative is not None:
+                    self.mark((binding.number, relative), Hint.FORCED, now)
+        self.engine.touched.add(self)
+        self.engine.poke()
+
+    def inherit(self, old: Pipeline) -> None:
+        """Take over a replaced pipeline's bindings, dirty paths and open rows; what it runs, it finishes itself."""
+        now = self.clock.monotonic()
+        for number, binding in old.bindings.items():
+            self.bindings[number] = Binding(number, self, binding.root, self.selection, self.engine.manifest)
+        for key in [*old.window, *old._skipped, *(k for k in old.open if k not in old.taken)]:
+            if self.selection.selects_path(key[1]):
+                self.window.mark_after(key, Hint.SCAN, now, self.settings.settle)
+        self.open, self.taken = old.open, old.taken  # shared: what still runs there ends in them
+        old.successor = self
+
+    # ---- taking
+
+    def advance(self, now: float) -> None:
+        """Give out what is due to free slots, and set the timer for what comes next."""
+        due = self.window.release(now)
+        busy = len(self._tasks)
+        if busy and due and self.settings.on_busy is Busy.RESTART:
+            self.cancel_running()
+        elif busy and due and self.settings.on_busy is Busy.SKIP:
+            self._skip(now)
+        else:
+            self._fill(now)
+        self._arm(now)
+
+    def _fill(self, now: float) -> None:
+        most = width(self.settings.on_busy, self.settings.concurrency)
+        while len(self._tasks) < most and not self.paused and not self.draining:
+            due = self.window.release(now)
+            if not due and not self.attempts.due:
+                break
+            if not self.engine.slots.take(self):
+                break
+            if self.attempts.due:
+                self._start(self.attempts.retry(self.attempts.due.pop(0)))
+                continue
+            taken = self._take(share(due, most - len(self._tasks), _MOST), now)
+            if not taken:
+                self.engine.give_slot()
+                break
+            self._start(self._process(taken))
+
+    def _take(self, most: int, now: float) -> Taken:
+        taken = []
+        for key, entry in self.window.take(most, now):
+            if key in self.taken:  # in a running job of this rule: waits for its end
+                self.window.put_back(key, entry, max(self.settings.settle, 0.05), now)
+            else:
+                taken.append((key, entry))
+        if taken and self._skipped:
+            taken += list(self._skipped.items())
+            self._skipped.clear()
+        self.taken.update(key for key, _ in taken)
+        return taken
+
+    def _skip(self, now: float) -> None:
+        for key, entry in self.window.take(1 << 30, now, 1 << 40):
+            self._skipped[key] = entry
+            self.count("skipped_while_busy")
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks[task] = None
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.pop(task, None)
+        if not task.cancelled() and task.exception() is not None:
+            self.engine.failed(self, task.exception())
+        self.engine.give_slot()
+        self.engine.touched.add(self)
+        self.engine.poke()
+
+    def _arm(self, now: float) -> None:
+        due = self.window.next_due(now)
+        if self._timer is not None:
+            if due is not None and self._timer.when() <= due and self._timer.when() > now:
+                return
+            self._timer.cancel()
+            self._timer = None
+        if due is not None and not self.paused:
+            self._timer = asyncio.get_running_loop().call_at(due, self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        self.advance(self.clock.monotonic())
+        self.engine.update_room()
+
+    # ---- a batch
+
+    async def _process(self, taken: Taken) -> None:
+        """Look at a batch, and make a job of what the rule wants of it."""
+        try:
+            looks = await self.looking.look(taken)
+            now = self.clock.monotonic()
+            items = self.looking.changes(self.looking.resolve_all(taken, looks, now), now)
+            if items:
+                await self.attempts.attempt(Record(_trigger(taken), items, self.clock.wall_ns()))
+        except FilewatchdError as error:
+            self._put_back(taken, error)
+        finally:
+            self.taken.difference_update(key for key, _ in taken)
+
+    def _put_back(self, taken: Taken, error: FilewatchdError) -> None:
+        """State can't be written: nothing is lost, the paths stay dirty until it can."""
+        log.error("rule %s waits: %s", self.settings.name, error, extra={"rule": self.settings.name})
+        now = self.clock.monotonic()
+        for key, entry in taken:
+            self.window.put_back(key, entry, ERROR_PAUSE, now)
+
+    def running(self, task: asyncio.Task[None], record: Record) -> None:
+        """A batch has become a job, which can be cancelled."""
+        self._tasks[task] = record
+
+    def look_again(self, key: Key, racy: bool, now: float) -> None:
+        if racy:
+            self.mark_after(key, Hint.AGAIN, now, _AGAIN_AFTER)
+
+    def mark_after(self, key: Key, hint: int, now: float, delay: float) -> None:
+        target = self.successor or self
+        target.window.mark_after(key, hint, now, delay)
+        self.engine.touched.add(target)
+
+    # ---- life
+
+    def pause(self, reason: str) -> None:
+        """Hold the rule until somebody resumes it; its paths stay dirty."""
+        if self.paused is None:
+            self.paused = reason
+            log.warning(
+                "rule %s is held: %s. A reload (SIGHUP) or restart resumes it.", self.settings.name, reason,
+                extra={"rule": self.settings.name},
+            )  # fmt: skip
+
+    def resume(self) -> None:
+        """Go on after a pause."""
+        forgiven = len(self.window) if self.paused is not None else 0
+        self.paused = None
+        self.looking.breaker.reset()
+        self.looking.limit.reset(forgiven)
+        self.engine.touched.add(self)
+
+    def cancel_running(self, *, at_once: bool = False) -> None:
+        """Cancel the running jobs; their paths become dirty again. ``at_once``: commands get no grace."""
+        for task, record in list(self._tasks.items()):
+            if record is not None and (at_once or not task.cancelling()):
+                task.cancel()
+
+    async def drain(self, deadline: float) -> None:
+        """Start nothing more, and wait for what runs; past the deadline it is cancelled and stays journaled."""
+        self.draining = True
+        self.engine.slots.leave(self)
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._tasks:
+            await asyncio.wait(list(self._tasks), timeout=max(0.0, deadline - self.clock.monotonic()))
+        self.cancel_running()
+        if self._tasks:
+            await asyncio.wait(list(self._tasks), timeout=5.0)
+        for opened in self.actions:
+            await opened.action.stop(max(0.0, deadline - self.clock.monotonic()))
+            await opened.context.stop(max(0.0, deadline - self.clock.monotonic()))
+
+    def count(self, name: str, by: int = 1) -> None:
+        """Add to a counter."""
+        self.counters[name] = self.counters.get(name, 0) + by
+
+    def remember(self, record: Record, items: list[Item], seconds: float) -> None:
+        """Keep the last outcome for status."""
+        self.last = {"job": record.id, "time_ns": self.clock.wall_ns(), "seconds": seconds, "outcomes": counts(items)}
+        self.engine.state_changed()
+
+    def statistics(self) -> dict[str, Any]:
+        """What status shows of the rule."""
+        return {
+            "dirty": len(self.window),
+            "running": len(self._tasks),
+            "retrying": len(self.attempts.waiting),
+            "open": len(self.open),
+            "held": len(self.looking.held),
+            "paused": self.paused,
+            "counters": dict(self.counters),
+            "last": self.last,
+        }
+
+
+def _trigger(taken: Taken) -> Trigger:
+    hints = 0
+    for _, entry in taken:
+        hints |= entry.hint
+    if hints & Hint.LIVE:
+        return Trigger.CHANGE
+    return Trigger.STARTUP if hints & Hint.STARTUP else Trigger.RESCAN

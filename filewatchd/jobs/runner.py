@@ -1,0 +1,204 @@
+"""One attempt at a job: the rule's actions in order over its paths, until each path has an outcome.
+
+A rejected or failed path drops out and the rest goes on; an action that moves a file rewrites its path for the
+next one. Actions that work path by path get one change a call, each with its own timeout; the others get the
+batch. A retry resumes each path at the first action it has not passed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from filewatchd.actions.base import Action, Needs, Steps
+from filewatchd.errors import ActionError
+from filewatchd.model import OK, Change, FileIdentity, Outcome, Trigger, Verdict
+
+if TYPE_CHECKING:
+    from filewatchd.jobs.context import ActionContext
+
+log = logging.getLogger("filewatchd.jobs")
+
+Key = tuple[int, str]  # (binding, path relative to its root)
+_TAIL = 64 * 1024
+
+
+class OpenAction(NamedTuple):
+    """A configured action, opened."""
+
+    name: str
+    action: Action
+    needs: Needs
+    context: ActionContext
+
+
+class Item:
+    """One path of a job: its change, the action it has come to, and how it fared."""
+
+    __slots__ = ("change", "flags", "key", "next_action", "old_key", "outcome")
+
+    def __init__(self, key: Key, change: Change, flags: int = 0, old_key: Key | None = None) -> None:
+        self.key = key
+        self.old_key = old_key  # of a moved path: where it was
+        self.change = change
+        self.flags = flags  # of the manifest row its look will make
+        self.next_action = 0
+        self.outcome: Outcome | None = None
+
+
+class Record:
+    """A job over all its attempts."""
+
+    __slots__ = ("attempt", "created_ns", "failures", "id", "items", "output", "started_ns", "trigger")
+
+    def __init__(self, trigger: Trigger, items: list[Item], created_ns: int) -> None:
+        self.id = 0
+        self.trigger = trigger
+        self.items = {item.key: item for item in items}
+        self.attempt = 0
+        self.created_ns = created_ns
+        self.started_ns = created_ns
+        self.output = b""
+        self.failures = 0
+
+
+class JobRun:
+    """A call of one action within an attempt: what the action sees as `JobContext`."""
+
+    dry_run = False
+
+    def __init__(
+        self,
+        record: Record,
+        rule: str,
+        generation: int,
+        items: Sequence[Item],
+        timeout: float,
+        steps: Steps,
+        effects: Callable[[str, str, str | None], None],
+        wrote: Callable[[str, FileIdentity | None], None],
+    ) -> None:
+        self.id = record.id
+        self.attempt = record.attempt
+        self.trigger = record.trigger
+        self.rule = rule
+        self.generation = generation
+        self.timeout = timeout
+        self.steps = steps
+        self.cancelled = False
+        self.done: tuple[int, int, str] | None = None
+        self._record = record
+        self._items = items
+        self._effects = effects
+        self._wrote = wrote
+
+    @property
+    def changes(self) -> list[Change]:
+        """The changes of this call."""
+        return [item.change for item in self._items]
+
+    def progress(self, done: int, total: int, unit: str) -> None:
+        """Say how far the work is."""
+        self.done = (done, total, unit)
+
+    def output(self, data: bytes) -> None:
+        """Log what the work printed and keep its tail."""
+        self._record.output = (self._record.output + data)[-_TAIL:]
+        if log.isEnabledFor(logging.INFO):
+            for line in data.decode("utf-8", "replace").splitlines():
+                log.info("%s", line, extra={"rule": self.rule, "job": self.id, "event": "output"})
+
+    def wrote(self, path: str, identity: FileIdentity | None = None) -> None:
+        """Declare an own write."""
+        self._wrote(path, identity)
+
+    def effect(self, kind: str, old: str, new: str | None = None) -> None:
+        """Tell the other actions; a moved path is rewritten for those that follow."""
+        if kind == "moved" and new is not None:
+            for item in self._items:
+                if item.change.path == old:
+                    first = item.change.original_path or old
+                    item.change = item.change._replace(path=new, original_path=first)
+        self._effects(kind, old, new)
+
+
+async def run_actions(
+    actions: Sequence[OpenAction],
+    record: Record,
+    new_run: Callable[[OpenAction, Sequence[Item]], JobRun],
+) -> None:
+    """Run the attempt; every item has an outcome afterwards. Cancelling gives those without one ``cancelled``.
+
+    ``new_run`` makes the `JobContext` of one call.
+    """
+    for item in record.items.values():
+        item.outcome = None
+    try:
+        for index, opened in enumerate(actions):
+            await _run_action(index, opened, record, new_run)
+    except asyncio.CancelledError:
+        for item in record.items.values():
+            if item.outcome is None:
+                item.outcome = Outcome(Verdict.CANCELLED, "cancelled")
+        raise
+    for item in record.items.values():
+        if item.outcome is None:
+            item.outcome = OK
+
+
+async def _run_action(
+    index: int, opened: OpenAction, record: Record, new_run: Callable[[OpenAction, Sequence[Item]], JobRun]
+) -> None:
+    items = [i for i in record.items.values() if i.outcome is None and i.next_action <= index]
+    calls = [[item] for item in items] if opened.needs.per_path else [items] if items else []
+    if not record.items:
+        calls = [[]]  # a job without paths runs each action once
+    for call in calls:
+        await _call(opened, call, new_run)
+        for item in call:
+            _pass(item, index)
+
+
+def _pass(item: Item, index: int) -> None:
+    """An item without a final outcome goes on to the next action."""
+    if item.outcome is not None and item.outcome.verdict in (Verdict.OK, Verdict.SKIPPED):
+        item.outcome = None
+    if item.outcome is None:
+        item.next_action = index + 1
+
+
+async def _call(
+    opened: OpenAction, items: Sequence[Item], new_run: Callable[[OpenAction, Sequence[Item]], JobRun]
+) -> None:
+    run = new_run(opened, items)
+    try:
+        async with asyncio.timeout(run.timeout):
+            result = await opened.action.run(run)
+    except TimeoutError:
+        result = Outcome(Verdict.FAILED, f"{opened.name}: timed out after {run.timeout:g} s")
+    except ActionError as error:
+        result = Outcome(Verdict.FAILED, f"{opened.name}: {error}", error.retryable)
+    except asyncio.CancelledError:
+        run.cancelled = True
+        raise
+    except Exception as error:
+        log.exception("action %s of rule %s failed by a bug of its own", opened.name, run.rule)
+        result = Outcome(Verdict.FAILED, f"{opened.name}: {type(error).__name__}: {error}")
+    _apply(opened.name, items, result)
+
+
+def _apply(name: str, items: Sequence[Item], result: Outcome | Mapping[str, Outcome]) -> None:
+    missing = Outcome(Verdict.FAILED, f"{name}: gave no outcome for this path", retryable=False)
+    for item in items:
+        item.outcome = result if isinstance(result, Outcome) else result.get(item.change.path, missing)
+
+
+def counts(items: Sequence[Item]) -> dict[str, int]:
+    """How many items have which verdict."""
+    found: dict[str, int] = {}
+    for item in items:
+        if item.outcome is not None:
+            found[item.outcome.verdict.value] = found.get(item.outcome.verdict.value, 0) + 1
+    return found

@@ -1,0 +1,249 @@
+"""What a pipeline writes down, and when: one transaction before a job starts, one when an attempt ends.
+
+The pipeline speaks of keys (binding, relative path) and items; the journal of full paths, the manifest of
+baselines. The translation is here. An open path is in exactly one job's row; a newer job takes it over in the
+transaction that starts it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from filewatchd.actions.base import Step, Unfinished
+from filewatchd.clock import Clock
+from filewatchd.jobs.findings import Counters, Findings
+from filewatchd.jobs.journal import Journal, ManifestUpdate, NewJob, Result
+from filewatchd.jobs.runner import Item, Key, Record
+from filewatchd.model import Change, FileIdentity, Kind
+from filewatchd.state import tables
+from filewatchd.state.comparison import ManifestReader
+from filewatchd.state.database import Database
+from filewatchd.state.manifest import Manifest
+
+if TYPE_CHECKING:
+    from filewatchd.jobs.pipeline import Pipeline
+
+_RETAIN_EVERY = 500  # jobs between two prunings
+
+
+class JournaledSteps:
+    """`actions.base.Steps` of one job."""
+
+    def __init__(self, journal: Journal, job: int) -> None:
+        self._journal = journal
+        self._job = job
+
+    async def record(self, name: str, data: Mapping[str, Any] | None = None) -> None:
+        """Journal a step; it survives power loss when this returns."""
+        self._journal.record_step(self._job, name, data)
+
+    def recorded(self) -> Sequence[Step]:
+        """The steps so far, oldest first."""
+        return self._journal.steps(self._job)
+
+    async def clear(self) -> None:
+        """Forget them."""
+        self._journal.clear_steps(self._job)
+
+
+class Store:
+    """The job journal and the manifests, as pipelines use them."""
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        *,
+        keep: int,
+        age: float,
+        committed: Callable[[], None] = lambda: None,
+    ) -> None:
+        """``keep`` finished jobs for ``age`` seconds. ``committed``: a checkpoint is due."""
+        self.database = database
+        self.manifest = Manifest(database)
+        self.journal = Journal(database)
+        self.findings = Findings(database)
+        self.counters = Counters(database)
+        self.keep, self.age = keep, age
+        self._clock = clock
+        self._committed = committed
+        self._finished = 0
+        self._reader: ManifestReader | None = None
+        self._open: dict[str, list[tuple[Change, int, bool]]] = {}
+        self._load_open()
+
+    # ---- open paths of earlier lives
+
+    def _load_open(self) -> None:
+        """Jobs that a kill cut off are cancelled, their paths stay open; those of failed jobs wait for a retry."""
+        self.journal.interrupted(self._clock.wall_ns())
+        for job in self.journal.open_jobs():
+            waits = job.state == "failed"
+            self._open.setdefault(job.rule, []).extend((change, job.id, waits) for change in job.changes)
+
+    def rename_rule(self, old: str, new: str) -> None:
+        """Hand over what a rule left to its new name."""
+        self.manifest.rename_rule(old, new)
+        self.journal.rename_rule(old, new)
+        self.findings.rename_rule(old, new)
+        self.counters.rename_rule(old, new)
+        tables.rename_rule(self.database, old, new)
+        self._open.setdefault(new, []).extend(self._open.pop(old, ()))
+
+    def take_open(self, rule: str, root: str) -> list[tuple[str, int, bool]]:
+        """(relative path, job, waits for a retry) of a rule's open rows below a root; each is given out once."""
+        taken, left = [], []
+        for change, job, waits in self._open.get(rule, ()):
+            if change.root == root:
+                taken.append((_relative(change), job, waits))
+            else:
+                left.append((change, job, waits))
+        self._open[rule] = left
+        return taken
+
+    # ---- a job's life
+
+    def begin(self, pipeline: Pipeline, record: Record) -> None:
+        """Journal an attempt before it starts; its paths are open from now on."""
+        now = self._clock.wall_ns()
+        record.started_ns = now
+        changes = [item.change for item in record.items.values()]
+        if record.id:
+            resume = min((item.next_action for item in record.items.values()), default=0)
+            self.journal.attempt(record.id, changes, record.attempt, now, resume)
+            return
+        taken: dict[int, list[str]] = {}
+        for key, item in record.items.items():
+            older = pipeline.open.get(key)
+            if older is not None:
+                taken.setdefault(older, []).append(item.change.path)
+        record.id = self.journal.start(
+            NewJob(
+                pipeline.settings.name,
+                record.trigger,
+                pipeline.engine.generation,
+                changes,
+                record.created_ns,
+                now,
+                taken,
+            )
+        )
+        pipeline.open.update(dict.fromkeys(record.items, record.id))
+        self._wrote()
+
+    def settle(self, pipeline: Pipeline, record: Record, until_ns: int | None) -> None:
+        """Journal how an attempt ended, with the manifest rows of what was handled. ``until_ns``: it is tried again."""
+        items = list(record.items.values())
+        handled = [item for item in items if item.outcome is not None and item.outcome.handled]
+        messages = [item.outcome.message for item in items if item.outcome is not None and item.outcome.message]
+        result = Result(
+            [(item.change, item.outcome) for item in items],
+            self._updates(pipeline, handled),
+            output=record.output,
+            message=messages[0] if messages else "",
+        )
+        if until_ns is not None:
+            self.journal.backoff(record.id, result, until_ns)
+        else:
+            self.journal.finish(record.id, result, self._clock.wall_ns())
+        for item in handled:
+            pipeline.open.pop(item.key, None)
+        self._retain()
+        self._wrote()
+
+    def _updates(self, pipeline: Pipeline, handled: Sequence[Item]) -> list[ManifestUpdate]:
+        put: dict[int, list[tuple[str, FileIdentity, int]]] = {}
+        drop: dict[int, list[str]] = {}
+        for item in handled:
+            if item.old_key is not None:
+                drop.setdefault(item.old_key[0], []).append(item.old_key[1])
+            number, path = item.key
+            if item.change.kind is Kind.DELETED or item.change.identity is None:
+                drop.setdefault(number, []).append(path)
+            else:
+                put.setdefault(number, []).append((path, item.change.identity, item.flags))
+        return self._by_baseline(pipeline, put, drop)
+
+    def _by_baseline(
+        self,
+        pipeline: Pipeline,
+        put: Mapping[int, Sequence[tuple[str, FileIdentity, int]]],
+        drop: Mapping[int, Sequence[str]],
+    ) -> list[ManifestUpdate]:
+        updates = []
+        for number in put.keys() | drop.keys():
+            binding = pipeline.bindings.get(number)
+            if binding is not None and binding.baseline is not None:
+                updates.append(ManifestUpdate(binding.baseline.id, put.get(number, ()), drop.get(number, ())))
+        return updates
+
+    def record(
+        self,
+        pipeline: Pipeline,
+        put: Mapping[int, Sequence[tuple[str, FileIdentity, int]]],
+        drop: Mapping[int, Sequence[str]],
+        closed: Iterable[Key],
+    ) -> None:
+        """Enter rows without a job, and close open rows that need no more work."""
+        released: dict[int, list[str]] = {}
+        for key in closed:
+            job = pipeline.open.pop(key, None)
+            binding = pipeline.bindings.get(key[0])
+            if job is not None and binding is not None:
+                released.setdefault(job, []).append(binding.path(key[1]))
+        with self.database.transaction():
+            for update in self._by_baseline(pipeline, put, drop):
+                if update.put:
+                    self.manifest.put(update.baseline, update.put)
+                if update.drop:
+                    self.manifest.drop(update.baseline, update.drop)
+            for job, paths in released.items():
+                self.journal.release(job, paths)
+        self._wrote()
+
+    # ---- what actions keep
+
+    def steps(self, job: int) -> JournaledSteps:
+        """The durable steps of a job."""
+        return JournaledSteps(self.journal, job)
+
+    def unfinished(self, rule: str) -> list[Unfinished]:
+        """Jobs of a rule with steps left, oldest first."""
+        return [Unfinished(job, self.steps(job)) for job in self.journal.unfinished_steps(rule)]
+
+    def finding(self, key: str, rule: str, message: str, path: str | None) -> None:
+        """Raise or renew a finding."""
+        self.findings.raise_finding(rule, key, message, path, self._clock.wall_ns())
+
+    def clear_finding(self, key: str, rule: str) -> None:
+        """It no longer stands."""
+        self.findings.clear(rule, key)
+
+    # ---- upkeep
+
+    def reader(self) -> ManifestReader:
+        """The read-only connection of all scan threads; they take turns, a directory at a time."""
+        if self._reader is None:
+            self._reader = ManifestReader(self.database.path)
+        return self._reader
+
+    def _wrote(self) -> None:
+        if self.database.wants_checkpoint:
+            self._committed()
+
+    def _retain(self) -> None:
+        self._finished += 1
+        if self._finished % _RETAIN_EVERY == 0:
+            self.journal.prune(keep=self.keep, before_ns=self._clock.wall_ns() - int(self.age * 1e9))
+
+    def close(self) -> None:
+        """The clean end."""
+        if self._reader is not None:
+            self._reader.close()
+        self.database.close()
+
+
+def _relative(change: Change) -> str:
+    path = change.original_path or change.path
+    return path[len(change.root) :].lstrip("/") if path != change.root else ""

@@ -1,0 +1,208 @@
+"""The nouns of filewatchd: frozen values that flow one way, from the kernel to an outcome.
+
+Paths are ``str`` everywhere inside the process, decoded with ``os.fsdecode`` (``surrogateescape``), so any
+name the kernel allows survives the trip; they become bytes again only at the kernel and in SQLite.
+Durations are seconds (float), sizes bytes (int), times of files nanoseconds since the epoch (int).
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class Kind(StrEnum):
+    """What a change is, after the disk was looked at."""
+
+    CREATED = "created"
+    MODIFIED = "modified"
+    DELETED = "deleted"
+    MOVED = "moved"
+    METADATA = "metadata"
+
+
+class Trigger(StrEnum):
+    """Why a job exists."""
+
+    CHANGE = "change"
+    RESCAN = "rescan"
+    SCHEDULE = "schedule"
+    MANUAL = "manual"
+    STARTUP = "startup"
+
+
+class Verdict(StrEnum):
+    """How one path fared in one action. ``rejected`` is the file's own fault and is never retried."""
+
+    OK = "ok"
+    SKIPPED = "skipped"
+    REJECTED = "rejected"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class Ready(StrEnum):
+    """When a file counts as complete."""
+
+    CLOSED = "closed"
+    STABLE = "stable"
+    IMMEDIATE = "immediate"
+
+
+class Busy(StrEnum):
+    """What happens to due paths while their rule is busy."""
+
+    QUEUE = "queue"
+    RESTART = "restart"
+    SKIP = "skip"
+    PARALLEL = "parallel"
+
+
+class BatchBy(StrEnum):
+    """Which changes are released together."""
+
+    PATH = "path"
+    RULE = "rule"
+
+
+class Initial(StrEnum):
+    """What a rule does with files that were there before it."""
+
+    IGNORE = "ignore"
+    PROCESS = "process"
+
+
+class RootState(StrEnum):
+    """The life of a root (DESIGN: Roots)."""
+
+    WAITING = "waiting"
+    SCANNING = "scanning"
+    LIVE = "live"
+    DEGRADED = "degraded"
+    STALLED = "stalled"
+
+
+class Hint:
+    """What is known about a dirty path before anyone looks: bits of a plain int, since every event is or-ed in.
+
+    CLOSED holds until a later write event clears it.
+    """
+
+    LIVE = 1  # a live event, of whatever kind
+    WRITE = 2  # a live event other than an attribute change
+    CLOSED = 4  # written and closed, or moved in
+    SCAN = 8  # a scan saw a difference
+    STRICT = 16  # look at ctime too although no event was seen
+    AGAIN = 32  # a second look at a racy row
+    STARTUP = 128  # by the first scan of this life
+    FORCED = 64  # run even if nothing differs (trigger, retry)
+
+
+class FileIdentity(NamedTuple):
+    """What tells one content of a path from another. The device is kept per root, not here."""
+
+    ino: int
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+
+
+class Look(NamedTuple):
+    """What one look at a path found. ``identity`` is None where there is no file.
+
+    ``writers``: True while somebody has it open for writing, None where that can't be told.
+    ``racy``: a timestamp lies so near the look that a later write could hide in it.
+    """
+
+    identity: FileIdentity | None
+    nlink: int = 1
+    writers: bool | None = False
+    racy: bool = False
+    error: int = 0  # errno of a look that failed for another reason than absence
+
+
+class Change(NamedTuple):
+    """A resolved fact about one path. ``path`` and ``root`` are named as the user named the root."""
+
+    kind: Kind
+    path: str
+    root: str
+    identity: FileIdentity | None = None
+    old_path: str | None = None
+    original_path: str | None = None  # before earlier actions of the job moved it
+
+    @property
+    def relative(self) -> str:
+        """The path below its root; empty where the root is the file itself."""
+        return self.path[len(self.root) :].lstrip("/")
+
+
+class Outcome(NamedTuple):
+    """How one path, or a whole batch, fared in one action."""
+
+    verdict: Verdict
+    message: str = ""
+    retryable: bool = True  # only of failed
+
+    @property
+    def handled(self) -> bool:
+        """True if the path needs no more work: ok, skipped or rejected."""
+        return self.verdict in _HANDLED
+
+
+_HANDLED = frozenset({Verdict.OK, Verdict.SKIPPED, Verdict.REJECTED})
+OK = Outcome(Verdict.OK)
+
+
+class Retry(NamedTuple):
+    """How often a failed path is tried in all, and the exponential, jittered pauses between."""
+
+    attempts: int = 3
+    backoff: float = 1.0
+    max_backoff: float = 300.0
+
+
+class Limit(NamedTuple):
+    """Mass-change limit: a rule with more changed paths in the period is held."""
+
+    paths: int
+    per: float
+
+
+class ActionSpec(NamedTuple):
+    """One configured action: its name and its validated options (the package's ``Options``)."""
+
+    name: str
+    options: object
+    key: str  # stable over reloads while name and options are unchanged
+
+
+class RuleSettings(NamedTuple):
+    """One rule with every layer merged and every value converted."""
+
+    name: str
+    roots: tuple[str, ...]  # absolute; may hold globs
+    actions: tuple[ActionSpec, ...]
+    description: str = ""
+    enabled: bool = True
+    recursive: bool = True
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    presets: tuple[str, ...] = ("editors",)
+    changes: frozenset[Kind] = frozenset({Kind.CREATED, Kind.MODIFIED, Kind.MOVED})
+    ready: Ready = Ready.CLOSED
+    ready_timeout: float = 3600.0
+    settle: float = 0.2
+    max_wait: float = 10.0
+    batch: BatchBy = BatchBy.PATH
+    initial: Initial = Initial.IGNORE
+    on_busy: Busy = Busy.QUEUE
+    concurrency: int = 1
+    retry: Retry = Retry()
+    timeout: float = 600.0
+    limit: Limit | None = None
+    user: str | None = None
+    strict: bool = False
+    follow_symlinks: bool = False  # YAML: never | files
+    renamed_from: str | None = None
+    backend: str = "auto"

@@ -1,0 +1,127 @@
+"""What happened to a path: what the rule last handled, compared with what is there now. Pure.
+
+Events are hints and the disk is the truth (DESIGN: Events): every way a path may become dirty ends here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from filewatchd.model import Change, FileIdentity, Hint, Kind, Look
+
+
+class Before(NamedTuple):
+    """What is known of a path before the look.
+
+    ``row``: its identity in the manifest. ``racy``: that row could hide a later write.
+    ``open``: it was attempted without an outcome, so it counts as present and different.
+    """
+
+    row: FileIdentity | None
+    racy: bool = False
+    open: bool = False
+
+
+class Resolved(NamedTuple):
+    """One path's resolution; ``kind`` None means that there is nothing to do. ``record``: write the row anew anyway."""
+
+    kind: Kind | None
+    record: bool = False
+    transient: bool = False  # came and went while nobody looked
+
+
+_NOTHING = Resolved(None)
+_RECORD = Resolved(None, record=True)
+_TRANSIENT = Resolved(None, transient=True)
+_CREATED = Resolved(Kind.CREATED)
+_MODIFIED = Resolved(Kind.MODIFIED)
+_DELETED = Resolved(Kind.DELETED)
+_METADATA = Resolved(Kind.METADATA)
+
+
+def resolve(before: Before, look: Look, hint: int) -> Resolved:
+    """Compare one path with its row; see DESIGN's table."""
+    now, row = look.identity, before.row
+    if now is None:
+        return _DELETED if row is not None or before.open else _TRANSIENT
+    if row is None:
+        return _CREATED
+    if before.open or hint & Hint.FORCED or row[:3] != now[:3]:
+        return _MODIFIED
+    if row.ctime_ns == now.ctime_ns:
+        return _same(before, look, hint)
+    if hint & (Hint.WRITE | Hint.STRICT):
+        return _MODIFIED
+    return _METADATA if hint & Hint.LIVE else _RECORD
+
+
+def _same(before: Before, look: Look, hint: int) -> Resolved:
+    if before.racy and hint & Hint.WRITE:
+        return _MODIFIED
+    return _RECORD if before.racy and not look.racy else _NOTHING
+
+
+class Found(NamedTuple):
+    """A taken path with all that is known: input of `pair_moves`."""
+
+    path: str
+    root: str
+    before: Before
+    look: Look
+    resolved: Resolved
+    hint: int = 0
+
+
+Place = tuple[str, str]  # root and path: one rule's roots may overlap
+
+
+def pair_moves(found: Sequence[Found]) -> Mapping[Place, Found]:
+    """New place -> the vanished path it was moved from, within one batch.
+
+    Inode alone proves nothing (ext4 reuses inodes at once): size and mtime must agree, and neither side may
+    have an open row.
+    """
+    gone = {
+        (f.root, f.before.row[:3]): f
+        for f in found
+        if f.resolved.kind is Kind.DELETED and f.before.row is not None and not f.before.open
+    }
+    pairs: dict[Place, Found] = {}
+    if gone:
+        for f in found:
+            if f.resolved.kind is Kind.CREATED and not f.before.open and f.look.identity is not None:
+                source = gone.pop((f.root, f.look.identity[:3]), None)
+                if source is not None:
+                    pairs[f.root, f.path] = source
+    return pairs
+
+
+def changes_of(found: Sequence[Found], *, moves: bool) -> list[Change]:
+    """The changes of one batch in the order jobs get them: deletions deepest first, moves, the rest parents first.
+
+    ``moves`` False: the rule doesn't want moves, so a rename is a deletion and a creation.
+    """
+    pairs = pair_moves(found) if moves else {}
+    sources = {(source.root, source.path) for source in pairs.values()}
+    changes: list[Change] = []
+    for f in found:
+        kind = f.resolved.kind
+        if kind is None or (f.root, f.path) in sources:
+            continue
+        source = pairs.get((f.root, f.path))
+        if source is not None:
+            changes.append(Change(Kind.MOVED, f.path, f.root, f.look.identity, source.path))
+        else:
+            changes.append(Change(kind, f.path, f.root, f.look.identity))
+    return order(changes)
+
+
+def order(changes: list[Change]) -> list[Change]:
+    """Deletions first (deepest first), then moves, then the rest (parents first)."""
+    deleted = [c for c in changes if c.kind is Kind.DELETED]
+    moved = [c for c in changes if c.kind is Kind.MOVED]
+    rest = [c for c in changes if c.kind is not Kind.DELETED and c.kind is not Kind.MOVED]
+    deleted.sort(key=lambda c: (-c.path.count("/"), c.path))
+    rest.sort(key=lambda c: (c.path.count("/"), c.path))
+    return deleted + moved + rest

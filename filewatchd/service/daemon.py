@@ -1,0 +1,263 @@
+"""The composition root: everything is made here, wired here, and ended here, in reverse.
+
+Start: configuration, lock, state, commands of an earlier life swept, actions opened and recovered, roots watched.
+Stop: intake ends, running jobs get ``shutdown_timeout``, what is left stays journaled, state is written.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import resource
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from filewatchd import __version__
+from filewatchd.actions import registry
+from filewatchd.clock import SystemClock
+from filewatchd.config.configuration import Configuration
+from filewatchd.config.generation import Generation, differences
+from filewatchd.config.load import load
+from filewatchd.errors import ConfigError, FilewatchdError
+from filewatchd.jobs.engine import Engine, Watching
+from filewatchd.jobs.store import Store
+from filewatchd.jobs.timers import DurableTimers
+from filewatchd.service import logging as service_logging
+from filewatchd.service.rooting import Rooting
+from filewatchd.service.signals import Signals
+from filewatchd.service.upkeep import Upkeep
+from filewatchd.state import atomic, directories
+from filewatchd.state.database import Database
+from filewatchd.state.lock import InstanceLock
+from filewatchd.work import cgroup
+from filewatchd.work.helper import Commands
+from filewatchd.work.pool import Pool
+
+log = logging.getLogger("filewatchd.service")
+
+
+class Daemon:
+    """One life of the daemon on one configuration file."""
+
+    def __init__(
+        self,
+        path: Path,
+        flags: Mapping[str, object],
+        environ: Mapping[str, str],
+        *,
+        hint: str = "",
+        text: str | None = None,
+    ) -> None:
+        """``hint`` is logged once all is ready: what a new user may try. ``text``: the file's content, unread.
+
+        Raises:
+            ConfigError: with every mistake.
+        """
+        self._text = text
+        self._path = path
+        self._flags = flags
+        self._environ = environ
+        self._hint = hint
+        self._packages = registry.packages()
+        self.generation = Generation(1, self._load())
+        self._config_error: str | None = None
+        self._started_ns = time.time_ns()
+        self._ready = False
+
+    def _load(self) -> Configuration:
+        return load(self._path, registry=self._packages, environ=self._environ, flags=self._flags, text=self._text)
+
+    @property
+    def settings(self) -> Configuration:
+        """The configuration in force."""
+        return self.generation.configuration
+
+    # ---- life
+
+    def run(self) -> int:
+        """Run until a signal ends it; returns the exit code. Raises FatalError."""
+        _raise_descriptor_limit()
+        service_logging.set_up(self.settings.logging)
+        daemon = self.settings.daemon
+        state = directories.state_directory(daemon.state_dir)
+        directories.runtime_directory(daemon.runtime_dir)
+        with InstanceLock(os.path.join(state, "filewatchd.lock")):
+            atomic.clean_leftovers(state)
+            return asyncio.run(self._main(state))
+
+    async def _main(self, state: str) -> int:
+        self._loop = asyncio.get_running_loop()
+        self._over = asyncio.Event()
+        self._code = 0
+        signals = Signals(self._drain_asked, self._stop_asked, self._reload_asked, self._report)
+        try:
+            await self._open(state)
+            await self._serve()
+        finally:
+            await self._close()
+            signals.close()
+        return self._code
+
+    async def _open(self, state: str) -> None:
+        clock = SystemClock()
+        self._pool = Pool()
+        groups = cgroup.find(state)
+        await self._sweep(groups)
+        log.debug("commands: %s", groups.describe()[1])
+        self._groups = groups
+        self._commands = Commands(groups, self._pool)
+        daemon = self.settings.daemon
+        self._database = Database(os.path.join(state, "journal.db"), durability=daemon.durability, clock=clock)
+        if self._database.set_aside:
+            log.error(
+                "the job journal was damaged and is kept as %s: every root is compared anew", self._database.set_aside
+            )
+        self._upkeep = Upkeep(self._pool, self._database, os.path.join(state, "state.json"), self._state)
+        self._store = Store(
+            self._database,
+            clock,
+            keep=daemon.history.jobs,
+            age=daemon.history.age,
+            committed=self._upkeep.committed,
+        )
+        self._timers = DurableTimers(self._database, clock)
+        self._rooting = Rooting(self._pool, clock, self._poke, self._root_changed)
+        watching = Watching(self._rooting.facts, self._rooting.wakes.add, self._rooting.room, self._rooting.held)
+        self._engine = Engine(
+            clock,
+            self._pool,
+            self._commands,
+            self._store,
+            self._timers,
+            self._packages,
+            watching,
+            max_running=daemon.max_running,
+            state_changed=self._upkeep.state_changed,
+        )
+        self._rooting.engine = self._engine
+
+    async def _sweep(self, groups: cgroup.Groups) -> None:
+        try:
+            swept = await self._pool.run("", groups.sweep)
+        except FilewatchdError as error:
+            log.error("%s", error)
+        else:
+            if swept:
+                log.warning("ended %d processes that commands of an earlier life had left", swept)
+
+    async def _serve(self) -> None:
+        for warning in self.settings.warnings:
+            log.warning("%s", warning)
+        await self._configure(self.generation)
+        self._rooting.start()
+        self._apply_roots()
+        self._upkeep.spawn(self._upkeep.forget_dropped(self._store))
+        await self._over.wait()
+
+    async def _configure(self, generation: Generation) -> None:
+        settings = generation.configuration
+        grace = settings.daemon.shutdown_timeout
+        await self._engine.configure(generation.number, settings.rules, settings.digests, grace)
+        self.generation = generation
+
+    def _apply_roots(self) -> None:
+        self._rooting.apply(self.settings.rules)
+        self._engine.poke()
+
+    async def _close(self) -> None:
+        if not hasattr(self, "_engine"):
+            return
+        self._rooting.stop()
+        await self._engine.drain(self.settings.daemon.shutdown_timeout)
+        self._timers.close()
+        await self._commands.stop()
+        await self._upkeep.close()
+        self._store.close()
+        self._pool.close()
+        log.info("stopped")
+
+    # ---- signals
+
+    def _drain_asked(self, name: str) -> None:
+        log.info("%s: finishing what runs; once more to stop at once", name)
+        self._over.set()
+
+    def _stop_asked(self, name: str) -> None:
+        log.warning("%s again: stopping at once; unfinished jobs are taken up at the next start", name)
+        self._engine.cancel_all()
+
+    def _reload_asked(self) -> None:
+        self._upkeep.spawn(self._reload())
+
+    async def _reload(self) -> None:
+        try:
+            new = self._load()
+            found = differences(self.settings, new)
+            generation = Generation(self.generation.number + 1, new)
+            await self._configure(generation)
+        except ConfigError as error:
+            self._config_error = str(error)
+            log.error("the configuration was not reloaded, generation %d goes on:\n%s", self.generation.number, error)
+        except FilewatchdError as error:
+            self._config_error = str(error)
+            log.error("the configuration was not reloaded: %s", error)
+        else:
+            self._config_error = None
+            service_logging.set_up(new.logging)
+            self._apply_roots()
+            told = [f"{len(names)} {what}" for what, names in zip(found._fields, found, strict=True) if names]
+            log.info("generation %d: rules %s", generation.number, ", ".join(told) or "none")
+        self._upkeep.state_changed()
+
+    def _report(self) -> None:
+        log.info("statistics %s", json.dumps(self.statistics(), sort_keys=True))
+
+    # ---- upkeep
+
+    def _poke(self) -> None:
+        self._engine.poke()
+
+    def _root_changed(self) -> None:
+        if not self._ready and self._rooting.settled:
+            self._ready = True
+            self._engine.starting = False
+            states = self._rooting.summary()
+            log.info("ready: filewatchd %s, %d rules, roots %s", __version__, len(self._engine.pipelines), states)
+            if self._hint:
+                log.info("%s", self._hint)
+        self._upkeep.state_changed()
+
+    def _state(self) -> dict[str, Any]:
+        try:
+            self._engine.save_counters()
+        except FilewatchdError as error:
+            log.error("%s", error)
+        return {
+            "version": __version__,
+            "pid": os.getpid(),
+            "started_ns": self._started_ns,
+            "generation": self.generation.number,
+            "config_error": self._config_error,
+            "promise_broken_since_ns": self._database.promise_broken_since,
+            "commands": self._groups.describe()[0],
+            "rules": self._engine.statistics(),
+        }
+
+    def statistics(self) -> dict[str, Any]:
+        """Everything countable, part by part."""
+        return {
+            "rules": self._engine.statistics(),
+            "watch": self._rooting.statistics(),
+            "commands": self._commands.statistics(),
+            "pool": {name: list(lane) for name, lane in self._pool.statistics().items()},
+        }
+
+
+def _raise_descriptor_limit() -> None:
+    """A walk holds a descriptor a level, commands a few each: take all that is allowed."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

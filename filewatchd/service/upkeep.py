@@ -1,0 +1,93 @@
+"""Upkeep beside the main work: checkpoints of the journal, state.json, and slow clean-ups, none of it on the loop."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from filewatchd.errors import FilewatchdError
+from filewatchd.jobs.store import Store
+from filewatchd.state import atomic
+from filewatchd.state.database import Database
+from filewatchd.work.pool import Pool
+
+log = logging.getLogger("filewatchd.service")
+
+_LANE = "state"
+_STATE_EVERY = 1.0  # seconds between writes of state.json while things change
+_CHECKPOINT_AFTER = 0.2  # seconds from a commit that makes one due to the checkpoint
+_SLICE_PAUSE = 0.01  # seconds between slices of a clean-up
+
+
+class Upkeep:
+    """Runs only while there is something to do: an idle daemon has no timer from here."""
+
+    def __init__(self, pool: Pool, database: Database, state_path: str, state: Callable[[], dict[str, Any]]) -> None:
+        """``state``: what state.json shall say."""
+        self._pool = pool
+        self._database = database
+        self._state_path = state_path
+        self._state = state
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._checkpointing = False
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run a task that `close` waits for."""
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def committed(self) -> None:
+        """The journal's log has grown: a checkpoint copies it, in the pool, so that no commit ever syncs here."""
+        if not self._checkpointing:
+            self._checkpointing = True
+            self._loop.call_later(_CHECKPOINT_AFTER, lambda: self.spawn(self._checkpoint()))
+
+    async def _checkpoint(self) -> None:
+        try:
+            await self._pool.run(_LANE, self._database.checkpoint)
+        except FilewatchdError as error:
+            log.error("%s", error)
+        finally:
+            self._checkpointing = False
+
+    def state_changed(self) -> None:
+        """state.json is out of date: it is written soon."""
+        if self._timer is None:
+            self._timer = self._loop.call_later(_STATE_EVERY, self._due)
+
+    def _due(self) -> None:
+        self._timer = None
+        self.spawn(self._write())
+
+    async def _write(self) -> None:
+        await self._pool.run(_LANE, self._replace, _encode(self._state()))
+
+    def _replace(self, data: bytes) -> None:
+        try:
+            atomic.replace(self._state_path, data)
+        except (OSError, FilewatchdError) as error:
+            log.error("%s can't be written: %s; free space or mend its directory", self._state_path, error)
+
+    async def forget_dropped(self, store: Store) -> None:
+        """Delete the rows of manifests that nobody needs any more, in slices."""
+        for baseline in store.manifest.dropped():
+            for _ in store.manifest.forget(baseline):
+                await asyncio.sleep(_SLICE_PAUSE)
+
+    async def close(self) -> None:
+        """Finish what runs, and write state.json once more."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._tasks:
+            await asyncio.wait(list(self._tasks))
+        self._replace(_encode(self._state()))
+
+
+def _encode(state: dict[str, Any]) -> bytes:
+    return json.dumps(state, indent=1, sort_keys=True).encode() + b"\n"

@@ -1,0 +1,243 @@
+"""A state database: one SQLite file in WAL mode, written by the loop's thread alone.
+
+What SQLite does: in WAL mode a commit appends its pages to the log, a checkpoint copies them into the database.
+With synchronous=NORMAL only a checkpoint syncs, and so does the first commit after it, which starts the log anew.
+A power loss may then cost the last commits, never their order; with FULL every commit syncs the log.
+
+So under ``normal`` nothing on the loop's thread syncs: automatic checkpoints are off; `Database.checkpoint` runs in
+a pool thread on a connection of its own, which also makes that first commit. It copies without locks (PASSIVE),
+which leaves little to do under the write lock when it then empties the log (TRUNCATE); readers in the way are not
+waited for. Steps that guard data use `Database.durable`, which syncs once.
+
+A descriptor of the file or its log must never be opened and closed by hand while it is open here: closing it would
+drop SQLite's own locks (https://sqlite.org/howtocorrupt.html, 2.2).
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterable, Sequence
+from types import TracebackType
+from typing import Any, Literal, Self
+
+from filewatchd.clock import Clock, SystemClock
+from filewatchd.errors import FatalError, StateError
+from filewatchd.state import opening, schema
+from filewatchd.state.sqlite_errors import code, typed
+
+Durability = Literal["normal", "full"]
+
+_CHECKPOINT_GROWTH = 1000 * 4096  # bytes of log
+_SETTINGS = (
+    "wal_autocheckpoint = 0",
+    "cache_size = -2048",  # KiB
+    "mmap_size = 0",
+    "trusted_schema = OFF",
+    "busy_timeout = 2000",  # ms; only a stranger with a database tool holds the write lock for long
+)
+
+
+class Transaction:
+    """A context that commits at its end, or rolls back on an error; inside another one it joins that one."""
+
+    __slots__ = ("_database", "_durable", "_joined")
+
+    def __init__(self, database: Database, *, durable: bool = False) -> None:
+        self._database = database
+        self._durable = durable
+        self._joined = False
+
+    def __enter__(self) -> sqlite3.Connection:
+        connection = self._database.connection
+        self._joined = connection.in_transaction
+        if not self._joined:
+            try:
+                if self._durable:
+                    connection.execute("PRAGMA synchronous = FULL")
+                connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.Error as error:
+                raise self._database.failure(error) from error
+        return connection
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not self._joined:
+            try:
+                self._end(error)
+            except sqlite3.Error as failure:
+                raise self._database.failure(failure) from failure
+        if isinstance(error, sqlite3.Error):
+            raise self._database.failure(error) from error
+
+    def _end(self, error: BaseException | None) -> None:
+        connection = self._database.connection
+        try:
+            if error is None:
+                connection.execute("COMMIT")
+        finally:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            if self._durable:
+                connection.execute(f"PRAGMA synchronous = {self._database.synchronous}")
+
+
+class Database:
+    """An open database.
+
+    Attributes:
+        created: the file was made at this start.
+        set_aside: where a bad file was moved at this start.
+        backup: the copy that was made before a migration.
+        promise_broken_since: wall clock (ns) from which changes may have been missed, because a bad file was set
+            aside at this start or an earlier one.
+
+    Raises:
+        FatalError: exit code 78 if the file's schema is newer than ours, 77 if it can't be opened or is refused.
+        StateError: the disk is full, or fails.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        durability: Durability = "normal",
+        clock: Clock | None = None,
+        migrations: Sequence[schema.Migration] = schema.MIGRATIONS,
+        application_id: int = schema.APPLICATION_ID,
+    ) -> None:
+        self.path = path
+        self.synchronous = durability.upper()
+        try:
+            opened = opening.open_database(path, migrations, application_id, clock or SystemClock())
+        except sqlite3.Error as error:
+            if code(error) in {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM}:
+                raise FatalError(str(typed(error, path)), exit_code=77) from error
+            raise typed(error, path) from error
+        self.connection, self.created, self.set_aside, self.backup = opened
+        self._log_floor = 0
+        self._checkpoints = 0
+        self._closed = False
+        for setting in (f"synchronous = {self.synchronous}", *_SETTINGS):
+            self.connection.execute(f"PRAGMA {setting}")
+        since = self.execute("SELECT value FROM meta WHERE name = 'promise_broken_since'")
+        self.promise_broken_since: int | None = int(since[0][0]) if since else None
+
+    def transaction(self) -> Transaction:
+        """Begin, then commit at the end of the context. An error in a joined transaction must pass the outer one.
+
+        Raises:
+            StateError: the disk is full, fails or is read-only, or another program holds the file.
+        """
+        return Transaction(self)
+
+    def durable(self) -> Transaction:
+        """As `transaction`, but when it ends it survives a power loss: one fsync, on this thread.
+
+        Raises:
+            StateError: as `transaction`.
+            RuntimeError: inside a transaction, which would end later.
+        """
+        if self.connection.in_transaction:
+            raise RuntimeError("a durable transaction can't join another one")
+        return Transaction(self, durable=True)
+
+    def execute(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Run one statement, in a transaction of its own if there is none, and return its rows.
+
+        Raises:
+            StateError: as `transaction`.
+        """
+        try:
+            return self.connection.execute(statement, parameters).fetchall()
+        except sqlite3.Error as error:
+            raise self.failure(error) from error
+
+    def execute_many(self, statement: str, rows: Iterable[Sequence[Any]]) -> None:
+        """Run one statement for each row, in one transaction.
+
+        Raises:
+            StateError: as `transaction`.
+        """
+        with self.transaction() as connection:
+            connection.executemany(statement, rows)
+
+    @property
+    def wants_checkpoint(self) -> bool:
+        """True once the log has grown by 1,000 pages since the last checkpoint. Costs a stat."""
+        return self._log_size() - self._log_floor > _CHECKPOINT_GROWTH
+
+    def checkpoint(self) -> None:
+        """Copy the log into the database and empty it. Blocks and syncs: call it in a pool thread, one at a time.
+
+        Raises:
+            StateError: the disk is full or fails.
+        """
+        try:
+            _copy_log(self.path)
+        except sqlite3.Error as error:
+            if code(error) != sqlite3.SQLITE_BUSY:
+                raise self.failure(error) from error
+        self._checkpoints += 1
+        self._log_floor = self._log_size()
+
+    def mend_promise(self) -> None:
+        """Forget the broken promise: an operator has seen it."""
+        self.execute("DELETE FROM meta WHERE name = 'promise_broken_since'")
+        self.promise_broken_since = None
+
+    def failure(self, error: sqlite3.Error) -> Exception:
+        """The error to raise for one of SQLite's: a `StateError` for what an operator can mend, else itself."""
+        found = typed(error, self.path)
+        if isinstance(found, StateError) and found.corrupt:
+            opening.mark_suspect(self.path)
+        return found
+
+    def close(self) -> None:
+        """Note that all is well, empty the log, close. Syncs. A second call does nothing.
+
+        Raises:
+            StateError: the disk is full or fails; what was committed is kept.
+        """
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            self.connection.execute("UPDATE meta SET value = '1' WHERE name = 'clean'")
+            self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        except sqlite3.Error as error:
+            raise self.failure(error) from error
+        finally:
+            self.connection.close()
+
+    def statistics(self) -> dict[str, Any]:
+        """Sizes in bytes, and the number of checkpoints so far."""
+        return {"size": os.stat(self.path).st_size, "log_size": self._log_size(), "checkpoints": self._checkpoints}
+
+    def _log_size(self) -> int:
+        try:
+            return os.stat(self.path + "-wal").st_size
+        except OSError:
+            return 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _copy_log(path: str) -> None:
+    connection = sqlite3.connect(path, timeout=0, isolation_level=None)
+    try:
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute("PRAGMA wal_autocheckpoint = 0")
+        connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        # The first commit syncs the new log's head. It must write something to count as a commit.
+        connection.execute("REPLACE INTO meta VALUES ('checkpointed', hex(randomblob(8)))")
+    finally:
+        connection.close()

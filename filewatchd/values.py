@@ -1,0 +1,182 @@
+"""Values as people write them in YAML: ``250ms``, ``64KiB``, ``50MB/s``, ``10%``, paths, signals, users, secrets.
+
+How an action's options use them. The names in capitals-and-small (`Duration`, `Size`, `PathTo`, ...) are plain
+``float``, ``int`` or ``str`` to Python and to mypy; the annotation tells the configuration how the YAML text is
+read, and the JSON Schema what it looks like::
+
+    class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+        command: tuple[str, ...]
+        stop_timeout: Duration = 10.0                    # YAML: 10s      Python: 10.0
+        stop_signal: Signal = 15                         # YAML: TERM     Python: 15
+        cwd: PathTo | None = None                        # YAML: ../work  Python: an absolute path
+        env: dict[str, str | Secret] = {}                # YAML: {TOKEN: {file: token.txt}}
+        note: Annotated[str, Meta(description="...")] = ""
+
+So a test builds ``Options(command=("true",), stop_timeout=5.0)`` with ordinary values. A description for editors
+and the reference goes into ``Annotated[Duration, msgspec.Meta(description="...")]``. What no type can say goes into
+``__post_init__`` as a `filewatchd.notation.MalformedError`, or into the package's ``check``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, NamedTuple
+
+from msgspec import Meta, Struct
+
+from filewatchd.notation import (
+    DURATION_PATTERN,
+    RATE_PATTERN,
+    SHARE_PATTERN,
+    SIZE_PATTERN,
+    MalformedError,
+    format_duration,
+    format_signal,
+    format_size,
+    parse_duration,
+    parse_every,
+    parse_group,
+    parse_path,
+    parse_rate,
+    parse_share,
+    parse_signal,
+    parse_size,
+    parse_user,
+    quoted,
+)
+
+
+class Reader(NamedTuple):
+    """How a scalar is read: the function takes the YAML value (str, int, float, bool); may raise `MalformedError`."""
+
+    name: str
+    read: Callable[[Any], Any]
+    write: Callable[[Any], str] = str
+
+
+READERS: dict[str, Reader] = {}  # by name, for those who have only the JSON Schema in hand
+
+
+def annotation(reader: Reader, **schema: Any) -> Meta:
+    """An annotation that makes a type of one's own: how its text is read, and the JSON Schema of that text."""
+    # msgspec would let the Python type win over our "type", so the schema travels whole and is put in its place later.
+    READERS[reader.name] = reader
+    return Meta(extra={"reader": reader}, extra_json_schema={"x-value": schema, "x-reader": reader.name})
+
+
+_TEXT_OR_ZERO: dict[str, Any] = {"type": ["string", "integer"], "minimum": 0, "maximum": 0}
+PATH_READER = Reader("path", parse_path)
+Duration = Annotated[
+    float,
+    annotation(
+        Reader("duration", parse_duration, format_duration),
+        **_TEXT_OR_ZERO,
+        pattern=DURATION_PATTERN,
+        examples=["250ms", "5s", "10m", "1h", "1d"],
+    ),
+]
+Size = Annotated[
+    int,
+    annotation(
+        Reader("size", parse_size, format_size),
+        type=["string", "integer"],
+        minimum=0,
+        pattern=SIZE_PATTERN,
+        examples=["64KiB", "100MiB", "1GB"],
+    ),
+]
+Rate = Annotated[
+    float,
+    annotation(Reader("rate", parse_rate), type="string", pattern=RATE_PATTERN, examples=["50MB/s", "2000/s"]),
+]
+Share = Annotated[
+    float,
+    annotation(
+        Reader("share", parse_share, lambda share: f"{share * 100:g}%"),
+        type="string",
+        pattern=SHARE_PATTERN,
+        examples=["10%"],
+    ),
+]
+Signal = Annotated[
+    int,
+    annotation(
+        Reader("signal", parse_signal, format_signal), type=["string", "integer"], examples=["TERM", "HUP", "USR1"]
+    ),
+]
+User = Annotated[str, annotation(Reader("user", parse_user), type="string")]
+Group = Annotated[str, annotation(Reader("group", parse_group), type="string")]
+PathTo = Annotated[str, annotation(PATH_READER, type="string", minLength=1)]
+Every = Annotated[
+    float | str,
+    annotation(
+        Reader("period", parse_every, lambda every: every if isinstance(every, str) else format_duration(every)),
+        type="string",
+        examples=["hour", "day", "week", "month", "10m"],
+    ),
+]
+
+
+# ---- values of several keys
+
+
+class Secret(Struct, frozen=True, forbid_unknown_fields=True):
+    """A secret kept elsewhere: in a file, or a systemd credential. It is read when it is needed, and never shown."""
+
+    file: Annotated[PathTo | None, Meta(description="A file that holds the secret.")] = None
+    credential: Annotated[str | None, Meta(description="A systemd credential (LoadCredential=).")] = None
+
+    def __post_init__(self) -> None:
+        if (self.file is None) == (self.credential is None):
+            raise MalformedError(
+                "a secret needs one of file and credential", "write {file: PATH} or {credential: NAME}"
+            )
+        if self.credential is not None and ("/" in self.credential or self.credential in ("", ".", "..")):
+            raise MalformedError(
+                f"{quoted(self.credential)} is no credential's name", "name it as LoadCredential= does"
+            )
+
+    def reveal(self) -> str:
+        """The secret itself, without its last line end.
+
+        Raises:
+            OSError: it can't be read.
+        """
+        if self.file is not None:
+            path = Path(self.file)
+        elif "CREDENTIALS_DIRECTORY" in os.environ:
+            path = Path(os.environ["CREDENTIALS_DIRECTORY"], str(self.credential))
+        else:
+            raise FileNotFoundError(f"no credential {self.credential}: systemd gave none (LoadCredential=)")
+        return path.read_text(encoding="utf-8").removesuffix("\n")
+
+    def __repr__(self) -> str:
+        return "Secret(***)"
+
+
+class CommandOption(Struct, frozen=True, forbid_unknown_fields=True):
+    """A command: an argv list, or a mapping that says more about it."""
+
+    short: ClassVar[str] = "command"  # a list alone stands for {command: [...]}
+
+    command: Annotated[tuple[str, ...], Meta(min_length=1, description="The program and its arguments.")]
+    user: Annotated[User | None, Meta(description="Run as this user.")] = None
+    timeout: Annotated[Duration | None, Meta(description="End it after this time.")] = None
+    env: Annotated[dict[str, str | Secret], Meta(description="Variables to add to the environment.")] = {}
+    cwd: Annotated[PathTo | None, Meta(description="Its working directory.")] = None
+
+
+_TimeOfDay = Annotated[str, Meta(pattern="^([01][0-9]|2[0-3]):[0-5][0-9]$")]
+_Weekday = Annotated[str, Meta(pattern="^(mon|tue|wed|thu|fri|sat|sun)$")]
+
+
+class ScheduleOption(Struct, frozen=True, forbid_unknown_fields=True):
+    """When something happens. ``actions.base.Schedule(*msgspec.structs.astuple(option))`` is what timers take."""
+
+    every: Annotated[Every, Meta(description="A duration, or hour, day, week or month.")]
+    at: Annotated[_TimeOfDay | None, Meta(description="Time of day, HH:MM.")] = None
+    weekday: Annotated[_Weekday | None, Meta(description="Day of a weekly schedule: mon to sun.")] = None
+    timezone: Annotated[str | None, Meta(description="An IANA time zone; the system's where it isn't said.")] = None
+    splay: Annotated[Duration, Meta(description="Spread over this time, to spare what all hosts share.")] = 0.0

@@ -1,0 +1,142 @@
+"""What a backend is: it covers directories and says what became dirty.
+
+The walk over a tree (`watch.scan`) is the same for every backend: it opens a directory through its parent's
+descriptor, lets the backend `arm` it, and only then lists it, so nothing falls between. A backend that needs
+no watch per directory arms nothing. All that a backend learns comes out of `drain` as `Event`s that name real
+directories; what they mean for roots and rules is not its business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Protocol
+
+ANY = "*"  # as an anchor's name: every name in the directory
+
+
+class DirtyNames(NamedTuple):
+    """Names in a directory to which something happened: name -> hint (`model.Hint` as int)."""
+
+    directory: str
+    names: Mapping[str, int]
+
+
+class Renamed(NamedTuple):
+    """A file's rename, both sides known: (directory, name) twice."""
+
+    old: tuple[str, str]
+    new: tuple[str, str]
+
+
+class NewDirectory(NamedTuple):
+    """A directory came to be at, or was moved to, this place; ``fresh`` False: only its attributes changed.
+
+    ``parent`` is the backend's token of the directory it is in.
+    """
+
+    parent: int
+    directory: str
+    name: str
+    fresh: bool = True
+
+
+class GoneDirectory(NamedTuple):
+    """A directory vanished from, or was moved away from, this place."""
+
+    path: str
+    moved: bool = False
+
+
+class TopGone(NamedTuple):
+    """The directory itself, not a name in it, was deleted or unmounted."""
+
+    path: str
+
+
+class AnchorMoved(NamedTuple):
+    """An anchored name came or went; ``moved`` False: only its content or attributes changed."""
+
+    directory: str
+    name: str
+    moved: bool
+
+
+class Lost(NamedTuple):
+    """The kernel dropped events: everything this backend covers is in doubt."""
+
+
+Event = DirtyNames | Renamed | NewDirectory | GoneDirectory | TopGone | AnchorMoved | Lost
+
+
+class Armed(NamedTuple):
+    """A directory armed in a scan thread, to be adopted on the loop in the order of arming."""
+
+    token: int
+    parent: int  # 0: a top, whose name is an absolute path
+    name: bytes
+
+
+class WatchLimitError(OSError):
+    """The budget of watches is used up."""
+
+
+class Backend(Protocol):
+    """One way to learn of changes. Methods are called on the loop unless they say otherwise."""
+
+    name: str
+
+    def start(self, wake: Callable[[], None]) -> None:
+        """Begin; ``wake`` is called, from any thread, when `drain` has something."""
+        ...
+
+    def stop(self) -> None: ...
+
+    def arm(self, fd: int) -> int:
+        """Watch an open directory; returns its token (0: none needed). Called in scan threads.
+
+        Raises:
+            WatchLimitError: no watch is left.
+            OSError: the directory can't be watched.
+        """
+        ...
+
+    def arm_anchor(self, fd: int, *, contents: bool = False) -> int:
+        """Watch an open directory for single names: that they come and go, or also what is written to them.
+
+        Called in scan threads.
+        """
+        ...
+
+    def adopt(self, armed: list[Armed]) -> None:
+        """Take over what a scan thread armed."""
+        ...
+
+    def anchor(self, token: int, directory: str, name: str) -> None:
+        """Take over an anchor, and tell of this name in it."""
+        ...
+
+    def unanchor(self, directory: str) -> None:
+        """Tell no more of names in this directory."""
+        ...
+
+    def release(self, unwanted: Callable[[str], bool]) -> None:
+        """Stop watching every directory whose path ``unwanted`` says yes to."""
+        ...
+
+    def suspects(self) -> Mapping[int, str]:
+        """Token -> path of directories that moved away and were not found again; asked a moment after they moved."""
+        ...
+
+    def still_there(self, token: int, path: str) -> bool:
+        """True if this directory is what stands at the path. Called in scan threads."""
+        ...
+
+    def cleared(self, gone: set[int], there: set[int]) -> None:
+        """Stop watching the suspects that are gone, unless they were armed again since they were asked for."""
+        ...
+
+    def drain(self) -> list[Event]:
+        """Everything learned since the last call."""
+        ...
+
+    def statistics(self) -> Mapping[str, Any]: ...

@@ -1,0 +1,379 @@
+"""inotify: one descriptor, one watch per directory. Linux, every local filesystem.
+
+What the kernel does: a watch belongs to an inode, not to a path; watching a directory again gives the same
+number and moves nothing. Events of one descriptor come in order and are never late: a system call queues its
+event before it returns. The queue holds fs.inotify.max_queued_events and then says only IN_Q_OVERFLOW.
+
+So: a reader thread does nothing but empty the queue into memory, and rests 2 ms after each read, which lets
+bursts come in few large reads. Everything else happens on the loop. A directory's path is looked up when its
+event is read (`WatchTable`), so a rename needs no bookkeeping but for the one directory. Events of a watch
+that a scan thread has armed but the loop hasn't adopted yet are parked until it has.
+
+What it can't see: writes by other hosts (network filesystems), writes through mmap before msync or munmap, and
+edits through a hard link outside the watched trees.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import select
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from filewatchd.errors import FatalError
+from filewatchd.watch.backends.base import (
+    ANY,
+    AnchorMoved,
+    Armed,
+    DirtyNames,
+    Event,
+    GoneDirectory,
+    Lost,
+    NewDirectory,
+    Renamed,
+    TopGone,
+    WatchLimitError,
+)
+from filewatchd.watch.dirty import (
+    ANCHOR_MASK,
+    HEADER,
+    IN_ATTRIB,
+    IN_CREATE,
+    IN_DELETE,
+    IN_DELETE_SELF,
+    IN_IGNORED,
+    IN_ISDIR,
+    IN_MOVED_FROM,
+    IN_MOVED_TO,
+    IN_Q_OVERFLOW,
+    IN_UNMOUNT,
+    TREE_MASK,
+    RawEvent,
+    fold,
+    hint_of,
+    renames,
+)
+from filewatchd.watch.table import WatchTable
+
+_IN_ONLYDIR = 0x01000000
+_IN_EXCL_UNLINK = 0x04000000
+_IN_MASK_ADD = 0x20000000
+_IN_NONBLOCK_CLOEXEC = os.O_NONBLOCK | os.O_CLOEXEC
+_READ = 256 * 1024
+_PAUSE = 0.002  # seconds after a read: bursts come in few large reads
+_SHORT_PAUSE = 0.00025  # after the first read in a while: the close of a file just created isn't kept waiting
+_WHILE = 0.005  # seconds
+_MOST_UNREAD = 16 * 1024 * 1024  # then the kernel keeps the rest, and overflows if it must
+_MOST_PARKED = 100_000
+
+_OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+_NAMES = IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class InotifyBackend:
+    """The own inotify backend; see the module's theory of operation."""
+
+    name = "inotify"
+
+    def __init__(self) -> None:
+        """Raises FatalError if the kernel gives no descriptor."""
+        self._fd = _libc.inotify_init1(_IN_NONBLOCK_CLOEXEC)
+        if self._fd < 0:
+            code = ctypes.get_errno()
+            remedy = "; raise the sysctl fs.inotify.max_user_instances" if code == errno.EMFILE else ""
+            raise FatalError(f"inotify gives no descriptor: {os.strerror(code)}{remedy}")
+        self.table = WatchTable()
+        self._anchors: dict[int, tuple[str, set[str]]] = {}
+        self._anchor_of: dict[str, int] = {}
+        self._chunks: deque[bytes] = deque()
+        self._unread = 0
+        self._woken = False
+        self._parked: dict[int, list[RawEvent]] = {}
+        self._parked_count = 0
+        self._replay: list[RawEvent] = []
+        self._moved_out: set[tuple[int, bytes]] = set()
+        self._suspects: set[int] = set()
+        self._deleted: set[int] = set()  # said DELETE_SELF; IGNORED follows
+        self._wake: Callable[[], None] = lambda: None
+        self._stop_r, self._stop_w = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._room = threading.Event()
+        self._thread = threading.Thread(target=self._drain_queue, name="inotify", daemon=True)
+        self._counts = {"raw_events": 0, "reads": 0, "overflows": 0, "parked": 0}
+
+    # ---- the reader thread
+
+    def start(self, wake: Callable[[], None]) -> None:
+        """Begin reading; ``wake`` is called from the reader thread."""
+        self._wake = wake
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the reader and give the watches back."""
+        os.write(self._stop_w, b"x")
+        self._room.set()
+        if self._thread.ident is not None:
+            self._thread.join()
+        for fd in (self._fd, self._stop_r, self._stop_w):
+            os.close(fd)
+
+    def _drain_queue(self) -> None:
+        last = 0.0
+        poll = select.poll()
+        poll.register(self._fd, select.POLLIN)
+        poll.register(self._stop_r, select.POLLIN)
+        while all(fd == self._fd for fd, _ in poll.poll()):
+            try:
+                data = os.read(self._fd, _READ)
+            except (BlockingIOError, InterruptedError):
+                continue
+            self._chunks.append(data)
+            self._unread += len(data)
+            if not self._woken:
+                self._woken = True
+                self._wake()
+            self._room.clear()
+            if self._unread > _MOST_UNREAD:
+                self._room.wait()
+            now = time.monotonic()
+            time.sleep(_SHORT_PAUSE if now - last > _WHILE else _PAUSE)
+            last = now
+
+    # ---- watches (arm and arm_anchor run in scan threads)
+
+    def arm(self, fd: int) -> int:
+        """Watch an open directory with all that is in it; returns its watch number."""
+        return self._add(fd, TREE_MASK | _IN_ONLYDIR | _IN_EXCL_UNLINK)
+
+    def arm_anchor(self, fd: int, *, contents: bool = False) -> int:
+        """Watch an open directory for names that come and go, or also for what is written to them.
+
+        A watch it has already keeps what it sees.
+        """
+        return self._add(fd, (TREE_MASK if contents else ANCHOR_MASK) | _IN_ONLYDIR | _IN_MASK_ADD)
+
+    def _add(self, fd: int, mask: int) -> int:
+        watch: int = _libc.inotify_add_watch(self._fd, b"/proc/self/fd/%d" % fd, mask)
+        if watch < 0:
+            code = ctypes.get_errno()
+            kind = WatchLimitError if code == errno.ENOSPC else OSError
+            raise kind(code, os.strerror(code))
+        return watch
+
+    def adopt(self, armed: list[Armed]) -> None:
+        """Enter what a scan thread armed, and replay the events parked for it."""
+        for watch, parent, name in armed:
+            self._suspects.discard(watch)
+            if parent or watch not in self.table:  # a root inside another's tree stays a child there
+                self.table.put(watch, parent, name)
+            if watch in self._parked:
+                self._unpark(watch)
+        if self._replay:
+            self._wake()
+
+    def anchor(self, token: int, directory: str, name: str) -> None:
+        """Tell of this name in an anchored directory."""
+        old = self._anchor_of.get(directory)
+        names = self._anchors.pop(old)[1] if old is not None and old in self._anchors else set()
+        self._anchor_of[directory] = token
+        names.add(name)
+        self._anchors[token] = (directory, names)
+        if token in self._parked:
+            self._unpark(token)
+            self._wake()
+
+    def unanchor(self, directory: str) -> None:
+        """Tell no more of names in this directory."""
+        watch = self._anchor_of.pop(directory, None)
+        if watch is not None:
+            self._anchors.pop(watch, None)
+            if watch not in self.table:
+                self._remove(watch)
+
+    def release(self, unwanted: Callable[[str], bool]) -> None:
+        """Give back the watches of every directory that ``unwanted`` says yes to."""
+        doomed = []
+        for watch in self.table:
+            path = self.table.path(watch)
+            if path is None or unwanted(path):
+                doomed.append(watch)
+        for watch in self.table.orphans(set(doomed)):
+            self.table.put(watch, 0, os.fsencode(self.table.path(watch) or ""))
+        self._forget(doomed)
+
+    def suspects(self) -> dict[int, str]:
+        """Directories that moved away from where the table has them, if they weren't found again since."""
+        found = self.table.children_of(self._moved_out) if self._moved_out else []
+        self._moved_out.clear()
+        self._suspects.update(found)
+        paths = {watch: self.table.path(watch) for watch in found}
+        return {watch: path for watch, path in paths.items() if path is not None}
+
+    def still_there(self, token: int, path: str) -> bool:
+        """True if this directory is what stands at the path. Called in scan threads."""
+        try:
+            fd = os.open(path, _OPEN)
+        except OSError:
+            return False
+        try:
+            return self.arm(fd) == token
+        except OSError:
+            return False
+        finally:
+            os.close(fd)
+
+    def cleared(self, gone: set[int], there: set[int]) -> None:
+        """Give back the watches of suspects that are gone, with all beneath them."""
+        self._forget(self.table.beneath(gone & self._suspects))
+        self._suspects -= gone | there
+
+    def _forget(self, watches: list[int]) -> None:
+        for watch in watches:
+            self.table.drop(watch)
+            if watch not in self._anchors:
+                self._remove(watch)
+
+    def _remove(self, watch: int) -> None:
+        _libc.inotify_rm_watch(self._fd, watch)
+
+    # ---- events
+
+    def drain(self) -> list[Event]:
+        """Everything read since the last call."""
+        self._woken = False
+        chunks = []
+        while self._chunks:
+            chunks.append(self._chunks.popleft())
+        self._unread = 0
+        self._room.set()
+        if self._replay:
+            replayed, self._replay = self._replay, []
+            chunks.insert(0, b"".join(_pack(event) for event in replayed))
+        folded = fold(chunks)
+        self._counts["raw_events"] += folded.events
+        self._counts["reads"] += len(chunks)
+        events: list[Event] = []
+        for event in folded.structural:
+            self._structural(event, events)
+        if folded.structural:
+            self._pair(folded.structural, events)
+        for watch, names in folded.dirty.items():
+            self._dirty(watch, names, events)
+        return events
+
+    def _dirty(self, watch: int, names: dict[bytes, int], events: list[Event]) -> None:
+        anchor = self._anchors.get(watch)
+        if anchor is not None:
+            self._anchored(anchor, names, events)
+        if watch not in self.table:
+            if anchor is None:
+                self._park([RawEvent(watch, mask, 0, name) for name, mask in names.items()])
+            return
+        directory = self.table.path(watch)
+        if directory is not None:
+            hints = {_text(name): hint_of(mask) for name, mask in names.items()}
+            events.append(DirtyNames(directory, hints))
+
+    def _anchored(self, anchor: tuple[str, set[str]], names: Mapping[bytes, int], events: list[Event]) -> None:
+        directory, wanted = anchor
+        for name, mask in names.items():
+            text = _text(name)
+            if text in wanted or ANY in wanted:
+                events.append(AnchorMoved(directory, text, bool(mask & _NAMES)))
+
+    def _structural(self, event: RawEvent, events: list[Event]) -> None:
+        watch, mask = event.watch, event.mask
+        if mask & IN_Q_OVERFLOW:
+            self._counts["overflows"] += 1
+            events.append(Lost())
+        elif mask & (IN_IGNORED | IN_DELETE_SELF | IN_UNMOUNT):
+            self._ended(watch, mask, events)
+        elif mask & IN_ISDIR:
+            anchor = self._anchors.get(watch)
+            if anchor is not None:
+                self._anchored(anchor, {event.name: mask}, events)
+            if watch in self.table:
+                self._directory(event, events)
+            elif anchor is None:
+                self._park([event])
+
+    def _ended(self, watch: int, mask: int, events: list[Event]) -> None:
+        anchor = self._anchors.get(watch)
+        entry = self.table.entry(watch)
+        if entry is not None and entry[0] == 0:
+            events.append(TopGone(_text(entry[1])))
+        if anchor is not None:
+            events.extend(AnchorMoved(anchor[0], name, True) for name in anchor[1])
+        if mask & IN_DELETE_SELF:
+            self._deleted.add(watch)
+        if mask & IN_IGNORED:
+            self._look_again(watch, entry, events)
+            self.table.drop(watch)
+            self._parked_count -= len(self._parked.pop(watch, ()))
+            if anchor is not None:
+                del self._anchors[watch]
+                self._anchor_of.pop(anchor[0], None)
+
+    def _look_again(self, watch: int, entry: tuple[int, bytes] | None, events: list[Event]) -> None:
+        """A watch ended although its directory wasn't deleted: whatever stands there now needs a new one."""
+        if watch in self._deleted:
+            self._deleted.discard(watch)
+        elif entry is not None and entry[0]:
+            above = self.table.path(entry[0])
+            if above is not None:
+                events.append(NewDirectory(entry[0], above, _text(entry[1])))
+
+    def _directory(self, event: RawEvent, events: list[Event]) -> None:
+        parent = self.table.path(event.watch)
+        if parent is None or not event.name:
+            return
+        name = _text(event.name)
+        if event.mask & (IN_CREATE | IN_MOVED_TO):
+            events.append(NewDirectory(event.watch, parent, name, fresh=True))
+        elif event.mask & IN_ATTRIB:
+            events.append(NewDirectory(event.watch, parent, name, fresh=False))
+        else:
+            moved = bool(event.mask & IN_MOVED_FROM)
+            if moved:
+                self._moved_out.add((event.watch, event.name.rstrip(b"\0")))
+            events.append(GoneDirectory(f"{parent}/{name}", moved=moved))
+
+    def _pair(self, structural: list[RawEvent], events: list[Event]) -> None:
+        for source, target, directory in renames(structural):
+            if directory or source is None or target is None:
+                continue
+            old, new = self.table.path(source[0]), self.table.path(target[0])
+            if old is not None and new is not None:
+                events.append(Renamed((old, _text(source[1])), (new, _text(target[1]))))
+
+    # ---- parking
+
+    def _park(self, parked: list[RawEvent]) -> None:
+        if self._parked_count > _MOST_PARKED:
+            return  # adopting them ends in a listing anyway
+        self._parked.setdefault(parked[0].watch, []).extend(parked)
+        self._parked_count += len(parked)
+        self._counts["parked"] += len(parked)
+
+    def _unpark(self, watch: int) -> None:
+        events = self._parked.pop(watch)
+        self._parked_count -= len(events)
+        self._replay.extend(events)
+
+    def statistics(self) -> Mapping[str, Any]:
+        """Counters since the start, and how many watches are held."""
+        return {**self._counts, "watches": self.table.count, "anchors": len(self._anchors)}
+
+
+def _text(name: bytes) -> str:
+    return name.rstrip(b"\0").decode("utf-8", "surrogateescape")
+
+
+def _pack(event: RawEvent) -> bytes:
+    return HEADER.pack(event.watch, event.mask, event.cookie, len(event.name)) + event.name

@@ -1,0 +1,175 @@
+"""Where roots and globs are right now: looked for in the pool, and again whenever a name on the way changes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Collection, Iterable
+from typing import Any
+
+from filewatchd.model import RootState
+from filewatchd.watch.backends.base import ANY, Backend
+from filewatchd.watch.cover import Cover
+from filewatchd.watch.locate import Hop, Place, expand, locate
+from filewatchd.watch.roots import Happening, Root
+from filewatchd.work.pool import Pool
+
+log = logging.getLogger("filewatchd.watch")
+
+_HANGS_AFTER = 10.0  # seconds without an answer of a filesystem
+
+
+class Glob:
+    """A root with wildcards: its members come and go."""
+
+    def __init__(self, pattern: str) -> None:
+        """``pattern``: an absolute path with wildcards."""
+        self.pattern = pattern
+        self.members: list[str] = []
+        self.evaluating = False
+        self.again = False
+
+
+class Placing:
+    """Finds roots, and keeps an eye on every name their paths run through."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        pool: Pool,
+        cover: Cover,
+        *,
+        found: Callable[[Root, bool], None],
+        gone: Callable[[Root], None],
+        changed: Callable[[], None],
+        members: Callable[[Glob], None],
+    ) -> None:
+        """``found(root, appeared)``: it is somewhere new. ``gone``: it is nowhere. ``changed``: a state moved."""
+        self._backend = backend
+        self._pool = pool
+        self._cover = cover
+        self._found = found
+        self._gone = gone
+        self._changed = changed
+        self._members = members
+        self._hops: dict[str, dict[str, set[Root | Glob]]] = {}
+        self._ways: dict[Root | Glob, set[tuple[str, str]]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.stopped = False
+
+    def start(self) -> None:
+        """Begin on the running loop."""
+        self._loop = asyncio.get_running_loop()
+
+    def forget(self, target: Root | Glob) -> None:
+        """It is no longer wanted."""
+        self._unhop(target)
+
+    def name_moved(self, directory: str, name: str) -> None:
+        """A name came or went: whoever's path runs through it is looked for again."""
+        names = self._hops.get(directory, {})
+        for key in (name, ANY):
+            for target in list(names.get(key, ())):
+                self.evaluate(target)
+
+    def evaluate(self, target: Root | Glob) -> None:
+        """Find out where a root's path, or a glob, leads now."""
+        if target.evaluating:
+            target.again = True
+            return
+        target.evaluating = True
+        target.again = False
+        path = target.path if isinstance(target, Root) else target.pattern
+        work = locate if isinstance(target, Root) else expand
+        lane = "locate:" + path
+        task = self._loop.create_task(
+            self._evaluated(target, self._pool.run(lane, work, path, self._backend.arm_anchor))
+        )
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _evaluated(self, target: Root | Glob, work: Any) -> None:
+        watchdog = self._loop.call_later(_HANGS_AFTER, self._hangs, target)
+        result = await work
+        watchdog.cancel()
+        target.evaluating = False
+        if self.stopped or (isinstance(target, Root) and self._cover.roots.get(target.key) is not target):
+            return
+        if isinstance(target, Root):
+            self._rehop(target, result.hops)
+            self._placed(target, result)
+        else:
+            hops, members = result
+            self._rehop(target, hops)
+            if members != target.members:
+                target.members = members
+                self._members(target)
+        if target.again:
+            self.evaluate(target)
+
+    def _hangs(self, target: Root | Glob) -> None:
+        if isinstance(target, Root) and target.evaluating:
+            self.move(target, Happening.HANGS, f"its filesystem has not answered for {_HANGS_AFTER:.0f} s")
+
+    def _rehop(self, target: Root | Glob, hops: Iterable[Hop]) -> None:
+        self._unhop(target, keep={hop.directory for hop in hops})
+        self._ways[target] = {(hop.directory, hop.name) for hop in hops}
+        for hop in hops:
+            self._hops.setdefault(hop.directory, {}).setdefault(hop.name, set()).add(target)
+            if hop.token is not None:
+                self._backend.anchor(hop.token, hop.directory, hop.name)
+
+    def _unhop(self, target: Root | Glob, keep: Collection[str] = ()) -> None:
+        for directory, name in self._ways.pop(target, ()):
+            names = self._hops[directory]
+            names[name].discard(target)
+            if not names[name]:
+                del names[name]
+            if not names:
+                del self._hops[directory]
+                if directory not in keep:
+                    self._backend.unanchor(directory)
+
+    def _placed(self, root: Root, place: Place) -> None:
+        old, root.place = root.place, place
+        if place.real is None:
+            self._lost(root, place.why)
+            return
+        unchanged = (
+            old is not None
+            and (old.real, old.is_directory, old.inode, old.device)
+            == (place.real, place.is_directory, place.inode, place.device)
+            and root.state in (RootState.LIVE, RootState.DEGRADED, RootState.SCANNING)
+            and root.scanned_once
+        )
+        if unchanged and not root.again_scan:
+            return
+        root.again_scan = False
+        if place.is_directory:
+            root.top, root.file = place.real, None
+        else:
+            head, _, name = place.real.rpartition("/")
+            root.top, root.file = head or "/", name
+        self._cover.changed()
+        if root.home_device is None:
+            root.home_device = place.device
+        appeared = old is not None and old.real is None and old.device == place.device
+        self.move(root, Happening.FOUND, "")
+        self._found(root, appeared)
+
+    def _lost(self, root: Root, why: str) -> None:
+        had = root.top is not None
+        root.top = root.file = None
+        root.failed.clear()
+        self._cover.changed()
+        self.move(root, Happening.LOST, why)
+        if had:
+            self._gone(root)
+
+    def move(self, root: Root, happening: Happening, why: str) -> None:
+        """Take a root to its next state, and tell."""
+        old = root.state
+        if root.move(happening, why):
+            level = logging.WARNING if root.state in (RootState.DEGRADED, RootState.STALLED) else logging.DEBUG
+            log.log(level, "root %s: %s -> %s%s", root.path, old.value, root.state.value, f" ({why})" if why else "")
+        self._changed()

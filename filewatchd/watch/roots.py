@@ -1,0 +1,181 @@
+"""A root's life: waiting, scanning, live, degraded, stalled; and what every subscriber must offer.
+
+The states are a table: (state, what happened) -> state. A root follows a path, so it never ends by itself:
+whatever takes its directory away sends it back to ``waiting``, and the path appearing again re-arms it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import Enum
+from typing import Any, NamedTuple, Protocol
+
+from filewatchd.model import RootState
+from filewatchd.rules.match import Selection
+from filewatchd.rules.route import Route
+from filewatchd.watch.locate import Place
+from filewatchd.watch.scan import Entry
+
+
+class Happening(Enum):
+    """What moves a root from state to state."""
+
+    FOUND = "its path leads to something"
+    LOST = "its path leads nowhere"
+    COVERED = "a scan ended and every directory is watched"
+    GAPS = "a scan ended and some directories are not watched"
+    HANGS = "its filesystem doesn't answer"
+    ANSWERS = "its filesystem answers again"
+    DOUBT = "events were lost"
+
+
+_S, _H = RootState, Happening
+TRANSITIONS: dict[tuple[RootState, Happening], RootState] = {
+    (_S.WAITING, _H.FOUND): _S.SCANNING,
+    (_S.SCANNING, _H.FOUND): _S.SCANNING,
+    (_S.LIVE, _H.FOUND): _S.SCANNING,
+    (_S.DEGRADED, _H.FOUND): _S.SCANNING,
+    (_S.STALLED, _H.FOUND): _S.SCANNING,
+    **{(state, _H.LOST): _S.WAITING for state in _S},
+    **{(state, _H.COVERED): _S.LIVE for state in _S},
+    **{(state, _H.GAPS): _S.DEGRADED for state in _S},
+    **{(state, _H.HANGS): _S.STALLED for state in _S},
+    (_S.STALLED, _H.ANSWERS): _S.SCANNING,
+    (_S.SCANNING, _H.ANSWERS): _S.SCANNING,
+    (_S.LIVE, _H.DOUBT): _S.SCANNING,
+    (_S.DEGRADED, _H.DOUBT): _S.SCANNING,
+}
+
+
+class Comparison(Protocol):
+    """Compares a full scan with what a subscriber knows; lives in the scan thread.
+
+    ``every``: it must be fed directories without selected files, too.
+    """
+
+    every: bool
+
+    def feed(self, directory: str, entries: Sequence[Entry]) -> Any:
+        """Compare one directory's selected files; what comes back goes to `Subscriber.compared`."""
+        ...
+
+    def skip(self, directory: str) -> None:
+        """This directory is there, but can't be looked into."""
+        ...
+
+    def finish(self) -> Any:
+        """The scan is over: what is known but wasn't seen."""
+        ...
+
+
+class Subscriber(Protocol):
+    """A rule on a root. Paths are relative to the root; a file root's own path is ""."""
+
+    @property
+    def selection(self) -> Selection: ...
+    def mark(self, path: str, hint: int, now: float) -> None:
+        """A live event on a selected path."""
+        ...
+
+    def pair(self, old: str, new: str) -> None:
+        """Two marked paths are the sides of one rename."""
+        ...
+
+    def beneath(self, directory: str, now: float) -> None:
+        """Everything known beneath a directory ("" is the root) is in doubt."""
+        ...
+
+    def found(self, directory: str, entries: Sequence[Entry], now: float) -> None:
+        """A fresh directory holds these selected files."""
+        ...
+
+    def comparison(self, *, appeared: bool) -> Comparison:
+        """Begin a full scan. ``appeared``: the root was made while we looked, so that all in it is new."""
+        ...
+
+    def compared(self, result: Any, now: float) -> None: ...
+    def scan_ended(self, *, whole: bool, now: float) -> None:
+        """The full scan is over; ``whole``: nothing was left out."""
+        ...
+
+
+class RootKey(NamedTuple):
+    """What makes two rules share a root. ``path``: absolute, without wildcards, as the user named it."""
+
+    path: str
+    recursive: bool = True
+    follow: bool = False
+
+
+class Root:
+    """A path some rules watch. Changed only on the loop; `Scope`'s methods also read it in scan threads."""
+
+    def __init__(self, key: RootKey) -> None:
+        self.key = key
+        self.path, self.recursive, self.follow = key
+        self.state = RootState.WAITING
+        self.why = "not looked at yet"
+        self.place: Place | None = None
+        self.top: str | None = None  # the real directory watched for it
+        self.file: str | None = None  # a file root's name in `top`
+        self.subscribers: list[Subscriber] = []
+        self.route: Route[Subscriber] = Route(())
+        self.failed: dict[str, str] = {}  # directory -> why it isn't watched
+        self.scans = 0  # full scans under way
+        self.scanned_once = False
+        self.evaluating = False
+        self.again = False  # something happened while it was being evaluated
+        self.home_device: int | None = None  # of its filesystem when it was first found
+        self.again_scan = False  # its directory was replaced, even if it looks the same
+
+    def move(self, happening: Happening, why: str = "") -> bool:
+        """Go to the next state; True if that is another one."""
+        old = self.state
+        self.state = TRANSITIONS.get((old, happening), old)
+        self.why = why
+        return self.state is not old
+
+    def subscribe(self, subscribers: list[Subscriber]) -> None:
+        """Set who is told."""
+        self.subscribers = subscribers
+        self.route = Route((s.selection, s) for s in subscribers)
+
+    def relative(self, directory: str) -> str | None:
+        """A real directory relative to the root's top; None if it is outside, or beyond what the root covers."""
+        if self.top is None:
+            return None
+        if directory == self.top:
+            return ""
+        prefix = self.top if self.top == "/" else self.top + "/"
+        if self.file is not None or not self.recursive or not directory.startswith(prefix):
+            return None
+        return directory[len(prefix) :]
+
+    @property
+    def unmounted(self) -> bool:
+        """True while its path is on another filesystem than the one it was first found on."""
+        return self.place is not None and self.home_device not in (None, self.place.device)
+
+    # ---- as a scan sees it
+
+    def descends(self, directory: str) -> bool:
+        """True if a directory relative to the root is to be watched and listed."""
+        return self.recursive and self.file is None and not self.route.prunes(directory)
+
+    def wants(self, directory: str, name: str) -> list[Subscriber]:
+        """The subscribers that select a file."""
+        if self.file is not None:
+            return self.subscribers if not directory and name == self.file else []
+        return self.route.targets(directory, name)
+
+    def follows(self) -> bool:
+        """A file root's symlinks were followed on the way to it."""
+        return self.follow
+
+    def known_as(self, name: str) -> str:
+        """A file root's own path is ""."""
+        return "" if self.file is not None else name
+
+    def statistics(self) -> dict[str, Any]:
+        """What status shows of it."""
+        return {"path": self.path, "state": self.state.value, "why": self.why, "missing": len(self.failed)}

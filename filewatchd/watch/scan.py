@@ -1,0 +1,247 @@
+"""Disk -> identities: the walk that arms directories and lists them, in threads.
+
+A directory is opened below its parent's descriptor, armed through its own, and then listed through it: the
+first file in a fresh ``a/b/c`` can't be missed, and a directory renamed meanwhile never gets its old parent
+(what is armed is what was opened). A fresh directory's parent is opened by path and proven by arming it again:
+the backend must give the token that the event named.
+
+One thread walks at a time per filesystem, so what is armed reaches the loop in the order in which it was
+armed. New directories go before the next step of a long scan: live changes don't wait for it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from filewatchd.model import FileIdentity
+from filewatchd.watch.backends.base import Armed, Backend, WatchLimitError
+
+if TYPE_CHECKING:
+    from filewatchd.watch.roots import Root, Subscriber
+
+_OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+_DEEPEST = 400  # a walk holds one descriptor a level
+_REST = 0.05  # seconds between looks for urgent walks while resting
+_BATCH = 256  # directories, or
+_BATCH_FILES = 2000  # files handed to the loop at a time
+
+Inspect = Callable[["Batch", bool], None]
+Entry = tuple[str, FileIdentity, int]  # name, identity, number of links
+
+
+class Listed(NamedTuple):
+    """What one root's subscriber selects in one directory."""
+
+    scope: Root
+    subscriber: Subscriber
+    directory: str  # relative to the root
+    entries: list[Entry]
+
+
+class Batch(NamedTuple):
+    """What a stretch of a walk brings to the loop. ``compared``: (subscriber, what its comparison made of it)."""
+
+    armed: list[Armed]
+    listed: list[Listed]
+    compared: list[tuple[Subscriber, Any]]
+    links: list[tuple[Root, str]]  # (scope, relative path) of symlinks in roots that follow them
+    failed: list[tuple[str, OSError]]
+
+
+class Walk:
+    """One walk, step by step: `steps` yields after every directory."""
+
+    def __init__(
+        self, backend: Backend, top: str, scopes: list[tuple[Root, str]], parent: int = 0, *, every: bool = False
+    ) -> None:
+        """``top``: a real directory. ``scopes``: (scope, the top relative to its root). ``parent``: 0 for a root's top.
+
+        ``every``: directories without selected files are listed too.
+        """
+        self._every = every
+        self._backend = backend
+        self._top = top
+        self._scopes = scopes
+        self._parent = parent
+        self._batch = Batch([], [], [], [], [])
+        self._files = 0
+
+    def flush(self) -> Batch:
+        """Take what was gathered since the last flush."""
+        gathered, self._batch = self._batch, Batch([], [], [], [], [])
+        self._files = 0
+        return gathered
+
+    @property
+    def full(self) -> bool:
+        """True if it is time to flush."""
+        return len(self._batch.armed) >= _BATCH or self._files >= _BATCH_FILES
+
+    def steps(self) -> Iterator[None]:
+        """Walk; after each step a batch may be flushed."""
+        try:
+            fd = self._open_top()
+        except OSError as error:
+            self._batch.failed.append((self._top, error))
+            return
+        if fd is not None:
+            name = os.fsencode(self._top if not self._parent else os.path.basename(self._top))
+            yield from self._visit(fd, self._top, self._parent, name, self._scopes, 0)
+
+    def _open_top(self) -> int | None:
+        if not self._parent:
+            return os.open(self._top, _OPEN)
+        above, name = os.path.split(self._top)
+        fd = os.open(above, _OPEN)
+        try:
+            if self._backend.arm(fd) != self._parent:
+                return None  # another directory stands there now: its own event will come
+            return os.open(name, _OPEN, dir_fd=fd)
+        finally:
+            os.close(fd)
+
+    def _visit(
+        self, fd: int, path: str, parent: int, name: bytes, scopes: list[tuple[Root, str]], depth: int
+    ) -> Iterator[None]:
+        """Arm, list and descend; closes ``fd``."""
+        try:
+            token = self._backend.arm(fd)
+            self._batch.armed.append(Armed(token, parent, name))
+            below = self._list(fd, scopes)
+        except OSError as error:
+            self._batch.failed.append((path, error))
+            os.close(fd)
+            if isinstance(error, WatchLimitError):
+                yield
+            return
+        yield
+        try:
+            for child, inner in below:
+                if depth >= _DEEPEST:
+                    self._batch.failed.append((f"{path}/{child}", OSError(0, f"deeper than {_DEEPEST} levels")))
+                    continue
+                try:
+                    child_fd = os.open(child, _OPEN, dir_fd=fd)
+                except (FileNotFoundError, NotADirectoryError):
+                    continue
+                except OSError as error:
+                    if error.errno != 40:  # ELOOP: replaced by a symlink meanwhile
+                        self._batch.failed.append((f"{path}/{child}", error))
+                    continue
+                yield from self._visit(child_fd, f"{path}/{child}", token, os.fsencode(child), inner, depth + 1)
+        finally:
+            os.close(fd)
+
+    def _list(self, fd: int, scopes: list[tuple[Root, str]]) -> list[tuple[str, list[tuple[Root, str]]]]:
+        below: list[tuple[str, list[tuple[Root, str]]]] = []
+        found: dict[int, Listed] = {}
+        if self._every:
+            for scope, directory in scopes:
+                found.update((id(s), Listed(scope, s, directory, [])) for s in scope.subscribers)
+        with os.scandir(fd) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    inner = self._narrow(scopes, entry.name)
+                    if inner:
+                        below.append((entry.name, inner))
+                else:
+                    self._file(entry, scopes, found)
+        for listed in found.values():
+            self._batch.listed.append(listed)
+            self._files += len(listed.entries)
+        return below
+
+    def _file(self, entry: os.DirEntry[str], scopes: list[tuple[Root, str]], found: dict[int, Listed]) -> None:
+        name = entry.name
+        identity: FileIdentity | None = None
+        links = 1
+        for scope, directory in scopes:
+            wanted = scope.wants(directory, name)
+            if not wanted:
+                continue
+            if identity is None:
+                follow = scope.follows() and entry.is_symlink()
+                if follow:
+                    self._batch.links.append((scope, f"{directory}/{name}" if directory else name))
+                if not follow and not entry.is_file(follow_symlinks=False):
+                    return
+                try:
+                    info = entry.stat(follow_symlinks=follow)
+                except OSError:
+                    return
+                identity = FileIdentity(info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns)
+                links = info.st_nlink
+            for subscriber in wanted:
+                listed = found.get(id(subscriber))
+                if listed is None:
+                    listed = found[id(subscriber)] = Listed(scope, subscriber, directory, [])
+                listed.entries.append((scope.known_as(name), identity, links))
+
+    def _narrow(self, scopes: list[tuple[Root, str]], name: str) -> list[tuple[Root, str]]:
+        inner = []
+        for scope, directory in scopes:
+            child = f"{directory}/{name}" if directory else name
+            if scope.descends(child):
+                inner.append((scope, child))
+        return inner
+
+
+class Scanner:
+    """The walks of one filesystem, one thread at a time; new directories first."""
+
+    def __init__(self, deliver: Callable[[Any, Batch, bool], None], room: threading.Event) -> None:
+        """``deliver(token, batch, done)`` is called in the scan thread. Long walks rest while ``room`` is clear."""
+        self._deliver = deliver
+        self._room = room
+        self._urgent: deque[tuple[Any, Walk, Inspect | None]] = deque()
+        self._long: deque[tuple[Any, Walk, Inspect | None]] = deque()
+        self.running = False
+
+    def add(self, token: Any, walk: Walk, *, urgent: bool, inspect: Inspect | None = None) -> None:
+        """Queue a walk. ``inspect`` runs in the thread over each batch before it is delivered."""
+        (self._urgent if urgent else self._long).append((token, walk, inspect))
+
+    @property
+    def pending(self) -> bool:
+        """True if walks wait."""
+        return bool(self._urgent or self._long)
+
+    def work(self) -> None:
+        """Walk until nothing is left. Blocking: runs in the pool."""
+        while self._urgent or self._long:
+            self._drain_urgent()
+            if self._long:
+                token, walk, inspect = self._long.popleft()
+                for _ in walk.steps():
+                    if walk.full:
+                        self._hand_over(token, walk, inspect, False)
+                    if self._urgent or not self._room.is_set():
+                        self._hand_over(token, walk, inspect, False)
+                        self._rest()
+                self._hand_over(token, walk, inspect, True)
+
+    def _rest(self) -> None:
+        """Let urgent walks pass, and wait while too much is dirty."""
+        self._drain_urgent()
+        while not self._room.wait(_REST):
+            self._drain_urgent()
+
+    def _drain_urgent(self) -> None:
+        while self._urgent:
+            token, walk, inspect = self._urgent.popleft()
+            for _ in walk.steps():
+                if walk.full:
+                    self._hand_over(token, walk, inspect, False)
+            self._hand_over(token, walk, inspect, True)
+
+    def _hand_over(self, token: Any, walk: Walk, inspect: Inspect | None, done: bool) -> None:
+        batch = walk.flush()
+        if inspect is not None:
+            with contextlib.suppress(OSError):
+                inspect(batch, done)
+        self._deliver(token, batch, done)

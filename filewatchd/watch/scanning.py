@@ -1,0 +1,199 @@
+"""Scans from the loop's side: started here, walked in the pool, and their batches taken in here.
+
+- a *fresh* scan of a directory that appeared: everything in it is dirty;
+- a *full* scan of a root (start, overflow, root found again): compared with what the rules last handled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from filewatchd.clock import Clock
+from filewatchd.errors import FilewatchdError
+from filewatchd.watch.backends.base import Backend, NewDirectory
+from filewatchd.watch.cover import Cover
+from filewatchd.watch.placing import Placing
+from filewatchd.watch.roots import Happening, Root
+from filewatchd.watch.scan import Batch, Inspect, Scanner, Walk
+from filewatchd.work.pool import Pool
+
+log = logging.getLogger("filewatchd.watch")
+
+_COMPARE_AGAIN = 5.0  # seconds after a comparison failed because state couldn't be read
+
+
+class _FullScan:
+    """One full scan of a root; `inspect` runs in the scan thread."""
+
+    def __init__(self, root: Root, appeared: bool) -> None:
+        self.root = root
+        self.subscribers = list(root.subscribers)
+        self.error: FilewatchdError | None = None
+        self._comparisons = {id(s): s.comparison(appeared=appeared) for s in self.subscribers}
+        self.every = any(comparison.every for comparison in self._comparisons.values())
+
+    def inspect(self, batch: Batch, done: bool) -> None:
+        """Replace what was listed by how it differs."""
+        try:
+            self._compare(batch, done)
+        except FilewatchdError as error:
+            self.error = error
+        batch.listed.clear()
+
+    def _compare(self, batch: Batch, done: bool) -> None:
+        for listed in batch.listed:
+            comparison = self._comparisons.get(id(listed.subscriber))
+            if comparison is not None:
+                batch.compared.append((listed.subscriber, comparison.feed(listed.directory, listed.entries)))
+        for path, _ in batch.failed:
+            inside = self.root.relative(path)
+            for comparison in self._comparisons.values() if inside is not None else ():
+                comparison.skip(inside or "")
+        if done:
+            batch.compared.extend((s, self._comparisons[id(s)].finish()) for s in self.subscribers)
+
+
+class Scanning:
+    """All scans of one backend's roots."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        pool: Pool,
+        clock: Clock,
+        cover: Cover,
+        placing: Placing,
+        *,
+        link_found: Callable[[Root, str], None],
+        poke: Callable[[], None],
+    ) -> None:
+        """``link_found``: a root that follows symlinks may hold one here. ``poke``: marks were made."""
+        self._backend = backend
+        self._pool = pool
+        self._clock = clock
+        self._cover = cover
+        self._placing = placing
+        self._link_found = link_found
+        self._poke = poke
+        self._scanners: dict[str, Scanner] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.room = threading.Event()  # cleared by the owner while too much is dirty: long scans wait
+        self.room.set()
+        self.counts = {"scanned_directories": 0}
+        self.stopped = False
+
+    def start(self) -> None:
+        """Begin on the running loop."""
+        self._loop = asyncio.get_running_loop()
+
+    def rescan(self, root: Root) -> None:
+        """Compare a root with the disk once more."""
+        if root.top is not None and not self.stopped and self._cover.roots.get(root.key) is root:
+            self._placing.move(root, Happening.DOUBT, "events were lost")
+            self.scan(root, appeared=False)
+
+    def scan(self, root: Root, *, appeared: bool) -> None:
+        """Compare a root with what its subscribers know. ``appeared``: it was made while we looked."""
+        assert root.top is not None
+        assert root.place is not None
+        full = _FullScan(root, appeared)
+        root.scans += 1
+        root.failed.clear()
+        walk = Walk(self._backend, root.top, [(root, "")], every=full.every)
+        self._walk(root.place.device, full, walk, urgent=False, inspect=full.inspect)
+
+    def fresh(self, event: NewDirectory) -> None:
+        """A directory came: arm it, and list it with all below it."""
+        path = f"{event.directory.rstrip('/')}/{event.name}"
+        scopes = [
+            (root, child)
+            for root, child in self._cover.below(event.directory, event.name)
+            if root.descends(child) and (event.fresh or path in root.failed)
+        ]
+        if not scopes:
+            return
+        for root, _ in scopes:
+            root.failed.pop(path, None)
+        place = scopes[0][0].place
+        walk = Walk(self._backend, path, scopes, event.parent)
+        self._walk(place.device if place else 0, None, walk, urgent=True, inspect=None)
+
+    def _walk(self, device: int, full: _FullScan | None, walk: Walk, *, urgent: bool, inspect: Inspect | None) -> None:
+        lane = f"scan:{device}"
+        scanner = self._scanners.get(lane)
+        if scanner is None:
+            scanner = self._scanners[lane] = Scanner(self._deliver, self.room)
+        scanner.add(full, walk, urgent=urgent, inspect=inspect)
+        if not scanner.running:
+            scanner.running = True
+            task = self._loop.create_task(self._run_scanner(lane, scanner))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _run_scanner(self, lane: str, scanner: Scanner) -> None:
+        try:
+            while scanner.pending:
+                await self._pool.run(lane, scanner.work)
+        finally:
+            scanner.running = False
+
+    def _deliver(self, full: Any, batch: Batch, done: bool) -> None:
+        """Called in a scan thread."""
+        self._loop.call_soon_threadsafe(self._delivered, full, batch, done)
+
+    def _delivered(self, full: _FullScan | None, batch: Batch, done: bool) -> None:
+        if self.stopped:
+            return
+        now = self._clock.monotonic()
+        self._backend.adopt(batch.armed)
+        self.counts["scanned_directories"] += len(batch.armed)
+        for listed in batch.listed:
+            listed.subscriber.found(listed.directory, listed.entries, now)
+        for subscriber, result in batch.compared:
+            subscriber.compared(result, now)
+        for scope, path in batch.links:
+            self._link_found(scope, path)
+        for path, error in batch.failed:
+            self._failed(full, path, error)
+        if done and full is not None:
+            self._scanned(full, now)
+        self._poke()
+
+    def _failed(self, full: _FullScan | None, path: str, error: OSError) -> None:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            if full is not None and path == full.root.top:
+                self._placing.evaluate(full.root)
+            return
+        why = error.strerror or str(error)
+        if error.errno == errno.ENOSPC:
+            why = "no inotify watch is left: raise the sysctl fs.inotify.max_user_watches"
+        for root, _ in self._cover.of(path):
+            root.failed[path] = why
+            if full is None or root is not full.root:
+                self._judge(root)
+
+    def _scanned(self, full: _FullScan, now: float) -> None:
+        root = full.root
+        root.scans -= 1
+        root.scanned_once = True
+        if full.error is not None:
+            log.error("root %s could not be compared: %s", root.path, full.error)
+            self._loop.call_later(_COMPARE_AGAIN, self.rescan, root)
+        for subscriber in full.subscribers if full.error is None else ():
+            subscriber.scan_ended(whole=not root.failed, now=now)
+        if root.scans == 0 and root.top is not None:
+            self._judge(root)
+
+    def _judge(self, root: Root) -> None:
+        if root.failed:
+            path, why = next(iter(root.failed.items()))
+            count = len(root.failed)
+            names = f"{count} directories are not watched, first {path}" if count > 1 else f"{path} is not watched"
+            self._placing.move(root, Happening.GAPS, f"{names}: {why}")
+        elif root.scans == 0:
+            self._placing.move(root, Happening.COVERED, "")

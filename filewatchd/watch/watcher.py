@@ -1,0 +1,298 @@
+"""The loop's side of watching: backend events in, marks to the rules out.
+
+Nothing here touches the disk. Looking for a root's place (`placing`) and walking its tree (`scanning`) happen in
+the pool, and come back as values.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from typing import Any
+
+from filewatchd.clock import Clock
+from filewatchd.model import Hint, RootState
+from filewatchd.watch.backends.base import (
+    AnchorMoved,
+    Backend,
+    DirtyNames,
+    Event,
+    GoneDirectory,
+    Lost,
+    NewDirectory,
+    Renamed,
+    TopGone,
+)
+from filewatchd.watch.cover import Cover
+from filewatchd.watch.links import Links
+from filewatchd.watch.locate import Place, is_glob, locate
+from filewatchd.watch.placing import Glob, Placing
+from filewatchd.watch.roots import Root, RootKey, Subscriber
+from filewatchd.watch.scanning import Scanning
+from filewatchd.work.pool import Pool
+
+log = logging.getLogger("filewatchd.watch")
+
+_SWEEP_AFTER = 0.1  # seconds until a moved-out directory is given up: its other half may still come
+_RESCAN_BACKOFF = (0.0, 0.2, 1.0, 5.0)  # seconds between rescans while overflows go on
+_CALM = 30.0  # seconds without an overflow after which the back-off starts anew
+
+
+class Watcher:
+    """All roots on one backend."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        pool: Pool,
+        clock: Clock,
+        *,
+        changed: Callable[[], None] = lambda: None,
+        members: Callable[[Glob], None] = lambda _glob: None,
+        poke: Callable[[], None] = lambda: None,
+    ) -> None:
+        """``changed``: some root's state moved. ``members``: a glob's members changed. ``poke``: marks were made."""
+        self._backend = backend
+        self._pool = pool
+        self._clock = clock
+        self._poke = poke
+        self._cover = Cover()
+        self.globs: dict[str, Glob] = {}
+        self._placing = Placing(
+            backend, pool, self._cover, found=self._found, gone=self._lost, changed=changed, members=members
+        )
+        self._scanning = Scanning(
+            backend, pool, clock, self._cover, self._placing, link_found=self._link_found, poke=poke
+        )
+        self._links = Links(self._link_changed)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._overflows: list[float] = []
+        self._rescan_due = False
+        self._rescans = 0
+        self._sweeping = False
+        self.stopped = False
+        self.room = self._scanning.room
+
+    # ---- life
+
+    def start(self) -> None:
+        """Begin on the running loop."""
+        self._loop = asyncio.get_running_loop()
+        self._placing.start()
+        self._scanning.start()
+        self._backend.start(self._wake)
+
+    def _wake(self) -> None:
+        """Called from the backend's threads."""
+        self._loop.call_soon_threadsafe(self._drain)
+
+    def stop(self) -> None:
+        """Give all watches back; no call reaches a subscriber afterwards."""
+        self.stopped = self._placing.stopped = self._scanning.stopped = True
+        self._backend.stop()
+
+    @property
+    def roots(self) -> Mapping[RootKey, Root]:
+        """What is watched."""
+        return self._cover.roots
+
+    def set_roots(self, wanted: Mapping[RootKey, list[Subscriber]]) -> None:
+        """Watch exactly these roots for these subscribers. Unchanged ones keep going."""
+        roots = self._cover.roots
+        for key in [key for key in roots if key not in wanted]:
+            root = roots.pop(key)
+            root.subscribe([])
+            self._placing.forget(root)
+        for key, subscribers in wanted.items():
+            root = roots.setdefault(key, Root(key))
+            if root.subscribers and set(map(id, root.subscribers)) == set(map(id, subscribers)):
+                continue
+            root.subscribe(subscribers)
+            root.again_scan = True
+            self._placing.evaluate(root)
+        self._release()
+
+    def set_globs(self, patterns: Iterable[str]) -> None:
+        """Follow exactly these patterns' members."""
+        wanted = {pattern for pattern in patterns if is_glob(pattern)}
+        for pattern in [p for p in self.globs if p not in wanted]:
+            self._placing.forget(self.globs.pop(pattern))
+        for pattern in wanted - self.globs.keys():
+            glob = self.globs[pattern] = Glob(pattern)
+            self._placing.evaluate(glob)
+
+    def evaluate_all(self) -> None:
+        """Look for every root and glob again."""
+        for target in (*self._cover, *self.globs.values()):
+            self._placing.evaluate(target)
+
+    def _found(self, root: Root, appeared: bool) -> None:
+        self._scanning.scan(root, appeared=appeared)
+
+    def _lost(self, root: Root) -> None:
+        now = self._clock.monotonic()
+        for subscriber in root.subscribers:
+            subscriber.beneath("", now)
+        self._release()
+        self._poke()
+
+    def _release(self) -> None:
+        self._cover.changed()
+        self._backend.release(lambda directory: not self._cover.of(directory))
+
+    # ---- events
+
+    def _drain(self) -> None:
+        if self.stopped:
+            return
+        now = self._clock.monotonic()
+        for event in self._backend.drain():
+            if type(event) is DirtyNames:
+                self._dirty(event, now)
+            else:
+                self._structural(event, now)
+        self._poke()
+
+    def _dirty(self, event: DirtyNames, now: float) -> None:
+        for root, directory in self._cover.of(event.directory):
+            if root.file is not None:
+                hint = event.names.get(root.file)
+                if hint is not None:
+                    for subscriber in root.subscribers:
+                        subscriber.mark("", hint, now)
+                continue
+            targets = root.route.targets
+            prefix = f"{directory}/" if directory else ""
+            for name, hint in event.names.items():
+                for subscriber in targets(directory, name):
+                    subscriber.mark(prefix + name, hint, now)
+                    if root.follow:
+                        self._link_found(root, prefix + name)
+
+    def _structural(self, event: Event, now: float) -> None:
+        if isinstance(event, NewDirectory):
+            self._scanning.fresh(event)
+        elif isinstance(event, GoneDirectory):
+            self._gone(event, now)
+        elif isinstance(event, Renamed):
+            self._renamed(event)
+        elif isinstance(event, AnchorMoved):
+            self._anchor_moved(event, now)
+        elif isinstance(event, TopGone):
+            self._top_gone(event)
+        elif isinstance(event, Lost):
+            self._overflow(now)
+
+    def _gone(self, event: GoneDirectory, now: float) -> None:
+        parent, _, name = event.path.rpartition("/")
+        for root, child in self._cover.below(parent or "/", name):
+            root.failed.pop(event.path, None)
+            for subscriber in root.subscribers:
+                subscriber.beneath(child, now)
+        if event.moved and not self._sweeping:
+            self._sweeping = True
+            self._loop.call_later(_SWEEP_AFTER, self._sweep)
+
+    def _anchor_moved(self, event: AnchorMoved, now: float) -> None:
+        if event.moved:
+            self._placing.name_moved(event.directory, event.name)
+        self._links.moved(event.directory, event.name, now)
+
+    def _top_gone(self, event: TopGone) -> None:
+        for root in self._cover:
+            if root.top is not None and (root.top == event.path or root.top.startswith(event.path + "/")):
+                root.again_scan = True
+                self._placing.evaluate(root)
+
+    def _sweep(self) -> None:
+        self._sweeping = False
+        suspects = {} if self.stopped else dict(self._backend.suspects())
+        if suspects:
+            self._spawn(self._swept(suspects))
+
+    async def _swept(self, suspects: dict[int, str]) -> None:
+        there = await self._pool.run("sweep", self._those_there, suspects)
+        if not self.stopped:
+            self._backend.cleared(suspects.keys() - there, there)
+
+    def _those_there(self, suspects: dict[int, str]) -> set[int]:
+        return {token for token, path in suspects.items() if self._backend.still_there(token, path)}
+
+    def _renamed(self, event: Renamed) -> None:
+        news = {id(root): directory for root, directory in self._cover.of(event.new[0])}
+        for root, directory in self._cover.of(event.old[0]):
+            if root.file is not None or id(root) not in news:
+                continue
+            old = f"{directory}/{event.old[1]}" if directory else event.old[1]
+            inside = news[id(root)]
+            new = f"{inside}/{event.new[1]}" if inside else event.new[1]
+            for subscriber in root.subscribers:
+                subscriber.pair(old, new)
+
+    def _overflow(self, now: float) -> None:
+        if self._rescan_due:
+            return
+        if self._overflows and now - self._overflows[-1] > _CALM:
+            self._overflows.clear()
+        delay = _RESCAN_BACKOFF[min(len(self._overflows), len(_RESCAN_BACKOFF) - 1)]
+        self._overflows.append(now)
+        self._rescan_due = True
+        log.warning(
+            "the kernel's event queue overflowed: every root on %s is compared with the disk", self._backend.name
+        )
+        self._loop.call_later(delay, self._rescan_all)
+
+    def _rescan_all(self) -> None:
+        self._rescan_due = False
+        if self.stopped:
+            return
+        self._rescans += 1
+        for root in self._cover:
+            self._scanning.rescan(root)
+        self.evaluate_all()
+
+    # ---- followed symlinks
+
+    def _follow_link(self, root: Root, path: str) -> None:
+        named = f"{root.path}/{path}"
+        self._spawn(self._followed(root, path, self._pool.run("locate:" + root.path, self._locate_link, named)))
+
+    def _locate_link(self, path: str) -> Place:
+        return locate(path, lambda fd: self._backend.arm_anchor(fd, contents=True))
+
+    async def _followed(self, root: Root, path: str, work: Any) -> None:
+        place: Place = await work
+        if self.stopped or self._cover.roots.get(root.key) is not root:
+            return
+        for hop in self._links.located(root, path, place):
+            if hop.token is not None:
+                self._backend.anchor(hop.token, hop.directory, hop.name)
+
+    def _link_changed(self, root: Root, path: str, now: float) -> None:
+        directory, _, name = path.rpartition("/")
+        for subscriber in root.route.targets(directory, name):
+            subscriber.mark(path, (Hint.LIVE | Hint.WRITE), now)
+        self._follow_link(root, path)
+
+    def _link_found(self, root: Root, path: str) -> None:
+        self._links.found(root, path, self._follow_link)
+
+    # ---- helpers
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    @property
+    def settled(self) -> bool:
+        """True once every root is live, waiting, degraded or stalled and nothing is being looked for."""
+        return not any(r.evaluating or r.state is RootState.SCANNING for r in self._cover) and not any(
+            g.evaluating for g in self.globs.values()
+        )
+
+    def statistics(self) -> dict[str, Any]:
+        """What status shows of watching."""
+        counts = {"rescans": self._rescans, **self._scanning.counts}
+        return {**counts, self._backend.name: dict(self._backend.statistics())}

@@ -1,0 +1,170 @@
+"""Threads for blocking work: one lane per filesystem, so that a hung one holds up no other.
+
+The kernel can't be told to give up on a hung filesystem: a thread inside lstat on a dead NFS mount stays there
+until the server answers. So every filesystem has a lane of its own with at most two threads; a lane whose threads
+hang queues up and shows as stalled, the other lanes go on. The threads are daemon threads: a hung one can't hold
+the process's exit. They start with the first work, and end after a while without any: waiting costs one wake-up at
+the end of that while, never a periodic one.
+
+``queue.SimpleQueue`` hands work over in C, and results come back by ``call_soon_threadsafe``: a hop there and back
+costs some 50 us, so work is dispatched in batches and not file by file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+from typing import Any, NamedTuple, TypeVar
+
+from filewatchd.clock import Clock, SystemClock
+
+T = TypeVar("T")
+
+
+class Task(NamedTuple):
+    """One piece of work on its way to a thread."""
+
+    loop: asyncio.AbstractEventLoop
+    future: asyncio.Future[Any]
+    work: Callable[..., Any]
+    args: tuple[Any, ...]
+
+
+class LaneStatistics(NamedTuple):
+    """A lane at a glance. ``oldest``: seconds the longest-running work has been running, 0.0 if there is none."""
+
+    queued: int
+    running: int
+    oldest: float
+
+
+class Lane:
+    """The queue and the threads of one filesystem. Its counters change only under the pool's lock."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.tasks: SimpleQueue[Task | None] = SimpleQueue()
+        self.queued = 0
+        self.threads = 0
+        self.running: dict[int, float] = {}  # thread -> when its work began
+
+
+class Pool:
+    """Runs blocking functions in the lane of their filesystem; "" is the common lane.
+
+    ``threads`` is the most a lane has, ``linger`` the seconds an idle thread waits for more work before it ends.
+    """
+
+    def __init__(self, *, threads: int = 2, linger: float = 20.0, clock: Clock | None = None) -> None:
+        self._most = threads
+        self._linger = linger
+        self._now = (clock or SystemClock()).monotonic
+        self._lanes: dict[str, Lane] = {}
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def run(self, lane: str, work: Callable[..., T], *args: Any) -> asyncio.Future[T]:
+        """Run ``work(*args)`` in a thread of the lane; call it on the event loop's thread.
+
+        Cancelling the future abandons the result; work that has not begun is then left out.
+
+        Raises:
+            RuntimeError: the pool was closed.
+        """
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+        with self._lock:
+            if self._closed:
+                raise RuntimeError("the pool is closed")
+            self._enqueue(lane, Task(loop, future, work, args))
+        return future
+
+    def close(self) -> None:
+        """Let all threads end once their queues are empty; doesn't wait for them."""
+        with self._lock:
+            self._closed = True
+            for lane in self._lanes.values():
+                for _ in range(lane.threads):
+                    lane.tasks.put(None)
+
+    def statistics(self) -> dict[str, LaneStatistics]:
+        """What every lane is doing."""
+        with self._lock:
+            now = self._now()
+            return {
+                name: LaneStatistics(lane.queued, len(lane.running), now - min(lane.running.values(), default=now))
+                for name, lane in self._lanes.items()
+            }
+
+    def _enqueue(self, name: str, task: Task) -> None:
+        lane = self._lanes.get(name)
+        if lane is None:
+            lane = self._lanes[name] = Lane(name)
+        lane.queued += 1
+        lane.tasks.put(task)
+        waiting = lane.threads - len(lane.running)
+        if waiting < lane.queued and lane.threads < self._most:
+            lane.threads += 1
+            threading.Thread(target=self._serve, args=(lane,), name=f"pool {name}".strip(), daemon=True).start()
+
+    def _serve(self, lane: Lane) -> None:
+        """A thread's life: take, do, deliver, until there was nothing to do for a while."""
+        me = threading.get_ident()
+        while (task := self._take(lane, me)) is not None:
+            if not task.future.cancelled():
+                deliver(task, *perform(task))
+            del task  # its arguments and result may be large, and the next wait long
+            with self._lock:
+                del lane.running[me]
+
+    def _take(self, lane: Lane, me: int) -> Task | None:
+        """The next task, counted as running; None once this thread has been counted out."""
+        while True:
+            try:
+                task = lane.tasks.get(timeout=self._linger)
+            except Empty:
+                task = None
+            with self._lock:
+                if task is not None:
+                    lane.queued -= 1
+                    lane.running[me] = self._now()
+                    return task
+                if lane.queued == 0:  # under the lock: whoever enqueues next sees one thread less
+                    self._count_out(lane)
+                    return None
+
+    def _count_out(self, lane: Lane) -> None:
+        lane.threads -= 1
+        if lane.threads == 0:
+            del self._lanes[lane.name]
+
+
+def perform(task: Task) -> tuple[Any, BaseException | None]:
+    """The task's result, or what it raised."""
+    try:
+        return task.work(*task.args), None
+    except BaseException as error:  # noqa: BLE001 - it travels to whoever waits for the result
+        return None, error
+
+
+def deliver(task: Task, result: Any, error: BaseException | None) -> None:
+    """Hand the result over to the event loop; a loop that was closed has nobody waiting."""
+    try:
+        task.loop.call_soon_threadsafe(settle, task.future, result, error)
+    except RuntimeError:
+        if not task.loop.is_closed():
+            raise
+
+
+def settle(future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
+    """Resolve the future on the loop's thread, unless its waiter has gone."""
+    if future.done():
+        return
+    if isinstance(error, StopIteration):  # a future refuses it: it would end whatever generator awaits
+        error = RuntimeError(f"the work raised StopIteration: {error}")
+    if error is not None:
+        future.set_exception(error)
+    else:
+        future.set_result(result)
