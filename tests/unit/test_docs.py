@@ -1,0 +1,42 @@
+"""The documentation keeps its word: links lead somewhere, and every whole configuration in it passes `check`."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from filewatchd.cli.daemon import main
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("packaging/**/*.md")])
+LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
+YAML = re.compile(r"^( *)```yaml\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
+
+
+def name(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_links_lead_somewhere(page: Path) -> None:
+    missing = [link for link in LINK.findall(page.read_text()) if not (page.parent / link).exists()]
+    assert not missing
+
+
+def configurations() -> Iterator[object]:
+    for page in PAGES:
+        for number, (indent, block) in enumerate(YAML.findall(page.read_text())):
+            text = textwrap.dedent(indent + block)
+            if text.startswith("version:"):
+                yield pytest.param(text, id=f"{name(page)}:{number}")
+
+
+@pytest.mark.parametrize("text", list(configurations()))
+def test_whole_configurations_pass_check(text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = tmp_path / "filewatchd.yaml"
+    config.write_text(text)
+    assert main(["check", "--config", str(config)]) == 0, capsys.readouterr()

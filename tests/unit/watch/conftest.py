@@ -1,0 +1,112 @@
+"""A real watcher on real inotify, and a subscriber that writes down what it is told."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from filewatchd.clock import SystemClock
+from filewatchd.model import RootState
+from filewatchd.rules.match import Selection
+from filewatchd.testing.backend import ScriptedBackend
+from filewatchd.testing.waiting import eventually
+from filewatchd.watch.backends.inotify import InotifyBackend
+from filewatchd.watch.roots import Root, RootKey
+from filewatchd.watch.scan import Entry
+from filewatchd.watch.watcher import Watcher
+from filewatchd.work.pool import Pool
+
+
+class Recorder:
+    """A `Subscriber` whose manifest is empty: a full scan finds everything new."""
+
+    every = True
+
+    def __init__(self, selection: Selection | None = None) -> None:
+        self.selection = selection or Selection([], [])
+        self.marked: list[tuple[str, int]] = []
+        self.found_files: list[str] = []
+        self.scanned: list[str] = []
+        self.doubted: list[str] = []
+        self.pairs: list[tuple[str, str]] = []
+        self.scans: list[bool] = []
+        self.appeared: list[bool] = []
+
+    @property
+    def seen(self) -> set[str]:
+        """Every path that was marked, found or scanned."""
+        return {path for path, _ in self.marked} | set(self.found_files) | set(self.scanned)
+
+    def forget(self) -> None:
+        for told in (self.marked, self.found_files, self.scanned, self.doubted, self.pairs, self.scans, self.appeared):
+            told.clear()
+
+    def mark(self, path: str, hint: int, now: float) -> None:
+        self.marked.append((path, hint))
+
+    def pair(self, old: str, new: str) -> None:
+        self.pairs.append((old, new))
+
+    def beneath(self, directory: str, now: float) -> None:
+        self.doubted.append(directory)
+
+    def found(self, directory: str, entries: Sequence[Entry], now: float) -> None:
+        self.found_files += [f"{directory}/{name}" if directory else name for name, _, _ in entries]
+
+    def comparison(self, *, appeared: bool) -> Recorder:
+        self.appeared.append(appeared)
+        return self
+
+    def feed(self, directory: str, entries: Sequence[Entry]) -> list[str]:
+        return [f"{directory}/{name}" if directory else name for name, _, _ in entries]
+
+    def skip(self, directory: str) -> None: ...
+
+    def finish(self) -> list[str]:
+        return []
+
+    def compared(self, result: Any, now: float) -> None:
+        self.scanned += result
+
+    def scan_ended(self, *, whole: bool, now: float) -> None:
+        self.scans.append(whole)
+
+
+class Rig:
+    """A watcher at work on one root or more."""
+
+    def __init__(self, watcher: Watcher, backend: InotifyBackend | ScriptedBackend) -> None:
+        self.watcher = watcher
+        self.backend = backend
+
+    async def watch(self, path: Path | str, *, recursive: bool = True, follow: bool = False,
+                    selection: Selection | None = None) -> tuple[Root, Recorder]:  # fmt: skip
+        recorder = Recorder(selection)
+        key = RootKey(str(path), recursive, follow)
+        wanted = {root.key: root.subscribers for root in self.watcher.roots.values()}
+        self.watcher.set_roots({**wanted, key: [*wanted.get(key, []), recorder]})
+        root = self.watcher.roots[key]
+        await eventually(lambda: not root.evaluating and root.state is not RootState.SCANNING, f"{path} looked at")
+        return root, recorder
+
+    async def until(self, condition: Callable[[], Any], what: str) -> None:
+        await eventually(condition, what)
+
+
+@pytest.fixture
+def rig() -> Callable[[], Any]:
+    @asynccontextmanager
+    async def made(backend: InotifyBackend | ScriptedBackend | None = None) -> AsyncIterator[Rig]:
+        backend = backend or InotifyBackend()
+        watcher = Watcher(backend, Pool(), SystemClock())
+        watcher.start()
+        try:
+            yield Rig(watcher, backend)
+        finally:
+            watcher.stop()
+
+    return made

@@ -1,0 +1,52 @@
+"""Watch numbers and directories."""
+
+from filewatchd.watch.table import WatchTable
+
+
+def tree() -> WatchTable:
+    table = WatchTable()
+    table.put(1, 0, b"/srv")
+    table.put(2, 1, b"a")
+    table.put(3, 2, b"b")
+    table.put(5000, 3, b"c")
+    return table
+
+
+def test_a_path_is_the_chain_of_names() -> None:
+    assert tree().path(5000) == "/srv/a/b/c"
+
+
+def test_the_filesystem_root_has_no_double_slash() -> None:
+    table = WatchTable()
+    table.put(1, 0, b"/")
+    table.put(2, 1, b"etc")
+    assert table.path(2) == "/etc"
+
+
+def test_renaming_a_directory_renames_all_beneath() -> None:
+    table = tree()
+    assert table.path(5000) == "/srv/a/b/c"
+    table.put(2, 1, b"z")
+    assert table.path(5000) == "/srv/z/b/c"
+
+
+def test_a_broken_chain_has_no_path() -> None:
+    table = tree()
+    table.drop(2)
+    assert table.path(5000) is None
+
+
+def test_pages_go_when_empty() -> None:
+    table = tree()
+    table.drop(5000)
+    assert 5000 not in table
+    assert table.count == 3
+    assert len(table._pages) == 1
+
+
+def test_what_lies_beneath() -> None:
+    table = tree()
+    table.put(7, 1, b"other")
+    assert sorted(table.beneath({2})) == [2, 3, 5000]
+    assert table.children_of({(1, b"a"), (1, b"missing")}) == [2]
+    assert table.orphans({2}) == [3]
