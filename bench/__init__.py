@@ -1,0 +1,1 @@
+"""filewatchd against its peers: one command, one machine, one run."""
