@@ -44,7 +44,9 @@ def resolve(before: Before, look: Look, hint: int) -> Resolved:
     """Compare one path with its row; see DESIGN's table."""
     now, row = look.identity, before.row
     if now is None:
-        return _DELETED if row is not None or before.open else _TRANSIENT
+        if row is not None or before.open:
+            return _DELETED
+        return _TRANSIENT if hint & (Hint.LIVE | Hint.SCAN) else _NOTHING
     if row is None:
         return _CREATED
     if before.open or hint & Hint.FORCED or row[:3] != now[:3]:

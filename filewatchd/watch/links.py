@@ -1,61 +1,104 @@
-"""Symlinks below a root that ``follow_symlinks: files`` follows: which names their targets hang on.
+"""Symlinks below a root that ``follow_symlinks: files`` follows.
 
 A followed file changes when its target is written and when any link on the way is flipped, neither of which
-need happen below the root. So every (directory, name) on its way is anchored, and marks it dirty.
+need happen below the root. So every (directory, name) on its way is anchored, and marks it dirty. It is looked at
+once more when the anchors stand: whatever happened before them was seen by nobody.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import NamedTuple
 
-from filewatchd.watch.locate import Hop, Place
+from filewatchd.model import Hint
+from filewatchd.watch.backends.base import Backend
+from filewatchd.watch.locate import Place, locate
+from filewatchd.watch.roots import Root
+from filewatchd.watch.ways import Ways
+from filewatchd.work.pool import Pool
 
-_Key = tuple[int, str]
+_WRITTEN = Hint.LIVE | Hint.WRITE
+_UNSEEN = Hint.AGAIN | Hint.STRICT
+
+
+class Link(NamedTuple):
+    """A name below a root that may be a symlink. Roots compare by identity."""
+
+    root: Root
+    path: str
 
 
 class Links:
-    """Followed symlinks by the names they hang on."""
+    """Finds where followed symlinks lead, and keeps an eye on every name they hang on."""
 
-    def __init__(self, changed: Callable[[Any, str, float], None]) -> None:
-        """``changed(root, path, now)``: the target, or the way to it, is not what it was."""
-        self._changed = changed
-        self._ways: dict[_Key, tuple[Any, str, tuple[Hop, ...]]] = {}
-        self._hang_on: dict[tuple[str, str], set[_Key]] = {}
-        self._asked: set[_Key] = set()
+    def __init__(
+        self,
+        backend: Backend,
+        pool: Pool,
+        ways: Ways[object],
+        *,
+        mark: Callable[[Root, str, int], None],
+        placed: Callable[[Root], None],
+    ) -> None:
+        """``mark(root, path, hint)``: it is not what it was. ``placed``: no link of this root is looked for."""
+        self._backend = backend
+        self._pool = pool
+        self._ways = ways
+        self._mark = mark
+        self._placed = placed
+        self._sought: dict[Link, bool] = {}  # True: something happened to it meanwhile
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.stopped = False
 
-    def found(self, root: Any, path: str, follow: Callable[[Any, str], None]) -> None:
-        """This name may be a symlink: find its way, once."""
-        key = (id(root), path)
-        if key not in self._asked and key not in self._ways:
-            self._asked.add(key)
-            follow(root, path)
+    def found(self, root: Root, path: str) -> None:
+        """This name may be a symlink: find its way, unless that is known."""
+        link = Link(root, path)
+        if link not in self._sought and link not in self._ways:
+            self._seek(link)
 
-    def located(self, root: Any, path: str, place: Place) -> tuple[Hop, ...]:
-        """Its way was found: returns the hops to anchor (none if it is no symlink)."""
-        key = (id(root), path)
-        self._asked.discard(key)
-        self._forget(key)
-        inside = root.top
-        if place.real is not None and inside is not None and place.real == f"{inside}/{path}":
-            return ()  # a plain file
-        self._ways[key] = (root, path, place.hops)
-        for hop in place.hops:
-            self._hang_on.setdefault((hop.directory, hop.name), set()).add(key)
-        return place.hops
+    def moved(self, link: Link) -> None:
+        """Something happened to a name that a link hangs on."""
+        self._mark(link.root, link.path, _WRITTEN)
+        if link in self._sought:
+            self._sought[link] = True
+        else:
+            self._seek(link)
 
-    def moved(self, directory: str, name: str, now: float) -> None:
-        """Something happened to a name that links may hang on."""
-        for key in list(self._hang_on.get((directory, name), ())):
-            root, path, _ = self._ways[key]
-            self._changed(root, path, now)
+    def keep(self, roots: frozenset[Root]) -> None:
+        """Forget the links of all other roots."""
+        for target in self._ways.targets():
+            if isinstance(target, Link) and target.root not in roots:
+                self._ways.forget(target)
 
-    def _forget(self, key: _Key) -> None:
-        way = self._ways.pop(key, None)
-        if way is not None:
-            for hop in way[2]:
-                keys = self._hang_on.get((hop.directory, hop.name))
-                if keys is not None:
-                    keys.discard(key)
-                    if not keys:
-                        del self._hang_on[hop.directory, hop.name]
+    def _seek(self, link: Link) -> None:
+        self._sought[link] = False
+        link.root.links_sought += 1
+        task = asyncio.get_running_loop().create_task(self._find(link))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _find(self, link: Link) -> None:
+        place: Place = await self._pool.run("locate:" + link.root.path, self._locate, f"{link.root.path}/{link.path}")
+        again = self._sought.pop(link)
+        link.root.links_sought -= 1
+        if link.root.subscribers and not self.stopped:
+            self._lead(link, place)
+            if again:
+                self._seek(link)
+            if not link.root.links_sought:
+                self._placed(link.root)
+
+    def _locate(self, path: str) -> Place:
+        return locate(path, lambda fd: self._backend.arm_anchor(fd, contents=True))
+
+    def _lead(self, link: Link, place: Place) -> None:
+        top = link.root.top
+        own = f"{top}/{link.path}"
+        last = place.hops[-1]
+        plain = top is not None and own in (place.real, f"{last.directory}/{last.name}")
+        if plain:  # a plain file, or nothing: the root's own watches see it
+            self._ways.forget(link)
+        else:
+            self._ways.lead(link, place.hops)
+            self._mark(link.root, link.path, _UNSEEN)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable
 from typing import Any
 
 from filewatchd.model import RootState
-from filewatchd.watch.backends.base import ANY, Backend
+from filewatchd.watch.backends.base import Backend
 from filewatchd.watch.cover import Cover
-from filewatchd.watch.locate import Hop, Place, expand, locate
+from filewatchd.watch.locate import Place, expand, locate
 from filewatchd.watch.roots import Happening, Root
+from filewatchd.watch.ways import Ways
 from filewatchd.work.pool import Pool
 
 log = logging.getLogger("filewatchd.watch")
@@ -38,6 +39,7 @@ class Placing:
         backend: Backend,
         pool: Pool,
         cover: Cover,
+        ways: Ways[object],
         *,
         found: Callable[[Root, bool], None],
         gone: Callable[[Root], None],
@@ -52,8 +54,7 @@ class Placing:
         self._gone = gone
         self._changed = changed
         self._members = members
-        self._hops: dict[str, dict[str, set[Root | Glob]]] = {}
-        self._ways: dict[Root | Glob, set[tuple[str, str]]] = {}
+        self._ways = ways
         self._tasks: set[asyncio.Task[None]] = set()
         self.stopped = False
 
@@ -63,14 +64,7 @@ class Placing:
 
     def forget(self, target: Root | Glob) -> None:
         """It is no longer wanted."""
-        self._unhop(target)
-
-    def name_moved(self, directory: str, name: str) -> None:
-        """A name came or went: whoever's path runs through it is looked for again."""
-        names = self._hops.get(directory, {})
-        for key in (name, ANY):
-            for target in list(names.get(key, ())):
-                self.evaluate(target)
+        self._ways.forget(target)
 
     def evaluate(self, target: Root | Glob) -> None:
         """Find out where a root's path, or a glob, leads now."""
@@ -96,11 +90,11 @@ class Placing:
         if self.stopped or (isinstance(target, Root) and self._cover.roots.get(target.key) is not target):
             return
         if isinstance(target, Root):
-            self._rehop(target, result.hops)
+            self._ways.lead(target, result.hops)
             self._placed(target, result)
         else:
             hops, members = result
-            self._rehop(target, hops)
+            self._ways.lead(target, hops)
             if members != target.members:
                 target.members = members
                 self._members(target)
@@ -110,25 +104,6 @@ class Placing:
     def _hangs(self, target: Root | Glob) -> None:
         if isinstance(target, Root) and target.evaluating:
             self.move(target, Happening.HANGS, f"its filesystem has not answered for {_HANGS_AFTER:.0f} s")
-
-    def _rehop(self, target: Root | Glob, hops: Iterable[Hop]) -> None:
-        self._unhop(target, keep={hop.directory for hop in hops})
-        self._ways[target] = {(hop.directory, hop.name) for hop in hops}
-        for hop in hops:
-            self._hops.setdefault(hop.directory, {}).setdefault(hop.name, set()).add(target)
-            if hop.token is not None:
-                self._backend.anchor(hop.token, hop.directory, hop.name)
-
-    def _unhop(self, target: Root | Glob, keep: Collection[str] = ()) -> None:
-        for directory, name in self._ways.pop(target, ()):
-            names = self._hops[directory]
-            names[name].discard(target)
-            if not names[name]:
-                del names[name]
-            if not names:
-                del self._hops[directory]
-                if directory not in keep:
-                    self._backend.unanchor(directory)
 
     def _placed(self, root: Root, place: Place) -> None:
         old, root.place = root.place, place

@@ -122,6 +122,7 @@ class Root:
         self.route: Route[Subscriber] = Route(())
         self.failed: dict[str, str] = {}  # directory -> why it isn't watched
         self.scans = 0  # full scans under way
+        self.links_sought = 0  # followed symlinks whose way is being looked for
         self.scanned_once = False
         self.evaluating = False
         self.again = False  # something happened while it was being evaluated

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -168,11 +169,13 @@ class Walk:
                 follow = scope.follows() and entry.is_symlink()
                 if follow:
                     self._batch.links.append((scope, f"{directory}/{name}" if directory else name))
-                if not follow and not entry.is_file(follow_symlinks=False):
+                elif not entry.is_file(follow_symlinks=False):
                     return
                 try:
                     info = entry.stat(follow_symlinks=follow)
                 except OSError:
+                    return
+                if not stat.S_ISREG(info.st_mode):
                     return
                 identity = FileIdentity(info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns)
                 links = info.st_nlink

@@ -186,7 +186,11 @@ class Scanning:
             self._loop.call_later(_COMPARE_AGAIN, self.rescan, root)
         for subscriber in full.subscribers if full.error is None else ():
             subscriber.scan_ended(whole=not root.failed, now=now)
-        if root.scans == 0 and root.top is not None:
+        self.judge(root)
+
+    def judge(self, root: Root) -> None:
+        """All of it may be watched now."""
+        if root.scans == 0 and root.top is not None and root.scanned_once:
             self._judge(root)
 
     def _judge(self, root: Root) -> None:
@@ -195,5 +199,5 @@ class Scanning:
             count = len(root.failed)
             names = f"{count} directories are not watched, first {path}" if count > 1 else f"{path} is not watched"
             self._placing.move(root, Happening.GAPS, f"{names}: {why}")
-        elif root.scans == 0:
+        elif root.scans == 0 and not root.links_sought:
             self._placing.move(root, Happening.COVERED, "")

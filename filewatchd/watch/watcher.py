@@ -12,7 +12,7 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any
 
 from filewatchd.clock import Clock
-from filewatchd.model import Hint, RootState
+from filewatchd.model import RootState
 from filewatchd.watch.backends.base import (
     AnchorMoved,
     Backend,
@@ -25,11 +25,12 @@ from filewatchd.watch.backends.base import (
     TopGone,
 )
 from filewatchd.watch.cover import Cover
-from filewatchd.watch.links import Links
-from filewatchd.watch.locate import Place, is_glob, locate
+from filewatchd.watch.links import Link, Links
+from filewatchd.watch.locate import is_glob
 from filewatchd.watch.placing import Glob, Placing
 from filewatchd.watch.roots import Root, RootKey, Subscriber
 from filewatchd.watch.scanning import Scanning
+from filewatchd.watch.ways import Ways
 from filewatchd.work.pool import Pool
 
 log = logging.getLogger("filewatchd.watch")
@@ -59,13 +60,14 @@ class Watcher:
         self._poke = poke
         self._cover = Cover()
         self.globs: dict[str, Glob] = {}
+        self._ways: Ways[object] = Ways(backend)
         self._placing = Placing(
-            backend, pool, self._cover, found=self._found, gone=self._lost, changed=changed, members=members
+            backend, pool, self._cover, self._ways, found=self._found, gone=self._lost, changed=changed, members=members
         )
         self._scanning = Scanning(
             backend, pool, clock, self._cover, self._placing, link_found=self._link_found, poke=poke
         )
-        self._links = Links(self._link_changed)
+        self._links = Links(backend, pool, self._ways, mark=self._mark, placed=self._scanning.judge)
         self._tasks: set[asyncio.Task[None]] = set()
         self._overflows: list[float] = []
         self._rescan_due = False
@@ -89,7 +91,7 @@ class Watcher:
 
     def stop(self) -> None:
         """Give all watches back; no call reaches a subscriber afterwards."""
-        self.stopped = self._placing.stopped = self._scanning.stopped = True
+        self.stopped = self._placing.stopped = self._scanning.stopped = self._links.stopped = True
         self._backend.stop()
 
     @property
@@ -111,6 +113,7 @@ class Watcher:
             root.subscribe(subscribers)
             root.again_scan = True
             self._placing.evaluate(root)
+        self._links.keep(frozenset(roots.values()))
         self._release()
 
     def set_globs(self, patterns: Iterable[str]) -> None:
@@ -168,7 +171,7 @@ class Watcher:
                 for subscriber in targets(directory, name):
                     subscriber.mark(prefix + name, hint, now)
                     if root.follow:
-                        self._link_found(root, prefix + name)
+                        self._links.found(root, prefix + name)
 
     def _structural(self, event: Event, now: float) -> None:
         if isinstance(event, NewDirectory):
@@ -178,7 +181,7 @@ class Watcher:
         elif isinstance(event, Renamed):
             self._renamed(event)
         elif isinstance(event, AnchorMoved):
-            self._anchor_moved(event, now)
+            self._anchor_moved(event)
         elif isinstance(event, TopGone):
             self._top_gone(event)
         elif isinstance(event, Lost):
@@ -194,10 +197,24 @@ class Watcher:
             self._sweeping = True
             self._loop.call_later(_SWEEP_AFTER, self._sweep)
 
-    def _anchor_moved(self, event: AnchorMoved, now: float) -> None:
-        if event.moved:
-            self._placing.name_moved(event.directory, event.name)
-        self._links.moved(event.directory, event.name, now)
+    def _anchor_moved(self, event: AnchorMoved) -> None:
+        for target in self._ways.through(event.directory, event.name):
+            if isinstance(target, Link):
+                self._links.moved(target)
+            elif event.moved and isinstance(target, Root | Glob):
+                self._placing.evaluate(target)
+
+    def _link_found(self, root: Root, path: str) -> None:
+        self._links.found(root, path)
+
+    def _mark(self, root: Root, path: str, hint: int) -> None:
+        if self.stopped or self._cover.roots.get(root.key) is not root:
+            return
+        directory, _, name = path.rpartition("/")
+        now = self._clock.monotonic()
+        for subscriber in root.route.targets(directory, name):
+            subscriber.mark(path, hint, now)
+        self._poke()
 
     def _top_gone(self, event: TopGone) -> None:
         for root in self._cover:
@@ -251,32 +268,6 @@ class Watcher:
         for root in self._cover:
             self._scanning.rescan(root)
         self.evaluate_all()
-
-    # ---- followed symlinks
-
-    def _follow_link(self, root: Root, path: str) -> None:
-        named = f"{root.path}/{path}"
-        self._spawn(self._followed(root, path, self._pool.run("locate:" + root.path, self._locate_link, named)))
-
-    def _locate_link(self, path: str) -> Place:
-        return locate(path, lambda fd: self._backend.arm_anchor(fd, contents=True))
-
-    async def _followed(self, root: Root, path: str, work: Any) -> None:
-        place: Place = await work
-        if self.stopped or self._cover.roots.get(root.key) is not root:
-            return
-        for hop in self._links.located(root, path, place):
-            if hop.token is not None:
-                self._backend.anchor(hop.token, hop.directory, hop.name)
-
-    def _link_changed(self, root: Root, path: str, now: float) -> None:
-        directory, _, name = path.rpartition("/")
-        for subscriber in root.route.targets(directory, name):
-            subscriber.mark(path, (Hint.LIVE | Hint.WRITE), now)
-        self._follow_link(root, path)
-
-    def _link_found(self, root: Root, path: str) -> None:
-        self._links.found(root, path, self._follow_link)
 
     # ---- helpers
 

@@ -103,13 +103,19 @@ def test_follow_symlinks_to_files(daemon: Daemon, tmp_path: Path) -> None:
     (outside / "file").write_text("x")
     (daemon.root / "link").symlink_to(outside / "file")
     (daemon.root / "directory").symlink_to(outside)
-    daemon.configure(daemon.rule(follow_symlinks="files"))
+    daemon.configure(daemon.rule(follow_symlinks="files", changes=CONTENT))
     daemon.start()
     (outside / "file").write_text("changed")
     tell(daemon, ("modified", "link"))
     (outside / "new").write_text("x")
     os.rename(outside / "new", outside / "file")
     tell(daemon, ("modified", "link"), ("modified", "link"))
+    (outside / "other").mkdir()
+    (daemon.root / "directory").unlink()
+    (daemon.root / "directory").symlink_to(outside / "other")
+    (outside / "file").unlink()
+    tell(daemon, ("modified", "link"), ("modified", "link"), ("deleted", "link"))
+    assert not any(path == "directory" for _, path in told(daemon.recorder, daemon.root))
 
 
 def volume(directory: Path, version: str, content: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from filewatchd.model import Hint, RootState
 from filewatchd.rules.match import Selection
 from filewatchd.testing.backend import ScriptedBackend
 from filewatchd.watch.backends.base import Lost
+from filewatchd.watch.backends.inotify import InotifyBackend
 
 Rig = Callable[..., Any]
 
@@ -321,5 +323,33 @@ def test_followed_symlinks_are_marked_when_their_target_changes(rig: Rig, tmp_pa
             told.forget()
             (away / "target").write_text("2")
             await r.until(lambda: "link" in told.seen, "the link is dirty")
+
+    asyncio.run(story())
+
+
+def test_a_followed_file_is_looked_at_again_once_its_way_is_watched(rig: Rig, tmp_path: Path) -> None:
+    async def story() -> None:
+        armed, go_on = threading.Event(), threading.Event()
+
+        class Slow(InotifyBackend):
+            def arm_anchor(self, fd: int, *, contents: bool = False) -> int:
+                if contents:
+                    armed.set()
+                    assert go_on.wait(20)
+                return super().arm_anchor(fd, contents=contents)
+
+        (tmp_path / "root").mkdir()
+        (tmp_path / "outside").write_text("x")
+        (tmp_path / "root" / "link").symlink_to(tmp_path / "outside")
+        async with rig(Slow()) as r:
+            watched = asyncio.create_task(r.watch(tmp_path / "root", follow=True))
+            await r.until(armed.is_set, "the scan has seen the link")
+            (tmp_path / "outside").write_text("changed while nobody watched it")
+            assert not watched.done(), "the root is not live before all of it is watched"
+            go_on.set()
+            _, told = await watched
+            assert ("link", Hint.AGAIN | Hint.STRICT) in told.marked
+            (tmp_path / "outside").write_text("changed")
+            await r.until(lambda: any(p == "link" and h & Hint.WRITE for p, h in told.marked), "it is watched")
 
     asyncio.run(story())
