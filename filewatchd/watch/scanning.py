@@ -10,16 +10,17 @@ import asyncio
 import errno
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from filewatchd.clock import Clock
 from filewatchd.errors import FilewatchdError
+from filewatchd.model import Hint
 from filewatchd.watch.backends.base import Backend, NewDirectory
 from filewatchd.watch.cover import Cover
 from filewatchd.watch.placing import Placing
-from filewatchd.watch.roots import Happening, Root
-from filewatchd.watch.scan import Batch, Inspect, Scanner, Walk
+from filewatchd.watch.roots import Happening, Root, Subscriber
+from filewatchd.watch.scan import Batch, Inspect, Listed, Scanner, Walk
 from filewatchd.work.pool import Pool
 
 log = logging.getLogger("filewatchd.watch")
@@ -56,6 +57,31 @@ class _FullScan:
                 comparison.skip(inside or "")
         if done:
             batch.compared.extend((s, self._comparisons[id(s)].finish()) for s in self.subscribers)
+
+
+class _Renamed:
+    """A renamed directory's walk: what is found under the new name is paired with what was known under the old one."""
+
+    def __init__(self, places: Mapping[int, tuple[str, str]], subscribers: list[tuple[Subscriber, str]]) -> None:
+        """``places``: the id of a root to (old, new) path in it. ``subscribers``: they know the old one."""
+        self._places = places
+        self._subscribers = subscribers
+
+    def found(self, listed: Listed, now: float) -> None:
+        """Both sides of each file's rename share a deadline and a batch."""
+        place = self._places.get(id(listed.scope))
+        if place is None:
+            return
+        old, new = place
+        was = old + listed.directory[len(new) :]
+        for name, _, _ in listed.entries:
+            listed.subscriber.mark(f"{was}/{name}", Hint.AGAIN, now)
+            listed.subscriber.pair(f"{was}/{name}", f"{listed.directory}/{name}")
+
+    def ended(self, now: float) -> None:
+        """The walk is over: whatever else was known under the old name is in doubt."""
+        for subscriber, old in self._subscribers:
+            subscriber.beneath(old, now)
 
 
 class Scanning:
@@ -115,15 +141,25 @@ class Scanning:
             for root, child in self._cover.below(event.directory, event.name)
             if root.descends(child) and (event.fresh or path in root.failed)
         ]
+        renamed = self._renamed(event.source, dict(scopes)) if event.source is not None else None
         if not scopes:
+            if renamed is not None:
+                renamed.ended(self._clock.monotonic())
             return
         for root, _ in scopes:
             root.failed.pop(path, None)
         place = scopes[0][0].place
         walk = Walk(self._backend, path, scopes, event.parent)
-        self._walk(place.device if place else 0, None, walk, urgent=True, inspect=None)
+        self._walk(place.device if place else 0, renamed, walk, urgent=True, inspect=None)
 
-    def _walk(self, device: int, full: _FullScan | None, walk: Walk, *, urgent: bool, inspect: Inspect | None) -> None:
+    def _renamed(self, source: tuple[str, str], scopes: Mapping[Root, str]) -> _Renamed:
+        old = self._cover.below(*source)
+        places = {id(root): (was, scopes[root]) for root, was in old if root in scopes}
+        return _Renamed(places, [(subscriber, was) for root, was in old for subscriber in root.subscribers])
+
+    def _walk(
+        self, device: int, full: _FullScan | _Renamed | None, walk: Walk, *, urgent: bool, inspect: Inspect | None
+    ) -> None:
         lane = f"scan:{device}"
         scanner = self._scanners.get(lane)
         if scanner is None:
@@ -146,14 +182,18 @@ class Scanning:
         """Called in a scan thread."""
         self._loop.call_soon_threadsafe(self._delivered, full, batch, done)
 
-    def _delivered(self, full: _FullScan | None, batch: Batch, done: bool) -> None:
+    def _delivered(self, token: _FullScan | _Renamed | None, batch: Batch, done: bool) -> None:
         if self.stopped:
             return
         now = self._clock.monotonic()
+        renamed = token if isinstance(token, _Renamed) else None
+        full = token if isinstance(token, _FullScan) else None
         self._backend.adopt(batch.armed)
         self.counts["scanned_directories"] += len(batch.armed)
         for listed in batch.listed:
             listed.subscriber.found(listed.directory, listed.entries, now)
+            if renamed is not None:
+                renamed.found(listed, now)
         for subscriber, result in batch.compared:
             subscriber.compared(result, now)
         for scope, path in batch.links:
@@ -162,6 +202,8 @@ class Scanning:
             self._failed(full, path, error)
         if done and full is not None:
             self._scanned(full, now)
+        if done and renamed is not None:
+            renamed.ended(now)
         self._poke()
 
     def _failed(self, full: _FullScan | None, path: str, error: OSError) -> None:

@@ -188,10 +188,10 @@ class Watcher:
             self._overflow(now)
 
     def _gone(self, event: GoneDirectory, now: float) -> None:
-        parent, _, name = event.path.rpartition("/")
-        for root, child in self._cover.below(parent or "/", name):
-            root.failed.pop(event.path, None)
-            for subscriber in root.subscribers:
+        path = f"{event.directory.rstrip('/')}/{event.name}"
+        for root, child in self._cover.below(event.directory, event.name):
+            root.failed.pop(path, None)
+            for subscriber in root.subscribers if not event.renamed else ():
                 subscriber.beneath(child, now)
         if event.moved and not self._sweeping:
             self._sweeping = True

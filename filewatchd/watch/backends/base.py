@@ -31,20 +31,26 @@ class Renamed(NamedTuple):
 class NewDirectory(NamedTuple):
     """A directory came to be at, or was moved to, this place; ``fresh`` False: only its attributes changed.
 
-    ``parent`` is the backend's token of the directory it is in.
+    ``parent`` is the backend's token of the directory it is in. ``source``: the (directory, name) it was renamed from.
     """
 
     parent: int
     directory: str
     name: str
     fresh: bool = True
+    source: tuple[str, str] | None = None
 
 
 class GoneDirectory(NamedTuple):
-    """A directory vanished from, or was moved away from, this place."""
+    """A directory vanished from, or was moved away from, this place.
 
-    path: str
+    ``renamed``: the `NewDirectory` of its new place, with the old one as ``source``, comes in the same drain.
+    """
+
+    directory: str
+    name: str
     moved: bool = False
+    renamed: bool = False
 
 
 class TopGone(NamedTuple):

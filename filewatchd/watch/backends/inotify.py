@@ -99,6 +99,7 @@ class InotifyBackend:
         self._parked_count = 0
         self._replay: list[RawEvent] = []
         self._moved_out: set[tuple[int, bytes]] = set()
+        self._renames: dict[int, tuple[str, str]] = {}  # directories, of the drain under way
         self._suspects: set[int] = set()
         self._deleted: set[int] = set()  # said DELETE_SELF; IGNORED follows
         self._wake: Callable[[], None] = lambda: None
@@ -259,9 +260,10 @@ class InotifyBackend:
         self._counts["raw_events"] += folded.events
         self._counts["reads"] += len(chunks)
         events: list[Event] = []
-        for event in folded.structural:
-            self._structural(event, events)
         if folded.structural:
+            self._renames = self._directory_renames(folded.structural)
+            for event in folded.structural:
+                self._structural(event, events)
             self._pair(folded.structural, events)
         for watch, names in folded.dirty.items():
             self._dirty(watch, names, events)
@@ -335,14 +337,21 @@ class InotifyBackend:
             return
         name = _text(event.name)
         if event.mask & (IN_CREATE | IN_MOVED_TO):
-            events.append(NewDirectory(event.watch, parent, name, fresh=True))
+            events.append(NewDirectory(event.watch, parent, name, source=self._renames.get(event.cookie)))
         elif event.mask & IN_ATTRIB:
             events.append(NewDirectory(event.watch, parent, name, fresh=False))
         else:
             moved = bool(event.mask & IN_MOVED_FROM)
             if moved:
                 self._moved_out.add((event.watch, event.name.rstrip(b"\0")))
-            events.append(GoneDirectory(f"{parent}/{name}", moved=moved))
+            events.append(GoneDirectory(parent, name, moved, renamed=event.cookie in self._renames))
+
+    def _directory_renames(self, structural: list[RawEvent]) -> dict[int, tuple[str, str]]:
+        """Cookie -> old (directory, name) of the directories of which both places are watched."""
+        moved = [event for event in structural if event.mask & IN_ISDIR and event.mask & (IN_MOVED_FROM | IN_MOVED_TO)]
+        arrived = {e.cookie for e in moved if e.mask & IN_MOVED_TO and self.table.path(e.watch) is not None}
+        left = [(e.cookie, self.table.path(e.watch), e.name) for e in moved if e.mask & IN_MOVED_FROM]
+        return {cookie: (at, _text(name)) for cookie, at, name in left if at is not None and cookie in arrived}
 
     def _pair(self, structural: list[RawEvent], events: list[Event]) -> None:
         for source, target, directory in renames(structural):

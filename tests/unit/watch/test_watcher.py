@@ -353,3 +353,39 @@ def test_a_followed_file_is_looked_at_again_once_its_way_is_watched(rig: Rig, tm
             await r.until(lambda: any(p == "link" and h & Hint.WRITE for p, h in told.marked), "it is watched")
 
     asyncio.run(story())
+
+
+def test_both_sides_of_a_directory_rename_are_told_together(rig: Rig, tmp_path: Path) -> None:
+    async def story() -> None:
+        (tmp_path / "old" / "deep").mkdir(parents=True)
+        (tmp_path / "old" / "deep" / "file").write_text("x")
+        (tmp_path / "outside").mkdir()
+        async with rig() as r:
+            _, told = await r.watch(tmp_path)
+            told.forget()
+            (tmp_path / "old").rename(tmp_path / "new")
+            await r.until(lambda: "old" in told.doubted, "the old place is in doubt")
+            assert ("old/deep/file", "new/deep/file") in told.pairs, "the doubt comes after the pairs"
+            (tmp_path / "new" / "deep" / "file").write_text("y")
+            await r.until(
+                lambda: any(p == "new/deep/file" and h & Hint.CLOSED for p, h in told.marked), "it is watched"
+            )
+
+    asyncio.run(story())
+
+
+def test_a_directory_replaced_by_another_in_one_go(rig: Rig, tmp_path: Path) -> None:
+    async def story() -> None:
+        for name in ("a", "b", "c"):
+            (tmp_path / name).mkdir()
+            (tmp_path / name / f"in-{name}").write_text("x")
+        async with rig() as r:
+            _, told = await r.watch(tmp_path)
+            told.forget()
+            (tmp_path / "c").rename(tmp_path / "d")
+            (tmp_path / "b").rename(tmp_path / "c")
+            (tmp_path / "a").rename(tmp_path / "b")
+            await r.until(lambda: {"a", "b", "c"} <= set(told.doubted), "every old place is in doubt")
+            await r.until(lambda: {"b/in-a", "c/in-b", "d/in-c"} <= told.seen, "every file at its new place")
+
+    asyncio.run(story())
