@@ -93,7 +93,7 @@ class Hint:
     CLOSED = 4  # written and closed, or moved in
     SCAN = 8  # a scan saw a difference
     STRICT = 16  # look at ctime too although no event was seen
-    AGAIN = 32  # a second look: at a racy row, or at a followed symlink once its way is watched
+    AGAIN = 32  # a second look: a racy row, another name of a new link, a symlink whose way is watched now
     STARTUP = 128  # by the first scan of this life
     FORCED = 64  # run even if nothing differs (trigger, retry)
 

@@ -45,7 +45,7 @@ class NewLinks:
                 paths = await self._pool.run("state", self._find, binding.baseline.id, inodes)
                 now = self._clock.monotonic()
                 for path in paths:
-                    binding.mark(path, Hint.SCAN, now)
+                    binding.mark(path, Hint.AGAIN, now)
                 binding.pipeline.engine.poke()
         finally:
             self._task = None

@@ -7,6 +7,7 @@ loop, by the pure functions of `filewatchd.rules`.
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from filewatchd.jobs.binding import Binding
@@ -84,7 +85,7 @@ class Looking:
             elif self._gone_with_its_mount(binding, look):
                 self._pipeline.count("unmounted")  # compared again when the root is found again
             elif self._ready(key, entry, look, now, wall):
-                f = self._resolve(binding, key, before[key], look, entry, now)
+                f = self._resolve(binding, key, before, look, entry, now)
                 if self._loops(f, entry, now):
                     self._pipeline.window.put_back(key, entry, PROBATION, now)
                 else:
@@ -92,26 +93,27 @@ class Looking:
         return found
 
     def _resolve(
-        self, binding: Binding, key: Key, before: Before, look: Look, entry: Pending[Key], now: float
+        self, binding: Binding, key: Key, batch: Mapping[Key, Before], look: Look, entry: Pending[Key], now: float
     ) -> Found:
+        before = batch[key]
         resolved = resolve(before, look, entry.hint)
         path = binding.path(key[1])
         if resolved.kind is not None and self._is_own(path, look):
             resolved = resolved._replace(kind=None, record=True)
         if look.nlink > 1 and resolved.kind is not None:
-            self._other_names(binding, key, look, resolved.kind, entry.hint, now)
+            for other in self._other_names(binding, key, look, resolved.kind):
+                if other not in batch:  # else it has just been looked at, too
+                    self._pipeline.mark_after(other, entry.hint & ~Hint.CLOSED, now, 0.0)
         return Found(path, binding.root, before, look, resolved, entry.hint)
 
-    def _other_names(self, binding: Binding, key: Key, look: Look, kind: Kind, hint: int, now: float) -> None:
+    def _other_names(self, binding: Binding, key: Key, look: Look, kind: Kind) -> list[Key]:
         """What happened to a file with several names happened to all of them, and only this one had an event."""
         assert look.identity is not None
         if binding.baseline is None:
-            return
-        for path in self._pipeline.engine.manifest.links(binding.baseline.id, look.identity.ino):
-            if path != key[1]:
-                self._pipeline.mark_after((key[0], path), hint & ~Hint.CLOSED, now, 0.0)
+            return []
         if kind is Kind.CREATED:  # a new name: rows of the older ones may not say yet that there are several
             self._pipeline.engine.links.add(binding, look.identity.ino)
+        return [(key[0], path) for path in self._pipeline.engine.manifest.links(binding.baseline.id, look.identity.ino)]
 
     def _gone_with_its_mount(self, binding: Binding, look: Look) -> bool:
         """An unmounted root deletes nothing: its files are not gone, they are elsewhere."""

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("filewatchd.jobs")
 
 _MOST = 1000  # paths in a job
+_NEWS = ~Hint.AGAIN  # a second look neither cancels what runs nor is skipped for it
 _AGAIN_AFTER = 1.0  # seconds after which a racy row is looked at once more
 
 
@@ -118,7 +119,8 @@ class Pipeline:
         due = self.window.release(now)
         busy = len(self._tasks)
         if busy and due and self.settings.on_busy is Busy.RESTART:
-            self.cancel_running()
+            if self.window.is_due(_NEWS):
+                self.cancel_running()
         elif busy and due and self.settings.on_busy is Busy.SKIP:
             self._skip(now)
         else:
@@ -157,8 +159,11 @@ class Pipeline:
 
     def _skip(self, now: float) -> None:
         for key, entry in self.window.take(1 << 30, now, 1 << 40):
-            self._skipped[key] = entry
-            self.count("skipped_while_busy")
+            if entry.hint & _NEWS:
+                self._skipped[key] = entry
+                self.count("skipped_while_busy")
+            else:
+                self.window.put_back(key, entry, _AGAIN_AFTER, now)
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

@@ -148,6 +148,10 @@ class Window(Generic[K]):
             self._due.popleft()
         return len(self._due)
 
+    def is_due(self, hint: int) -> bool:
+        """Whether a path waits in the queue of which one of these hints is known."""
+        return any(entry.hint & hint for key in self._due if (entry := self._pending.get(key)) is not None)
+
     def take(self, most: int, now: float, most_bytes: int = 128 * 1024) -> list[tuple[K, Pending[K]]]:
         """Hand out up to ``most`` due paths, in order; both sides of a rename together."""
         taken: list[tuple[K, Pending[K]]] = []

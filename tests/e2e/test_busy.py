@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from pathlib import Path
 
@@ -71,6 +72,37 @@ def test_restart_merges_the_cancelled_batch_into_the_new_one(daemon: Daemon) -> 
     quiet(daemon)
     assert len(lines(out)) == 3
     assert rule_state(daemon)["counters"]["cancelled"] == 1
+
+
+def test_a_second_look_restarts_nothing(daemon: Daemon) -> None:
+    out, door = daemon.directory / "out", gate(daemon)
+    a, b = daemon.root / "a", daemon.root / "b"
+    a.write_text("x")
+    daemon.configure(daemon.rule(on_busy="restart", settle="0s", actions=waiting(out, door, "{paths}")))
+    daemon.start()
+    os.link(a, b)
+    has(out, f"begin {b}")
+    until(daemon, dirty=1)  # the older name is to be looked at
+    door.write_text("go\n")
+    has(out, f"begin {b}", f"end {b}")
+    quiet(daemon)
+    assert "cancelled" not in rule_state(daemon)["counters"]
+
+
+def test_names_of_one_file_written_together_are_one_restart_at_most(daemon: Daemon) -> None:
+    out, door = daemon.directory / "out", gate(daemon)
+    a, b = daemon.root / "a", daemon.root / "b"
+    a.write_text("x")
+    os.link(a, b)
+    daemon.configure(daemon.rule(on_busy="restart", settle="0s", actions=waiting(out, door, "{paths}")))
+    daemon.start()
+    a.write_text("changed by one of its names")
+    eventually(lambda: lines(out)[-1:] == [f"begin {a} {b}"], "one job has both", 20)
+    quiet_but_running = until(daemon, dirty=0, running=1)
+    assert quiet_but_running["counters"].get("cancelled", 0) <= 1
+    door.write_text("go\n")
+    quiet(daemon)
+    assert lines(out)[-1] == f"end {a} {b}"
 
 
 def test_skip_leaves_paths_for_their_next_change_and_counts_them(daemon: Daemon) -> None:

@@ -152,3 +152,14 @@ def test_an_event_ends_a_longer_putting_off() -> None:
     window.mark("a", CLOSE, 0.1)
     assert taken(window, 0.1) == ["a"]
     assert taken(window, 6.0) == [], "the bucket it stood in finds nothing"
+
+
+def test_what_waits_in_the_queue_can_be_asked_for_by_hint() -> None:
+    window = Window[str](0.0, 10)
+    window.mark_after("a", Hint.AGAIN, 0.0, 0.0)
+    window.mark_after("b", Hint.SCAN, 0.0, 1.0)
+    assert window.release(0.5) == 1
+    assert window.is_due(Hint.AGAIN)
+    assert not window.is_due(Hint.SCAN)
+    window.release(1.1)
+    assert window.is_due(Hint.SCAN)
