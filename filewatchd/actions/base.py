@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from enum import StrEnum
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from filewatchd.clock import Clock
@@ -29,14 +30,22 @@ class Problem(NamedTuple):
     where: tuple[str | int, ...] = ()
 
 
+class Use(StrEnum):
+    """How an action uses the files it is given, while other rules' actions may want them too."""
+
+    ANY = "any"  # as they are, whoever else uses them
+    SHARED = "shared"  # while nobody changes them
+    EXCLUSIVE = "exclusive"  # alone
+
+
 class Needs(NamedTuple):
-    """What an action with these options needs beyond the usual."""
+    """What an action with these options needs beyond the usual. What can't be had is told by `filewatchd check`."""
 
     per_path: bool = False  # outcomes, timeouts and retries go path by path: `run` gets one change at a time
-    events: frozenset[str] = frozenset()  # e.g. {"attrib"}
+    events: frozenset[str] = frozenset()  # beyond writes, names and attributes; no backend tells of any yet
     capabilities: tuple[str, ...] = ()  # e.g. ("CAP_DAC_READ_SEARCH",)
     extras: tuple[str, ...] = ()  # pip extras of filewatchd, e.g. ("zstd",)
-    writes: bool = False  # writes the paths themselves: excludes other rules' actions on the same (dev, ino)
+    use: Use = Use.ANY  # of the paths themselves, by (dev, ino), for as long as `run` runs
 
 
 class Step(NamedTuple):
@@ -129,7 +138,10 @@ class Action(Protocol):
         ...
 
     def reconfigure(self, options: Any) -> bool:
-        """Take new options in place; False to be stopped and opened anew."""
+        """Take these options in place, the rule's new settings (`Context.rule`) too; False to be opened anew.
+
+        If the reload fails later on, the old ones are given in the same way. A job that runs goes on meanwhile.
+        """
         ...
 
     async def stop(self, grace: float) -> None:
@@ -250,8 +262,11 @@ class Context(Protocol):
         """A task that holds no job slot; cancelled at stop after the grace, errors are logged."""
         ...
 
-    def lock(self, paths: Sequence[str]) -> AbstractAsyncContextManager[None]:
-        """Exclude other actions from these files, by (dev, ino); missing files by path."""
+    def lock(self, paths: Sequence[str], *, shared: bool = False) -> AbstractAsyncContextManager[None]:
+        """Exclude other actions from these files, by (dev, ino); missing files by path.
+
+        ``shared``: exclude only those that want them for themselves. What `Needs.use` asks for is held already.
+        """
         ...
 
     def unfinished(self) -> Sequence[Unfinished]:

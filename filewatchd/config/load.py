@@ -96,9 +96,8 @@ class _Loading:
         rules = tuple(rule for _, rule in built)
         digests = {rule.name: _digest(rule) for rule in rules}
         shown = tuple(self._shown or ())
-        return Configuration(
-            daemon, logging, rules, digests, tuple(self._layers.files), tuple(self._layers.warnings), shown
-        )
+        warnings = (*self._layers.warnings, *self._builder.warnings)
+        return Configuration(daemon, logging, rules, digests, tuple(self._layers.files), warnings, shown)
 
     def _section(self, name: str, schema: type[S]) -> S | None:
         node = self._layers.sections.get(name)

@@ -12,17 +12,20 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+from filewatchd.capabilities import CAPABILITIES, held
 from filewatchd.config.configuration import Row, digest
 from filewatchd.config.convert import INVALID, Converter, suggestion, type_of
 from filewatchd.config.nodes import Node, Source, from_plain, merged
 from filewatchd.config.schema import Rule
 from filewatchd.config.show import BUILT_IN, rows
+from filewatchd.errors import Mistake
+from filewatchd.extras import lacks
 from filewatchd.model import ActionSpec, Busy, Limit, Retry, RuleSettings
 from filewatchd.notation import quoted
 from filewatchd.security import others_may_write
 
 if TYPE_CHECKING:
-    from filewatchd.actions.base import ActionPackage, Problem
+    from filewatchd.actions.base import ActionPackage, Needs, Problem
 
 T = TypeVar("T")
 ACTION_DEFAULTS = ("batch", "ready", "initial", "changes", "retry")  # what an action may bring
@@ -43,6 +46,7 @@ class RuleBuilder:
         self._registry = registry
         self._defaults = defaults
         self._converter = converter
+        self.warnings: list[Mistake] = []
 
     def build(self, node: Node, shown: list[Row] | None = None) -> RuleSettings | None:
         """The settings, or None where there are mistakes. ``shown`` gets the rule's rows."""
@@ -94,6 +98,23 @@ class RuleBuilder:
         )
         for problem in problems:
             self._converter.fail(action.node.find(problem.where), problem.message, problem.hint)
+        needs = self._asked(action, partial(action.package.needs, action.options), None)
+        if needs is not None:
+            self._check_needs(action, needs)
+
+    def _check_needs(self, action: ActionNode, needs: Needs) -> None:
+        name = action.package.name
+        for extra in needs.extras:
+            if lack := lacks(extra):
+                self._converter.fail(action.node, f"the action {name} can't work so: {lack[0]}", lack[1])
+        for event in sorted(needs.events):
+            self._converter.fail(action.node, f"the action {name} asks for events that no backend tells of: {event}")
+        for capability in needs.capabilities:
+            if capability not in CAPABILITIES:
+                self._converter.fail(action.node, f"the action {name} asks for {capability}, which Linux doesn't know")
+            elif not held(capability):  # a warning: a root daemon's configuration may be checked by anybody
+                message = f"the action {name} needs {capability}, which a daemon run like this hasn't"
+                self.warnings.append(action.node.mistake(message, "run it as root, or grant it that capability"))
 
     def _asked(self, action: ActionNode, question: Callable[[], T], otherwise: T) -> T:
         """What a package answers. A plug-in that breaks here must not take a running daemon's reload along."""

@@ -8,9 +8,11 @@ from __future__ import annotations
 import asyncio
 import functools
 import random
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+from filewatchd.actions.base import Use
 from filewatchd.jobs.looking import flags_of
 from filewatchd.jobs.queue import backoff
 from filewatchd.jobs.runner import Item, JobRun, Key, OpenAction, Record, counts, run_actions
@@ -39,16 +41,29 @@ class Attempts:
         assert task is not None
         self._pipeline.running(task, record)
         self._pipeline.engine.store.begin(self._pipeline, record)
+        self._pipeline.engine.attempting.add(record.id)
         started = self._pipeline.clock.monotonic()
         log_start(self._pipeline.settings.name, record)
         try:
-            await run_actions(self._pipeline.actions, record, functools.partial(self._new_run, record))
+            await run_actions(self._pipeline.actions, record, functools.partial(self._call, record))
         except asyncio.CancelledError:
             while task.uncancel():
                 pass
+        finally:
+            self._pipeline.engine.attempting.discard(record.id)
         self._settle(record, started)
 
-    def _new_run(self, record: Record, opened: OpenAction, items: Sequence[Item]) -> JobRun:
+    @asynccontextmanager
+    async def _call(self, record: Record, opened: OpenAction, items: Sequence[Item]) -> AsyncIterator[JobRun]:
+        """One call of an action, with its files to itself if it needs that."""
+        if opened.needs.use is Use.ANY:
+            yield self._new_run(record, items)
+            return
+        files = [item.change.path for item in items]
+        async with opened.context.lock(files, shared=opened.needs.use is Use.SHARED):
+            yield self._new_run(record, items)
+
+    def _new_run(self, record: Record, items: Sequence[Item]) -> JobRun:
         return JobRun(
             record,
             self._pipeline.settings.name,

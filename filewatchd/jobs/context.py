@@ -5,60 +5,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any
 
 from filewatchd.actions.base import Pool, Spawn, Tables, Timers, Unfinished
 from filewatchd.clock import Clock
+from filewatchd.jobs.filelocks import holding_nothing
 from filewatchd.model import RuleSettings, Trigger
 from filewatchd.work.opening import safe_open
 
 if TYPE_CHECKING:
     from filewatchd.jobs.engine import Engine
     from filewatchd.jobs.pipeline import Pipeline
-
-
-class FileLocks:
-    """Excludes two actions from one file, by (device, inode); a file that isn't there by its path."""
-
-    def __init__(self) -> None:
-        self._locks: dict[Any, asyncio.Lock] = {}
-        self._users: dict[Any, int] = {}
-
-    @asynccontextmanager
-    async def hold(self, paths: Sequence[str]) -> AsyncIterator[None]:
-        """Hold all of them; keys are taken in order, so that two holders can't wait for each other."""
-        keys = sorted({_file_key(path) for path in paths}, key=repr)
-        taken: list[Any] = []
-        try:
-            for key in keys:
-                self._users[key] = self._users.get(key, 0) + 1
-                lock = self._locks.setdefault(key, asyncio.Lock())
-                try:
-                    await lock.acquire()
-                except BaseException:
-                    self._leave(key)
-                    raise
-                taken.append(key)
-            yield
-        finally:
-            for key in reversed(taken):
-                self._locks[key].release()
-                self._leave(key)
-
-    def _leave(self, key: Any) -> None:
-        self._users[key] -= 1
-        if not self._users[key]:
-            del self._users[key], self._locks[key]
-
-
-def _file_key(path: str) -> tuple[Any, ...]:
-    try:
-        info = os.stat(path, follow_symlinks=False)
-    except OSError:
-        return ("path", path)
-    return ("inode", info.st_dev, info.st_ino)
 
 
 class ActionContext:
@@ -75,6 +34,10 @@ class ActionContext:
             logging.getLogger("filewatchd.action"), {"rule": pipeline.settings.name, "action": action}
         )
         self.tasks: set[asyncio.Task[None]] = set()
+
+    def move(self, pipeline: Pipeline) -> None:
+        """From now on the action belongs to the rule as this pipeline has it."""
+        self._pipeline = pipeline
 
     @property
     def rule(self) -> RuleSettings:
@@ -118,7 +81,8 @@ class ActionContext:
         return self._engine.wake_on_write(path, callback)
 
     def follow_up(self, name: str, work: Awaitable[None]) -> None:
-        task = asyncio.ensure_future(self._guarded(name, work))
+        loop = asyncio.get_running_loop()
+        task = loop.create_task(self._guarded(name, work), context=holding_nothing())
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
 
@@ -139,11 +103,12 @@ class ActionContext:
         except Exception:  # noqa: BLE001 - an action's bug ends its task, not the daemon
             self._log.exception("follow-up %s failed", name)
 
-    def lock(self, paths: Sequence[str]) -> Any:
-        return self._engine.locks.hold(paths)
+    def lock(self, paths: Sequence[str], *, shared: bool = False) -> AbstractAsyncContextManager[None]:
+        return self._engine.locks.hold(paths, shared=shared, lane=self._engine.lane(self._pipeline))
 
     def unfinished(self) -> Sequence[Unfinished]:
-        return self._engine.store.unfinished(self.rule.name)
+        running = self._engine.attempting
+        return [cut for cut in self._engine.store.unfinished(self.rule.name) if cut.job not in running]
 
     def request_job(self, trigger: Trigger, paths: Sequence[str] = ()) -> None:
         self._pipeline.request(trigger, paths)

@@ -15,16 +15,16 @@ from filewatchd.actions.base import ActionPackage, Spawn
 from filewatchd.clock import Clock
 from filewatchd.errors import FilewatchdError
 from filewatchd.jobs.binding import Binding
-from filewatchd.jobs.context import ActionContext, FileLocks
+from filewatchd.jobs.context import ActionContext
+from filewatchd.jobs.filelocks import FileLocks
 from filewatchd.jobs.links import NewLinks
+from filewatchd.jobs.opening import Opening
 from filewatchd.jobs.pipeline import Pipeline
 from filewatchd.jobs.queue import Slots
-from filewatchd.jobs.runner import OpenAction
 from filewatchd.jobs.store import Store
 from filewatchd.jobs.timers import DurableTimers
 from filewatchd.model import Hint, RuleSettings
 from filewatchd.state.comparison import ManifestReader
-from filewatchd.state.tables import ActionTables
 from filewatchd.work.pool import Pool
 
 log = logging.getLogger("filewatchd.jobs")
@@ -71,11 +71,12 @@ class Engine:
         self.store = store
         self.manifest = store.manifest
         self.slots: Slots[Pipeline] = Slots(max_running)
-        self.locks = FileLocks()
+        self.locks = FileLocks(pool)
         self.links = NewLinks(pool, clock, store.reader)
         self.pipelines: dict[str, Pipeline] = {}
         self.touched: set[Pipeline] = set()
         self.effects: dict[ActionContext, Callable[[str, str, str | None], None]] = {}
+        self.attempting: set[int] = set()  # jobs that run
         self.generation = 0
         self.starting = True
         self.state_changed = state_changed
@@ -103,15 +104,21 @@ class Engine:
             for name, rule in wanted.items()
             if name not in self.pipelines or self._digests.get(name) != digests.get(name)
         }
-        try:
-            for pipeline in fresh.values():
-                self._open_actions(pipeline)
-        except FilewatchdError:
-            for pipeline in fresh.values():
-                await pipeline.drain(self.clock.monotonic())
-            raise
         self.save_counters()
-        successors = fresh | self._rename(fresh)
+        renamed = {p.settings.renamed_from: p for p in fresh.values() if p.settings.renamed_from}
+        opening = Opening(self, self._packages, self._timers)
+        try:
+            for former, pipeline in renamed.items():  # first, so that its actions find their tables
+                self._rename(former, pipeline.settings.name)
+            for name, pipeline in fresh.items():
+                opening.open(pipeline, self.pipelines.get(name))
+        except FilewatchdError:
+            await opening.undo()
+            for former in renamed.keys() & self.pipelines.keys():
+                self._rename(renamed[former].settings.name, former)
+            raise
+        opening.commit()
+        successors = fresh | renamed
         for name in [name for name in self.pipelines if name not in wanted or name in fresh]:
             self._retire(self.pipelines.pop(name), successors.get(name), grace)
         counters = self.store.counters.all()
@@ -122,47 +129,19 @@ class Engine:
         self.generation, self._digests = generation, dict(digests)
         for pipeline in self.pipelines.values():
             pipeline.resume()
-        for pipeline in fresh.values():
-            await self._recover(pipeline)
+        await opening.recover()
 
-    def _rename(self, fresh: Mapping[str, Pipeline]) -> dict[str, Pipeline]:
-        """Hand over what renamed rules kept; returns the new pipelines by their old names."""
-        renamed = {p.settings.renamed_from: p for p in fresh.values() if p.settings.renamed_from}
-        for old, pipeline in renamed.items():
-            self.store.rename_rule(old, pipeline.settings.name)
-            self._timers.rename_rule(old, pipeline.settings.name)
-        return renamed
-
-    async def _recover(self, pipeline: Pipeline) -> None:
-        """Finish or undo what a crash cut off, before the rule's roots go live."""
-        for opened in pipeline.actions:
-            try:
-                await opened.action.recover()
-            except Exception as error:  # noqa: BLE001 - an action's bug holds its rule, not the daemon
-                pipeline.pause(f"{opened.name} could not recover what was cut off: {error}")
-
-    def _open_actions(self, pipeline: Pipeline) -> None:
-        for index, spec in enumerate(pipeline.settings.actions):
-            package = self._packages[spec.name]
-            owner = f"{index}.{spec.name}"
-            rule = pipeline.settings.name
-            context = ActionContext(
-                self, pipeline, owner, ActionTables(self.store.database, rule, owner), self._timers.of(rule, owner)
-            )
-            try:
-                action = package.open(spec.options, context)
-            except FilewatchdError:
-                raise
-            except Exception as error:
-                raise FilewatchdError(f"rule {rule}: action {spec.name} can't be opened: {error!r}") from error
-            pipeline.actions.append(OpenAction(spec.name, action, package.needs(spec.options), context))
+    def _rename(self, old: str, new: str) -> None:
+        """Hand what a rule kept to its new name."""
+        self.store.rename_rule(old, new)
+        self._timers.rename_rule(old, new)
 
     def _retire(self, old: Pipeline, new: Pipeline | None, grace: float) -> None:
         if new is not None:
             new.inherit(old)
         for opened in old.actions:
             self.effects.pop(opened.context, None)
-            if new is None:
+            if new is None or new.settings.name != old.settings.name:
                 self._timers.retire(old.settings.name, opened.context.action)
         task = asyncio.get_running_loop().create_task(old.drain(self.clock.monotonic() + grace))
         self._draining.add(task)
@@ -283,6 +262,13 @@ class Engine:
         for pipeline in self.pipelines.values():
             pipeline.cancel_running(at_once=True)
 
-    def statistics(self) -> dict[str, Any]:
-        """What status shows of jobs."""
+    def summary(self) -> dict[str, Any]:
+        """What state.json keeps of jobs."""
         return {name: pipeline.statistics() for name, pipeline in self.pipelines.items()}
+
+    def statistics(self) -> dict[str, Any]:
+        """What status shows of jobs: what actions say of themselves, too."""
+        return {
+            name: {**pipeline.statistics(), "actions": [action.statistics() for action in pipeline.actions]}
+            for name, pipeline in self.pipelines.items()
+        }

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, NamedTuple
 
 from filewatchd.actions.base import Action, Needs, Steps
@@ -32,6 +33,13 @@ class OpenAction(NamedTuple):
     action: Action
     needs: Needs
     context: ActionContext
+
+    def statistics(self) -> dict[str, object]:
+        """What the action says of itself; a bug of its own shows as its error."""
+        try:
+            return {"name": self.name, **self.action.statistics()}
+        except Exception as error:  # noqa: BLE001
+            return {"name": self.name, "error": f"{type(error).__name__}: {error}"}
 
 
 class Item:
@@ -124,20 +132,19 @@ class JobRun:
         self._effects(kind, old, new)
 
 
-async def run_actions(
-    actions: Sequence[OpenAction],
-    record: Record,
-    new_run: Callable[[OpenAction, Sequence[Item]], JobRun],
-) -> None:
+Calls = Callable[[OpenAction, Sequence[Item]], AbstractAsyncContextManager[JobRun]]
+
+
+async def run_actions(actions: Sequence[OpenAction], record: Record, calls: Calls) -> None:
     """Run the attempt; every item has an outcome afterwards. Cancelling gives those without one ``cancelled``.
 
-    ``new_run`` makes the `JobContext` of one call.
+    ``calls`` gives the `JobContext` of one call of an action, which is entered once its files may be used.
     """
     for item in record.items.values():
         item.outcome = None
     try:
         for index, opened in enumerate(actions):
-            await _run_action(index, opened, record, new_run)
+            await _run_action(index, opened, record, calls)
     except asyncio.CancelledError:
         for item in record.items.values():
             if item.outcome is None:
@@ -148,16 +155,15 @@ async def run_actions(
             item.outcome = OK
 
 
-async def _run_action(
-    index: int, opened: OpenAction, record: Record, new_run: Callable[[OpenAction, Sequence[Item]], JobRun]
-) -> None:
+async def _run_action(index: int, opened: OpenAction, record: Record, calls: Calls) -> None:
     items = [i for i in record.items.values() if i.outcome is None and i.next_action <= index]
-    calls = [[item] for item in items] if opened.needs.per_path else [items] if items else []
+    shares = [[item] for item in items] if opened.needs.per_path else [items] if items else []
     if not record.items:
-        calls = [[]]  # a job without paths runs each action once
-    for call in calls:
-        await _call(opened, call, new_run)
-        for item in call:
+        shares = [[]]  # a job without paths runs each action once
+    for share in shares:
+        async with calls(opened, share) as run:
+            await _call(opened, share, run)
+        for item in share:
             _pass(item, index)
 
 
@@ -169,10 +175,7 @@ def _pass(item: Item, index: int) -> None:
         item.next_action = index + 1
 
 
-async def _call(
-    opened: OpenAction, items: Sequence[Item], new_run: Callable[[OpenAction, Sequence[Item]], JobRun]
-) -> None:
-    run = new_run(opened, items)
+async def _call(opened: OpenAction, items: Sequence[Item], run: JobRun) -> None:
     try:
         async with asyncio.timeout(run.timeout):
             result = await opened.action.run(run)

@@ -244,7 +244,7 @@ class Daemon:
             "config_error": self._config_error,
             "promise_broken_since_ns": self._database.promise_broken_since,
             "commands": self._groups.describe()[0],
-            "rules": self._engine.statistics(),
+            "rules": self._engine.summary(),
         }
 
     def statistics(self) -> dict[str, Any]:

@@ -132,8 +132,8 @@ class FakeContext:
         self.follow_ups[name] = asyncio.ensure_future(finish(work))
 
     @asynccontextmanager
-    async def lock(self, paths: Sequence[str]) -> AsyncIterator[None]:
-        """Hold all the files, by (dev, ino) or by path where there is none."""
+    async def lock(self, paths: Sequence[str], *, shared: bool = False) -> AsyncIterator[None]:
+        """Hold all the files, by (dev, ino) or by path where there is none; here nobody shares."""
         keys = {file_key(path) for path in paths}
         async with self._freed:
             await self._freed.wait_for(lambda: not keys & self.held)

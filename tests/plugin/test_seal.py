@@ -11,7 +11,7 @@ from typing import Any
 import filewatchd_example_action as package
 import pytest
 
-from filewatchd.actions.base import Finished, Needs, Unfinished
+from filewatchd.actions.base import Finished, Needs, Unfinished, Use
 from filewatchd.errors import ActionError
 from filewatchd.model import OK, Kind, Outcome, RuleSettings, Trigger, Verdict
 from filewatchd.testing import FakeContext, FakeJob, FakeSpawn, FakeSteps, Scripted, changed, settle
@@ -60,7 +60,7 @@ def test_options_are_checked_and_bring_defaults() -> None:
     (problem,) = package.check(package.Options(into="/srv/in/seals"), rule)
     assert problem.where == ("into",)
     assert package.rule_defaults(package.Options(into="/s"))["batch"] == "rule"
-    assert package.needs(package.Options(into="/s", move=True)) == Needs(writes=True)
+    assert package.needs(package.Options(into="/s", move=True)) == Needs(use=Use.EXCLUSIVE)
 
 
 def test_files_are_sealed(play: Play) -> None:
@@ -237,7 +237,7 @@ def test_its_tables_survive_a_restart_and_migrate_once(tmp_path: Path) -> None:
 def test_two_jobs_wait_for_each_other_over_one_file(play: Play) -> None:
     async def work(scene: Scene) -> None:
         path = scene.file("a")
-        async with scene.context.lock([path]):
+        async with scene.context.lock([f"{scene.seals}/a.seal"]):
             waiting = asyncio.ensure_future(scene.action.run(scene.job(path)))
             await settle()
             assert not waiting.done()

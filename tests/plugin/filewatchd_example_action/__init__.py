@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
-from filewatchd.actions.base import Context, Needs, Problem
+from filewatchd.actions.base import Context, Needs, Problem, Use
 from filewatchd.model import RuleSettings
 from filewatchd.values import Duration, PathTo
 from filewatchd_example_action.sealing import SealAction
@@ -41,8 +41,8 @@ def rule_defaults(options: Options) -> Mapping[str, Any]:
 
 
 def needs(options: Options) -> Needs:
-    """Exclusive use of the files where they are moved."""
-    return Needs(per_path=options.per_path, writes=options.move)
+    """The files as they are while they are read, and for itself where it moves them."""
+    return Needs(per_path=options.per_path, use=Use.EXCLUSIVE if options.move else Use.SHARED)
 
 
 def open(options: Options, ctx: Context) -> SealAction:  # noqa: A001 - the protocol's word

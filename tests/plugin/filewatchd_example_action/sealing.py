@@ -85,12 +85,11 @@ class SealAction:
         if job.dry_run:
             return {change.path: Outcome(Verdict.SKIPPED, "dry run") for change in job.changes}
         outcomes = {}
-        async with self._ctx.lock([change.path for change in job.changes]):
-            for done, change in enumerate(list(job.changes), 1):
-                if job.cancelled:
-                    break
-                outcomes[change.path] = await self._one(job, change)
-                job.progress(done, len(job.changes), "files")
+        for done, change in enumerate(list(job.changes), 1):
+            if job.cancelled:
+                break
+            outcomes[change.path] = await self._one(job, change)
+            job.progress(done, len(job.changes), "files")
         return outcomes
 
     async def _one(self, job: JobContext, change: Change) -> Outcome:
@@ -110,10 +109,11 @@ class SealAction:
     async def _seal(self, job: JobContext, path: str, digest: str) -> None:
         """Write the seal, step by step, so that an interruption can be undone."""
         seal = os.path.join(self._options.into, f"{os.path.basename(path)}.seal")
-        await job.steps.record("sealing", {"seal": seal})
-        await self._ctx.pool.run("", write, seal, digest)
-        job.wrote(seal)
-        await self._sign(job, seal)
+        async with self._ctx.lock([seal]):  # another rule's may lie in the same directory
+            await job.steps.record("sealing", {"seal": seal})
+            await self._ctx.pool.run("", write, seal, digest)
+            job.wrote(seal)
+            await self._sign(job, seal)
         if self._options.move:
             moved = os.path.join(self._options.into, os.path.basename(path))
             await self._ctx.pool.run("", os.rename, path, moved)
