@@ -27,8 +27,11 @@ def processor_time(pid: int) -> float:
     """Seconds of processor time of a process and its descendants, living and reaped."""
     own = time.clock_gettime((~pid << 3) | 2)  # CPUCLOCK_SCHED of that process, in nanoseconds (posix-timers)
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    reaped = (int(fields[13]) + int(fields[14])) * TICK
-    return own + reaped + sum(map(processor_time, children(pid)))
+    total = own + (int(fields[13]) + int(fields[14])) * TICK
+    for child in children(pid):
+        with suppress(OSError):  # it ended while we looked, and is in its parent's figure next time
+            total += processor_time(child)
+    return total
 
 
 def children(pid: int) -> list[int]:

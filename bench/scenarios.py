@@ -98,7 +98,7 @@ def burst() -> Table:
         "A burst: 50,000 files written into 100 directories",
         "All at default settings. Told are distinct paths: for watchdog and watchfiles those their handler"
         " got (it only remembers them; neither knows files nor jobs), for filewatchd those in finished jobs,"
-        " appended to a file by the job's own `cat`; manifest and journal are on. The processor time is user"
+        " appended to a file by the job's own `dd`; manifest and journal are on. The processor time is user"
         " and system of the watching process and all it started, from the moment its watches stood.",
         ("watcher", "told", "lost", "µs of processor a file told"),
         rows,

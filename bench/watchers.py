@@ -125,8 +125,9 @@ class Filewatchd(Watcher):
         if job.probe:
             action = f"exec: {{command: {json.dumps([*job.probe, '{path}'])}}}"
         else:
-            # One process for a batch, and the paths counted by nobody of ours: cat appends them, NUL-separated.
-            action = f"exec: {{command: [sh, -c, \"cat >> '{self.paths(job)}'\"], stdin: nul}}"
+            # One process for a batch, and the paths counted by nobody of ours: dd appends them, NUL-separated.
+            words = ["dd", f"of={self.paths(job)}", "oflag=append", "conv=notrunc", "status=none"]
+            action = f"exec: {{command: {json.dumps(words)}, stdin: nul}}"
         settle = f"    settle: {job.settle}\n" if job.settle else ""
         return (
             f"version: 1\nrules:\n  - name: measured\n    roots: ['{job.tree}']\n{settle}"

@@ -25,6 +25,7 @@ from filewatchd.model import OK, Change, Outcome, RuleSettings, Verdict
 from filewatchd.values import Duration, Group, PathTo, Secret, Signal, User
 
 name = "exec"
+_FRESH = 60.0  # seconds a looked-up account is believed
 
 
 class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -76,6 +77,7 @@ class ExecAction:
         self._ctx = ctx
         self._runs = 0
         self._failures = 0
+        self._known: tuple[str | None, float, Mapping[str, str]] = (None, 0.0, {})
         self.reconfigure(options)
 
     async def recover(self) -> None:
@@ -84,8 +86,7 @@ class ExecAction:
     async def run(self, job: JobContext) -> Outcome | Mapping[str, Outcome]:
         """Run the command as often as it takes."""
         deadline = self._ctx.clock.monotonic() + job.timeout
-        account = await self._ctx.pool.run("users", environment.account, self._user)
-        variables = environment.base(account)
+        variables = environment.base(await self._account())
         if self._options.env:
             variables |= await self._ctx.pool.run("", environment.reveal, self._options.env)
         if self._mode is argv.Mode.BATCH:
@@ -115,6 +116,15 @@ class ExecAction:
     def statistics(self) -> Mapping[str, Any]:
         """How often the command ran and failed."""
         return {"runs": self._runs, "failures": self._failures}
+
+    async def _account(self) -> Mapping[str, str]:
+        """Looked up in the pool and believed for a while: a directory service may take its time."""
+        now = self._ctx.clock.monotonic()
+        user, until, found = self._known
+        if user != self._user or now >= until:
+            found = await self._ctx.pool.run("users", environment.account, self._user)
+            self._known = self._user, now + _FRESH, found
+        return found
 
     @property
     def _user(self) -> str | None:

@@ -16,7 +16,7 @@ from filewatchd.actions.base import Use
 from filewatchd.jobs.looking import flags_of
 from filewatchd.jobs.queue import backoff
 from filewatchd.jobs.runner import Item, JobRun, Key, OpenAction, Record, counts, run_actions
-from filewatchd.jobs.story import log_end, log_start
+from filewatchd.jobs.story import Start, log_end
 from filewatchd.model import FileIdentity, Hint, Kind, Look, Verdict
 from filewatchd.state.rows import RACY
 from filewatchd.work.files import look_many
@@ -43,7 +43,8 @@ class Attempts:
         self._pipeline.engine.store.begin(self._pipeline, record)
         self._pipeline.engine.attempting.add(record.id)
         started = self._pipeline.clock.monotonic()
-        log_start(self._pipeline.settings.name, record)
+        record.start = Start(self._pipeline.settings.name, record)
+        asyncio.get_running_loop().call_soon(record.start.tell)  # the work comes first
         try:
             await run_actions(self._pipeline.actions, record, functools.partial(self._call, record))
         except asyncio.CancelledError:
@@ -79,25 +80,29 @@ class Attempts:
         """Sort the outcomes: handled paths go to the manifest, the others wait, fail, or become dirty again."""
         now = self._pipeline.clock.monotonic()
         items = list(record.items.values())
-        log_end(self._pipeline.settings.name, record, items, now - started)
-        for name, number in counts(items).items():
+        counted = counts(items)
+        if record.start is not None:
+            record.start.tell()
+        log_end(self._pipeline.settings.name, record, items, counted, now - started)
+        for name, number in counted.items():
             self._pipeline.count(name, number)
-        again = [item for item in items if self._is_retried(item, record)]
+        handled = [item for item in items if item.outcome is not None and item.outcome.handled]
+        left = [item for item in items if not (item.outcome is not None and item.outcome.handled)]
+        again = [item for item in left if self._is_retried(item, record)]
         pause = backoff(self._pipeline.settings.retry, record.attempt, self._random)
         until_ns = self._pipeline.clock.wall_ns() + int(pause * 1e9) if again else None
-        self._pipeline.engine.store.settle(self._pipeline, record, until_ns)
-        for item in items:
-            if item.outcome is not None and item.outcome.handled:
-                self._pipeline.looking.breaker.ran(item.change.path, started, now)
-                self._pipeline.look_again(
-                    item.key, bool(item.flags & RACY) and item.change.kind is not Kind.DELETED, now
-                )
-            elif not self._is_retried(item, record):
-                self._give_up(item, now)
+        self._pipeline.engine.store.settle(self._pipeline, record, handled, until_ns)
+        self._pipeline.looking.breaker.ran([item.change.path for item in handled], started, now)
+        for item in handled:
+            if item.flags & RACY and item.change.kind is not Kind.DELETED:
+                self._pipeline.look_again(item.key, now)
         record.items = {}
+        for item in left:
+            if not self._is_retried(item, record):
+                self._give_up(item, now)
         if again:
             self._back_off(record, again, pause)
-        self._pipeline.remember(record, items, now - started)
+        self._pipeline.remember(record, counted, now - started)
 
     def _give_up(self, item: Item, now: float) -> None:
         """A cancelled path is dirty again; a failed one stays open, and waits for a retry or a change."""

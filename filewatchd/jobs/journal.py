@@ -12,8 +12,10 @@ Reading a job back: `filewatchd.jobs.records`.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from enum import StrEnum
+from itertools import islice
 from typing import Any, NamedTuple
 
 from filewatchd.actions.base import Step
@@ -176,12 +178,13 @@ class Journal:
         until_ns: int | None = None,
         resume: int = 0,
     ) -> None:
-        counts = _NO_COUNTS.copy()
-        left = []
-        for change, outcome in result.outcomes:
-            counts[outcome.verdict if outcome else Verdict.CANCELLED] += 1
-            if outcome is None or not outcome.handled or change.path in result.reopened:
-                left.append(change)
+        verdicts = [outcome.verdict if outcome else Verdict.CANCELLED for _, outcome in result.outcomes]
+        counts = _NO_COUNTS | Counter(verdicts)
+        left = [
+            change
+            for change, outcome in result.outcomes
+            if outcome is None or not outcome.handled or change.path in result.reopened
+        ]
         row = (
             state,
             finished_ns,
@@ -270,14 +273,15 @@ class Journal:
             return connection.execute(_PRUNE, (max(keep, 1), before_ns, slice_size)).rowcount
 
 
-def _shown(outcomes: Iterable[tuple[Change, Outcome | None]]) -> list[Shown]:
+_GOOD = frozenset({Verdict.OK, Verdict.SKIPPED})
+
+
+def _shown(outcomes: Sequence[tuple[Change, Outcome | None]]) -> list[Shown]:
     """At most 20 paths, those first that somebody may ask about."""
-    first: list[Shown] = []
-    rest: list[Shown] = []
-    for change, outcome in outcomes:
-        good = outcome is not None and outcome.verdict in {Verdict.OK, Verdict.SKIPPED}
-        target = rest if good else first
-        if len(target) < SHOWN_PATHS:
-            verdict, message = (outcome.verdict, outcome.message) if outcome else (Verdict.CANCELLED, "")
-            target.append(Shown(change.path, change.kind, verdict, message[:_MESSAGE_LIMIT]))
-    return [*first, *rest][:SHOWN_PATHS]
+    bad = [each for each in outcomes if each[1] is None or each[1].verdict not in _GOOD]
+    good = islice((each for each in outcomes if each[1] is not None and each[1].verdict in _GOOD), SHOWN_PATHS)
+    shown = [*bad[:SHOWN_PATHS], *good][:SHOWN_PATHS]
+    return [
+        Shown(change.path, change.kind, *((o.verdict, o.message[:_MESSAGE_LIMIT]) if o else (Verdict.CANCELLED, "")))
+        for change, o in shown
+    ]

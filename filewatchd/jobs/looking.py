@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 from filewatchd.jobs.binding import Binding
 from filewatchd.jobs.runner import Item, Key
-from filewatchd.model import FileIdentity, Hint, Kind, Look
+from filewatchd.model import FileIdentity, Hint, Kind, Look, Ready
 from filewatchd.rules.breaker import PROBATION, Loop, LoopBreaker, MassLimit
 from filewatchd.rules.debounce import Pending
-from filewatchd.rules.ready import ask_again, asks_writers, is_ready
+from filewatchd.rules.ready import ask_again, is_ready, sure_hint
 from filewatchd.rules.resolve import Before, Found, changes_of, resolve
 from filewatchd.state.rows import LINKS, RACY
 from filewatchd.work.files import look_many
@@ -27,6 +27,8 @@ log = logging.getLogger("filewatchd.jobs")
 
 ERROR_PAUSE = 5.0  # seconds until a path that couldn't be looked at, or journaled, is tried again
 _MOST_OWN = 10_000  # own writes remembered
+_UNKNOWN, _OPEN = Before(None), Before(None, open=True)
+_NEVER_ASKED: tuple[FileIdentity | None, int] = (None, 0)
 
 Taken = list[tuple[Key, Pending[Key]]]
 
@@ -38,6 +40,7 @@ class Looking:
         self._pipeline = pipeline
         self._waiting: dict[Key, tuple[FileIdentity, int]] = {}  # not ready: last identity, times asked
         self._own: dict[str, FileIdentity | None] = {}
+        self._sure = sure_hint(pipeline.settings.ready)
         self.held: dict[Key, float] = {}  # not ready for longer than ready_timeout, since when
         self.breaker = LoopBreaker()
         self.limit = MassLimit(pipeline.settings.limit)
@@ -50,13 +53,13 @@ class Looking:
 
     async def look(self, taken: Taken) -> list[Look]:
         """Look at taken paths, asking who writes where readiness hangs on it."""
-        paths, writers = [], []
-        for key, entry in taken:
-            binding = self._pipeline.bindings.get(key[0])
-            paths.append(binding.path(key[1]) if binding is not None else "")
-            writers.append(asks_writers(self._pipeline.settings.ready, entry.hint))
-        asks = writers if any(writers) else None
-        return await self.look_at(paths, asks)
+        bindings = self._pipeline.bindings
+        paths = [bindings[key[0]].path(key[1]) if key[0] in bindings else "" for key, _ in taken]
+        if self._pipeline.settings.ready is Ready.IMMEDIATE:
+            return await self.look_at(paths, None)
+        sure = self._sure
+        writers = [not entry.hint & sure for _, entry in taken]
+        return await self.look_at(paths, writers if any(writers) else None)
 
     async def look_at(self, paths: list[str], writers: list[bool] | None) -> list[Look]:
         """Look at paths, in the lane of their filesystem."""
@@ -70,27 +73,36 @@ class Looking:
             self._pipeline.settings.follow_symlinks,
         )
 
-    def resolve_all(self, taken: Taken, looks: list[Look], now: float) -> list[tuple[Key, Found]]:
+    def resolve_all(self, taken: Taken, looks: list[Look], now: float) -> list[Found]:
         """What happened to each path that is ready; the others go back to the window."""
         before = self._before([key for key, _ in taken])
+        bindings, breaker = self._pipeline.bindings, self.breaker
         wall = self._pipeline.clock.wall_ns()
-        found: list[tuple[Key, Found]] = []
+        found: list[Found] = []
         for (key, entry), look in zip(taken, looks, strict=True):
-            binding = self._pipeline.bindings.get(key[0])
-            if binding is None:
+            binding = bindings.get(key[0])
+            if binding is None or not self._may_be_taken(binding, key, entry, look, now, wall):
                 continue
-            if look.error:
-                self._pipeline.window.put_back(key, entry, ERROR_PAUSE, now)
-                self._pipeline.count("look_errors")
-            elif self._gone_with_its_mount(binding, look):
-                self._pipeline.count("unmounted")  # compared again when the root is found again
-            elif self._ready(key, entry, look, now, wall):
-                f = self._resolve(binding, key, before, look, entry, now)
-                if self._loops(f, entry, now):
-                    self._pipeline.window.put_back(key, entry, PROBATION, now)
-                else:
-                    found.append((key, f))
+            f = self._resolve(binding, key, before, look, entry, now)
+            if f.path in breaker.known and self._loops(f, entry, now):
+                self._pipeline.window.put_back(key, entry, PROBATION, now)
+            else:
+                found.append(f)
         return found
+
+    def _may_be_taken(self, binding: Binding, key: Key, entry: Pending[Key], look: Look, now: float, wall: int) -> bool:
+        """Whether a looked-at path is ready; otherwise it is put back, or left to a scan."""
+        if look.error:
+            self._pipeline.window.put_back(key, entry, ERROR_PAUSE, now)
+            self._pipeline.count("look_errors")
+            return False
+        if look.identity is None and self._pipeline.engine.unmounted(binding.root):
+            # An unmounted root deletes nothing: its files aren't gone, they are elsewhere; the remount compares again.
+            self._pipeline.count("unmounted")
+            return False
+        if entry.hint & self._sure and not self._waiting and not self.held:
+            return True  # as nearly all are
+        return self._ready(key, entry, look, now, wall)
 
     def _resolve(
         self, binding: Binding, key: Key, batch: Mapping[Key, Before], look: Look, entry: Pending[Key], now: float
@@ -98,13 +110,15 @@ class Looking:
         before = batch[key]
         resolved = resolve(before, look, entry.hint)
         path = binding.path(key[1])
-        if resolved.kind is not None and self._is_own(path, look):
-            resolved = resolved._replace(kind=None, record=True)
-        if look.nlink > 1 and resolved.kind is not None:
-            for other in self._other_names(binding, key, look, resolved.kind):
-                if other not in batch:  # else it has just been looked at, too
-                    self._pipeline.mark_after(other, entry.hint & ~Hint.CLOSED, now, 0.0)
-        return Found(path, binding.root, before, look, resolved, entry.hint)
+        kind = resolved.kind
+        if kind is not None:
+            if path in self._own and self._is_own(path, look):
+                resolved = resolved._replace(kind=None, record=True)
+            elif look.nlink > 1:
+                for other in self._other_names(binding, key, look, kind):
+                    if other not in batch:  # else it has just been looked at, too
+                        self._pipeline.mark_after(other, entry.hint & ~Hint.CLOSED, now, 0.0)
+        return Found(key, path, binding.root, before, look, resolved, entry.hint)
 
     def _other_names(self, binding: Binding, key: Key, look: Look, kind: Kind) -> list[Key]:
         """What happened to a file with several names happened to all of them, and only this one had an event."""
@@ -115,33 +129,23 @@ class Looking:
             self._pipeline.engine.links.add(binding, look.identity.ino)
         return [(key[0], path) for path in self._pipeline.engine.manifest.links(binding.baseline.id, look.identity.ino)]
 
-    def _gone_with_its_mount(self, binding: Binding, look: Look) -> bool:
-        """An unmounted root deletes nothing: its files are not gone, they are elsewhere."""
-        return look.identity is None and self._pipeline.engine.unmounted(binding.root)
-
     def _before(self, keys: list[Key]) -> dict[Key, Before]:
+        open_keys = self._pipeline.open
+        known = {key: _OPEN if key in open_keys else _UNKNOWN for key in keys}
         by_binding: dict[int, list[str]] = {}
         for number, path in keys:
             by_binding.setdefault(number, []).append(path)
-        known: dict[Key, Before] = {}
         for number, paths in by_binding.items():
             binding = self._pipeline.bindings.get(number)
-            rows = (
-                self._pipeline.engine.manifest.rows(binding.baseline.id, paths)
-                if binding is not None and binding.baseline is not None
-                else {}
-            )
-            for path in paths:
-                row = rows.get(path)
-                is_open = (number, path) in self._pipeline.open
-                if row is None:
-                    known[number, path] = Before(None, open=is_open)
-                else:
-                    known[number, path] = Before(FileIdentity(*row[:4]), bool(row[4] & RACY), is_open)
+            if binding is None or binding.baseline is None:
+                continue
+            for path, row in self._pipeline.engine.manifest.rows(binding.baseline.id, paths).items():
+                key = number, path
+                known[key] = Before(FileIdentity(*row[:4]), bool(row[4] & RACY), known[key].open)
         return known
 
     def _ready(self, key: Key, entry: Pending[Key], look: Look, now: float, wall: int) -> bool:
-        previous, asked = self._waiting.get(key, (None, 0))
+        previous, asked = self._waiting.get(key, _NEVER_ASKED)
         if is_ready(self._pipeline.settings.ready, entry.hint, look, previous, self._pipeline.settings.settle, wall):
             self._waiting.pop(key, None)
             if self.held.pop(key, None) is not None:
@@ -162,8 +166,6 @@ class Looking:
         return False
 
     def _is_own(self, path: str, look: Look) -> bool:
-        if path not in self._own:
-            return False
         own = self._own[path]
         if own == look.identity:
             return True
@@ -181,40 +183,37 @@ class Looking:
             )
         return loop is not Loop.NO
 
-    def changes(self, found: list[tuple[Key, Found]], now: float) -> list[Item]:
+    def changes(self, found: list[Found], now: float) -> list[Item]:
         """What the rule wants of it, as items; the rest is entered in the manifest without a job."""
-        if not found:
-            return []
-        keys = {(f.root, f.path): key for key, f in found}
-        looks = {(f.root, f.path): f.look for _, f in found}
         wanted = self._pipeline.settings.changes
-        changes = changes_of([f for _, f in found], moves=Kind.MOVED in wanted)
         items = [
-            Item(keys[c.root, c.path], c, flags_of(looks[c.root, c.path]), keys.get((c.root, c.old_path or "")))
-            for c in changes
-            if c.kind in wanted
+            Item(t.found.key, t.change, flags_of(t.found.look), t.source.key if t.source is not None else None)
+            for t in changes_of(found, moves=Kind.MOVED in wanted)
+            if t.change.kind in wanted
         ]
         if items and self.limit.exceeded(len(items), now):
             self._hold_masses(found, now)
             return []
-        busy = {item.key for item in items} | {item.old_key for item in items}
-        self._record_quietly([(key, f) for key, f in found if key not in busy], now)
+        if len(items) < len(found):
+            busy = {item.key for item in items} | {item.old_key for item in items}
+            self._record_quietly([f for f in found if f.key not in busy], now)
         self._pipeline.count("changes", len(items))
         return items
 
-    def _hold_masses(self, found: list[tuple[Key, Found]], now: float) -> None:
+    def _hold_masses(self, found: list[Found], now: float) -> None:
         assert self._pipeline.settings.limit is not None
         limit = self._pipeline.settings.limit
         self._pipeline.pause(f"more than {limit.paths} paths changed within {limit.per:g} s (limit)")
-        for key, f in found:
-            self._pipeline.window.mark_after(key, f.hint & ~Hint.CLOSED, now, 0.0)
+        for f in found:
+            self._pipeline.window.mark_after(f.key, f.hint & ~Hint.CLOSED, now, 0.0)
 
-    def _record_quietly(self, found: list[tuple[Key, Found]], now: float) -> None:
+    def _record_quietly(self, found: list[Found], now: float) -> None:
         """Enter what needs no job: kinds the rule doesn't want, own writes, rows no longer racy."""
         put: dict[int, list[tuple[str, FileIdentity, int]]] = {}
         drop: dict[int, list[str]] = {}
         closed: list[Key] = []
-        for key, f in found:
+        for f in found:
+            key: Key = f.key
             if f.resolved.transient:
                 self._pipeline.count("transient")
             if f.resolved.kind is None and not f.resolved.record:
@@ -225,11 +224,14 @@ class Looking:
                 drop.setdefault(key[0], []).append(key[1])
             else:
                 put.setdefault(key[0], []).append((key[1], f.look.identity, flags_of(f.look)))
-                self._pipeline.look_again(key, f.look.racy, now)
+                if f.look.racy:
+                    self._pipeline.look_again(key, now)
         if put or drop or closed:
             self._pipeline.engine.store.record(self._pipeline, put, drop, closed)
 
 
 def flags_of(look: Look) -> int:
     """A look's flags as the manifest keeps them."""
-    return (RACY if look.racy else 0) | (LINKS if look.nlink > 1 else 0)
+    if look.nlink > 1:
+        return LINKS | RACY if look.racy else LINKS
+    return RACY if look.racy else 0

@@ -18,7 +18,7 @@ from filewatchd.jobs.attempts import Attempts
 from filewatchd.jobs.binding import Binding, selection_of
 from filewatchd.jobs.looking import ERROR_PAUSE, Looking, Taken
 from filewatchd.jobs.queue import share, width
-from filewatchd.jobs.runner import Item, Key, OpenAction, Record, counts
+from filewatchd.jobs.runner import Key, OpenAction, Record
 from filewatchd.model import BatchBy, Busy, Hint, RuleSettings, Trigger
 from filewatchd.rules.debounce import Pending, Window
 from filewatchd.state.comparison import ManifestReader
@@ -219,9 +219,9 @@ class Pipeline:
         """A batch has become a job, which can be cancelled."""
         self._tasks[task] = record
 
-    def look_again(self, key: Key, racy: bool, now: float) -> None:
-        if racy:
-            self.mark_after(key, Hint.AGAIN, now, _AGAIN_AFTER)
+    def look_again(self, key: Key, now: float) -> None:
+        """The row of a path is racy."""
+        self.mark_after(key, Hint.AGAIN, now, _AGAIN_AFTER)
 
     def mark_after(self, key: Key, hint: int, now: float, delay: float) -> None:
         target = self.successor or self
@@ -272,9 +272,9 @@ class Pipeline:
         """Add to a counter."""
         self.counters[name] = self.counters.get(name, 0) + by
 
-    def remember(self, record: Record, items: list[Item], seconds: float) -> None:
+    def remember(self, record: Record, counted: dict[str, int], seconds: float) -> None:
         """Keep the last outcome for status."""
-        self.last = {"job": record.id, "time_ns": self.clock.wall_ns(), "seconds": seconds, "outcomes": counts(items)}
+        self.last = {"job": record.id, "time_ns": self.clock.wall_ns(), "seconds": seconds, "outcomes": counted}
         self.engine.state_changed()
 
     def statistics(self) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, NamedTuple
@@ -19,6 +20,7 @@ from filewatchd.model import OK, Change, FileIdentity, Outcome, Trigger, Verdict
 
 if TYPE_CHECKING:
     from filewatchd.jobs.context import ActionContext
+    from filewatchd.jobs.story import Start
 
 log = logging.getLogger("filewatchd.jobs")
 
@@ -59,7 +61,7 @@ class Item:
 class Record:
     """A job over all its attempts."""
 
-    __slots__ = ("attempt", "created_ns", "failures", "id", "items", "output", "started_ns", "trigger")
+    __slots__ = ("attempt", "created_ns", "id", "items", "output", "start", "started_ns", "trigger")
 
     def __init__(self, trigger: Trigger, items: list[Item], created_ns: int) -> None:
         self.id = 0
@@ -69,7 +71,7 @@ class Record:
         self.created_ns = created_ns
         self.started_ns = created_ns
         self.output = b""
-        self.failures = 0
+        self.start: Start | None = None  # of the attempt that runs
 
 
 class JobRun:
@@ -115,6 +117,8 @@ class JobRun:
         """Log what the work printed and keep its tail."""
         self._record.output = (self._record.output + data)[-_TAIL:]
         if log.isEnabledFor(logging.INFO):
+            if self._record.start is not None:
+                self._record.start.tell()
             for line in data.decode("utf-8", "replace").splitlines():
                 log.info("%s", line, extra={"rule": self.rule, "job": self.id, "event": "output"})
 
@@ -200,8 +204,5 @@ def _apply(name: str, items: Sequence[Item], result: Outcome | Mapping[str, Outc
 
 def counts(items: Sequence[Item]) -> dict[str, int]:
     """How many items have which verdict."""
-    found: dict[str, int] = {}
-    for item in items:
-        if item.outcome is not None:
-            found[item.outcome.verdict.value] = found.get(item.outcome.verdict.value, 0) + 1
-    return found
+    found = Counter([item.outcome.verdict for item in items if item.outcome is not None])
+    return {verdict.value: number for verdict, number in found.items()}

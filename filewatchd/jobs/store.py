@@ -132,10 +132,9 @@ class Store:
         pipeline.open.update(dict.fromkeys(record.items, record.id))
         self._wrote()
 
-    def settle(self, pipeline: Pipeline, record: Record, until_ns: int | None) -> None:
+    def settle(self, pipeline: Pipeline, record: Record, handled: Sequence[Item], until_ns: int | None) -> None:
         """Journal how an attempt ended, with the manifest rows of what was handled. ``until_ns``: it is tried again."""
         items = list(record.items.values())
-        handled = [item for item in items if item.outcome is not None and item.outcome.handled]
         messages = [item.outcome.message for item in items if item.outcome is not None and item.outcome.message]
         result = Result(
             [(item.change, item.outcome) for item in items],

@@ -9,6 +9,7 @@ What can't be told from a loop is a program that answers each job by writing the
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from enum import Enum
 
 from filewatchd.model import Limit
@@ -32,25 +33,22 @@ class LoopBreaker:
     """Counts the rounds in which a path was changed only while its own job ran."""
 
     def __init__(self) -> None:
-        self._last: dict[str, tuple[float, float]] = {}  # path -> its last job's start and end
+        self.known: dict[str, tuple[float, float]] = {}  # path -> its last job's start and end
         self._rounds: dict[str, deque[float]] = {}
         self._probation: dict[str, float] = {}  # since when
 
-    def ran(self, path: str, start: float, end: float) -> None:
-        """A job over this path ended."""
-        if len(self._last) >= _MOST:
-            self._last.clear()
-            self._rounds.clear()
-        self._last[path] = (start, end)
+    def ran(self, paths: Iterable[str], start: float, end: float) -> None:
+        """A job over these paths ended."""
+        if len(self.known) >= _MOST:
+            self.reset()
+        self.known.update(dict.fromkeys(paths, (start, end)))
 
     def changed(self, path: str, first: float, last: float, now: float) -> Loop:
-        """The path changed again, by events between ``first`` and ``last``."""
+        """A known path changed again, by events between ``first`` and ``last``."""
         since = self._probation.get(path)
         if since is not None:
             return self._after_probation(path, since, last, now)
-        job = self._last.get(path)
-        if job is None:
-            return Loop.NO
+        job = self.known[path]
         if first < job[0] or last > job[1] + _AFTER:
             self._rounds.pop(path, None)
             return Loop.NO
@@ -69,8 +67,8 @@ class LoopBreaker:
         return Loop.NO if last > since else Loop.YES
 
     def reset(self) -> None:
-        """Begin anew, after the rule was resumed."""
-        self._last.clear()
+        """Begin anew: the rule was resumed, or so many paths are known that none of them loops."""
+        self.known.clear()
         self._rounds.clear()
         self._probation.clear()
 

@@ -161,11 +161,17 @@ class Window(Generic[K]):
         due, pending = self._due, self._pending
         while due and len(taken) < most and room > 0:
             key = due.popleft()
-            if not self._is_due(key, now):
+            entry = pending.get(key)
+            if entry is None or not entry.queued:
                 continue
-            entry = pending[key]
-            entry.queued = False
-            room -= self._hand_out(key, entry, taken)
+            if entry.partner is None and entry.due <= now:  # nearly all of them
+                entry.queued = False
+                del pending[key]
+                taken.append((key, entry))
+                room -= _size(key)
+            elif self._is_due(key, now):
+                entry.queued = False
+                room -= self._hand_out(key, entry, taken)
         return taken
 
     def _is_due(self, key: K, now: float) -> bool:
@@ -186,7 +192,7 @@ class Window(Generic[K]):
             other = self._pending.pop(entry.partner, None)
             if other is not None:
                 taken.append((entry.partner, other))
-        return len(key[-1]) if isinstance(key, tuple) else 64
+        return _size(key)
 
     def _deadline(self, entry: Pending[K]) -> float:
         """A path whose rename partner is dirty waits for it, within max_wait."""
@@ -225,6 +231,11 @@ class Window(Generic[K]):
             heapq.heappush(self._order, bucket)
         else:
             keys.append(key)
+
+
+def _size(key: Hashable) -> int:
+    """About the bytes of a path."""
+    return len(key[-1]) if isinstance(key, tuple) else 64
 
 
 def _grain(settle: float) -> float:

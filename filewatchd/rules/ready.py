@@ -9,9 +9,14 @@ _LONGEST = 10.0  # seconds between two askings
 _NANO = 1e-9
 
 
+def sure_hint(ready: Ready) -> int:
+    """The hints one of which makes a path ready without asking: all with `immediate`, a close with `closed`."""
+    return {Ready.IMMEDIATE: ~0, Ready.CLOSED: Hint.CLOSED, Ready.STABLE: 0}[ready]
+
+
 def asks_writers(ready: Ready, hint: int) -> bool:
     """True if readiness hangs on who has the file open: `stable`, or `closed` without having seen a close."""
-    return ready is Ready.STABLE or (ready is Ready.CLOSED and not hint & Hint.CLOSED)
+    return ready is not Ready.IMMEDIATE and not hint & sure_hint(ready)
 
 
 def is_ready(ready: Ready, hint: int, look: Look, previous: FileIdentity | None, settle: float, wall_ns: int) -> bool:

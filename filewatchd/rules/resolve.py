@@ -6,7 +6,7 @@ Events are hints and the disk is the truth (DESIGN: Events): every way a path ma
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from filewatchd.model import Change, FileIdentity, Hint, Kind, Look
 
@@ -65,14 +65,23 @@ def _same(before: Before, look: Look, hint: int) -> Resolved:
 
 
 class Found(NamedTuple):
-    """A taken path with all that is known: input of `pair_moves`."""
+    """A taken path with all that is known: input of `changes_of`. ``key`` is the caller's name for it."""
 
+    key: Any
     path: str
     root: str
     before: Before
     look: Look
     resolved: Resolved
     hint: int = 0
+
+
+class Told(NamedTuple):
+    """A change and what it was made of. ``source``: the path that a moved one vanished from."""
+
+    change: Change
+    found: Found
+    source: Found | None = None
 
 
 Place = tuple[str, str]  # root and path: one rule's roots may overlap
@@ -99,31 +108,42 @@ def pair_moves(found: Sequence[Found]) -> Mapping[Place, Found]:
     return pairs
 
 
-def changes_of(found: Sequence[Found], *, moves: bool) -> list[Change]:
+def changes_of(found: Sequence[Found], *, moves: bool) -> list[Told]:
     """The changes of one batch in the order jobs get them: deletions deepest first, moves, the rest parents first.
 
     ``moves`` False: the rule doesn't want moves, so a rename is a deletion and a creation.
     """
     pairs = pair_moves(found) if moves else {}
+    if not pairs:
+        return _ordered([_told(f, kind) for f in found if (kind := f.resolved.kind) is not None])
     sources = {(source.root, source.path) for source in pairs.values()}
-    changes: list[Change] = []
+    told: list[Told] = []
     for f in found:
         kind = f.resolved.kind
         if kind is None or (f.root, f.path) in sources:
             continue
         source = pairs.get((f.root, f.path))
         if source is not None:
-            changes.append(Change(Kind.MOVED, f.path, f.root, f.look.identity, source.path))
+            told.append(Told(Change(Kind.MOVED, f.path, f.root, f.look.identity, source.path), f, source))
         else:
-            changes.append(Change(kind, f.path, f.root, f.look.identity))
-    return order(changes)
+            told.append(_told(f, kind))
+    return _ordered(told)
 
 
-def order(changes: list[Change]) -> list[Change]:
+def _told(f: Found, kind: Kind) -> Told:
+    return Told(Change(kind, f.path, f.root, f.look.identity), f)
+
+
+def _ordered(told: list[Told]) -> list[Told]:
     """Deletions first (deepest first), then moves, then the rest (parents first)."""
-    deleted = [c for c in changes if c.kind is Kind.DELETED]
-    moved = [c for c in changes if c.kind is Kind.MOVED]
-    rest = [c for c in changes if c.kind is not Kind.DELETED and c.kind is not Kind.MOVED]
-    deleted.sort(key=lambda c: (-c.path.count("/"), c.path))
-    rest.sort(key=lambda c: (c.path.count("/"), c.path))
-    return deleted + moved + rest
+    told.sort(key=_place)
+    return told
+
+
+def _place(told: Told) -> tuple[int, int, str]:
+    kind, path = told.change.kind, told.change.path
+    if kind is Kind.DELETED:
+        return 0, -path.count("/"), path
+    if kind is Kind.MOVED:
+        return 1, 0, ""  # as they were found
+    return 2, path.count("/"), path

@@ -91,14 +91,19 @@ _WRITES: Final = IN_MODIFY | IN_CLOSE_WRITE | IN_MOVED_FROM | IN_MOVED_TO | IN_C
 _CLOSES: Final = IN_CLOSE_WRITE | IN_MOVED_TO
 
 
-def hint_of(mask: int) -> int:
-    """What a folded mask says about a path."""
-    hint = Hint.LIVE
-    if mask & _WRITES:
-        hint |= Hint.WRITE
-        if mask & _CLOSES:
-            hint |= Hint.CLOSED
-    return hint
+class _Hints(dict[int, int]):
+    def __missing__(self, mask: int) -> int:
+        hint = Hint.LIVE
+        if mask & _WRITES:
+            hint |= Hint.WRITE
+            if mask & _CLOSES:
+                hint |= Hint.CLOSED
+        self[mask] = hint
+        return hint
+
+
+#: What a folded mask says about a path; there are few masks and many paths.
+HINTS: Final = _Hints()
 
 
 class Rename(NamedTuple):

@@ -6,7 +6,8 @@ run between fork and exec (`filewatchd.work.child`). It imports as little as it 
 as its whole program and talks to it by `filewatchd.work.link`.
 
 A fork and the page faults after it cost half a millisecond, so a child is bred in advance: the *spare* waits in its
-own session and cgroup, and when a request comes it has only to exec.
+own session and cgroup, and when a request comes it has only to exec. The next one is bred when the command is on its
+way, so as not to compete with it, or has ended.
 
 What the kernel does, and so what we do:
 
@@ -54,6 +55,7 @@ from filewatchd.work.processes import (
     token_of,
 )
 
+_BREED_AFTER = 3  # ms after a request
 PATIENCE = 5.0  # seconds until a process that SIGKILL doesn't end (it is inside the kernel) is given up
 
 
@@ -93,6 +95,7 @@ class Spawner:
         self._bred = 0
         self._spare: Spare | None = None
         self._spares: dict[int, Spare] = {}  # by pid; also one that failed and has not been waited for
+        self._barren = False  # no spare could be bred; tried again, and reported, with the next request
         self._refusal = 0  # errno of the request whose pieces are just coming
         self._running: dict[int, Job] = {}  # by id
         self._mains: dict[int, Job] = {}  # the same, by pid
@@ -103,18 +106,25 @@ class Spawner:
 
     def serve(self, deaths: int) -> None:
         """Wait for requests and for children's ends; returns when the daemon has gone."""
-        with contextlib.suppress(OSError):
-            self._spare = self._breed()
+        self._breed_ahead()
         poll = select.poll()
         poll.register(self._sock.fileno(), select.POLLIN)
         poll.register(deaths, select.POLLIN)
         while True:
-            for ready, _ in poll.poll(10 if self._ending else None):
+            happened = poll.poll(self._waits())
+            for ready, _ in happened:
                 if ready == deaths:
                     os.read(deaths, 4096)
                 elif not self._receive():
                     return
-            self._reap()
+            if self._reap() or not happened:
+                self._breed_ahead()
+
+    def _waits(self) -> int | None:
+        """Milliseconds until there is something to do unasked."""
+        if self._spare is None and not self._barren:
+            return _BREED_AFTER
+        return 10 if self._ending else None
 
     def end_all(self) -> None:
         """Kill everything that was started here, and return when it is gone."""
@@ -177,8 +187,7 @@ class Spawner:
         spare.sock.close()
         del self._spares[spare.pid]
         self._running[number] = self._mains[spare.pid] = Job(number, spare)
-        with contextlib.suppress(OSError):  # it is tried again, and reported, with the next request
-            self._spare = self._breed()
+        self._barren = False
 
     def _end(self, job: Job, packet: bytes) -> None:
         """Signal a running command, or kill it with all that belongs to it."""
@@ -193,6 +202,14 @@ class Spawner:
         self._sock.sendall(marshal.dumps(message))
 
     # ---- spares
+
+    def _breed_ahead(self) -> None:
+        """Have a spare waiting, if that is possible."""
+        if self._spare is None and not self._barren:
+            try:
+                self._spare = self._breed()
+            except OSError:
+                self._barren = True
 
     def _breed(self) -> Spare:
         """A new spare, born in its cgroup where the kernel can do that, else moving there by itself."""
@@ -223,8 +240,8 @@ class Spawner:
 
     # ---- ends
 
-    def _reap(self) -> None:
-        """Take note of the children that ended. A command that did is still a zombie while its rest is killed."""
+    def _reap(self) -> bool:
+        """Take note of the children that ended; whether any did. A command is a zombie while its rest is killed."""
         busy = bool(self._ending)
         while (dead := first_dead()) is not None:
             busy = True
@@ -241,6 +258,7 @@ class Spawner:
             os.waitpid(dead.si_pid, 0)
         if busy:
             self._clean()
+        return busy
 
     def _clean(self) -> None:
         """Kill what ended commands left behind, and report those that left nothing (more)."""

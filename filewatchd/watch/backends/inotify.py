@@ -4,10 +4,10 @@ What the kernel does: a watch belongs to an inode, not to a path; watching a dir
 number and moves nothing. Events of one descriptor come in order and are never late: a system call queues its
 event before it returns. The queue holds fs.inotify.max_queued_events and then says only IN_Q_OVERFLOW.
 
-So: a reader thread does nothing but empty the queue into memory, and rests 2 ms after each read, which lets
-bursts come in few large reads. Everything else happens on the loop. A directory's path is looked up when its
-event is read (`WatchTable`), so a rename needs no bookkeeping but for the one directory. Events of a watch
-that a scan thread has armed but the loop hasn't adopted yet are parked until it has.
+So: a reader thread does nothing but empty the queue into memory, and rests 2 ms after each read (up to 8 ms while a
+burst lasts), which lets bursts come in few large reads. Everything else happens on the loop. A directory's path is
+looked up when its event is read (`WatchTable`), so a rename needs no bookkeeping but for the one directory. Events of
+a watch that a scan thread has armed but the loop hasn't adopted yet are parked until it has.
 
 What it can't see: writes by other hosts (network filesystems), writes through mmap before msync or munmap, and
 edits through a hard link outside the watched trees.
@@ -42,6 +42,7 @@ from filewatchd.watch.backends.base import (
 from filewatchd.watch.dirty import (
     ANCHOR_MASK,
     HEADER,
+    HINTS,
     IN_ATTRIB,
     IN_CREATE,
     IN_DELETE,
@@ -55,7 +56,6 @@ from filewatchd.watch.dirty import (
     TREE_MASK,
     RawEvent,
     fold,
-    hint_of,
     renames,
 )
 from filewatchd.watch.table import WatchTable
@@ -67,7 +67,9 @@ _IN_NONBLOCK_CLOEXEC = os.O_NONBLOCK | os.O_CLOEXEC
 _READ = 256 * 1024
 _PAUSE = 0.002  # seconds after a read: bursts come in few large reads
 _SHORT_PAUSE = 0.00025  # after the first read in a while: the close of a file just created isn't kept waiting
+_LONG_PAUSE = 0.008  # while reads stay large: a wake-up of the loop costs as much as ten events
 _WHILE = 0.005  # seconds
+_LARGE = 1024  # bytes: some 30 events
 _MOST_UNREAD = 16 * 1024 * 1024  # then the kernel keeps the rest, and overflows if it must
 _MOST_PARKED = 100_000
 
@@ -125,7 +127,7 @@ class InotifyBackend:
             os.close(fd)
 
     def _drain_queue(self) -> None:
-        last = 0.0
+        last, pause = 0.0, _PAUSE
         poll = select.poll()
         poll.register(self._fd, select.POLLIN)
         poll.register(self._stop_r, select.POLLIN)
@@ -143,8 +145,12 @@ class InotifyBackend:
             if self._unread > _MOST_UNREAD:
                 self._room.wait()
             now = time.monotonic()
-            time.sleep(_SHORT_PAUSE if now - last > _WHILE else _PAUSE)
-            last = now
+            if len(data) >= _LARGE:
+                pause = min(2 * pause, _LONG_PAUSE)
+            else:
+                pause = _SHORT_PAUSE if now - last > _WHILE else _PAUSE
+            time.sleep(pause)
+            last = time.monotonic()
 
     # ---- watches (arm and arm_anchor run in scan threads)
 
@@ -279,7 +285,7 @@ class InotifyBackend:
             return
         directory = self.table.path(watch)
         if directory is not None:
-            hints = {_text(name): hint_of(mask) for name, mask in names.items()}
+            hints = {_text(name): HINTS[mask] for name, mask in names.items()}
             events.append(DirtyNames(directory, hints))
 
     def _anchored(self, anchor: tuple[str, set[str]], names: Mapping[bytes, int], events: list[Event]) -> None:

@@ -156,7 +156,7 @@ class Core:
             return
         taken, looks = self.looked.pop()
         found = [self.found(name, looks[name], entry.hint) for name, entry in taken]
-        changes = changes_of(found, moves=True)
+        changes = [told.change for told in changes_of(found, moves=True)]
         busy = {c.path for c in changes} | {c.old_path for c in changes}
         for f in found:
             if f.path not in busy and f.resolved.record and f.look.identity is not None:
@@ -169,7 +169,7 @@ class Core:
 
     def found(self, name: str, look: Look, hint: int) -> Found:
         before = Before(self.manifest.get(name), open=name in self.open)
-        return Found(name, "/", before, look, resolve(before, look, hint))
+        return Found(name, name, "/", before, look, resolve(before, look, hint))
 
     def do_finish(self, *_: str) -> None:
         job, self.job = self.job, None

@@ -3,6 +3,7 @@
 from filewatchd.model import Hint
 from filewatchd.watch.dirty import (
     HEADER,
+    HINTS,
     IN_ATTRIB,
     IN_CLOSE_WRITE,
     IN_CREATE,
@@ -13,7 +14,6 @@ from filewatchd.watch.dirty import (
     IN_Q_OVERFLOW,
     Rename,
     fold,
-    hint_of,
     renames,
 )
 
@@ -30,17 +30,17 @@ def test_a_written_file_is_one_entry() -> None:
     folded = fold([event(1, IN_CREATE, b"file") + event(1, IN_MODIFY, b"file"), event(1, IN_CLOSE_WRITE, b"file")])
     assert folded.events == 3
     assert folded.dirty == {1: {NAME: IN_CREATE | IN_MODIFY | IN_CLOSE_WRITE}}
-    assert hint_of(folded.dirty[1][NAME]) == Hint.LIVE | Hint.WRITE | Hint.CLOSED
+    assert HINTS[folded.dirty[1][NAME]] == Hint.LIVE | Hint.WRITE | Hint.CLOSED
 
 
 def test_a_write_after_the_close_means_it_may_be_open() -> None:
     folded = fold([event(1, IN_CLOSE_WRITE, b"file") + event(1, IN_MODIFY, b"file")])
-    assert not hint_of(folded.dirty[1][NAME]) & Hint.CLOSED
+    assert not HINTS[folded.dirty[1][NAME]] & Hint.CLOSED
 
 
 def test_an_attribute_change_alone_is_no_write() -> None:
     folded = fold([event(1, IN_ATTRIB, b"file")])
-    assert hint_of(folded.dirty[1][NAME]) == Hint.LIVE
+    assert HINTS[folded.dirty[1][NAME]] == Hint.LIVE
 
 
 def test_directories_and_overflow_stand_apart() -> None:
