@@ -53,6 +53,10 @@ class ActionError(FilewatchdError):
         self.retryable = retryable
 
 
+class StalledError(FilewatchdError):
+    """A filesystem doesn't answer; what was to be done there is tried again."""
+
+
 class StateError(FilewatchdError):
     """The daemon's own state can't be read or written: says which file, why, and the remedy.
 

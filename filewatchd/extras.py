@@ -1,12 +1,31 @@
-"""Extras: what pip installs only where it is asked for, as ``filewatchd[NAME]``, and how to tell that it is missing."""
+"""Extras: what pip installs only where it is asked for, as ``filewatchd[NAME]``; and which backends need one."""
 
 from __future__ import annotations
 
 import importlib.util
+import sys
 from collections.abc import Mapping
+from typing import NamedTuple
 
 #: extra -> the modules it brings
-EXTRAS: Mapping[str, tuple[str, ...]] = {}
+EXTRAS: Mapping[str, tuple[str, ...]] = {
+    "pyinotify": ("pyinotify", *(("asyncore",) if sys.version_info >= (3, 12) else ())),
+}
+
+
+class Demands(NamedTuple):
+    """What a backend can't do without."""
+
+    platform: str | None = None  # as in sys.platform
+    extra: str | None = None
+
+
+BACKENDS: Mapping[str, Demands] = {
+    "inotify": Demands("linux"),
+    "poll": Demands(),
+    "pyinotify": Demands("linux", "pyinotify"),
+    "watchdog": Demands(),
+}
 
 
 def lacks(extra: str) -> tuple[str, str] | None:
@@ -17,3 +36,12 @@ def lacks(extra: str) -> tuple[str, str] | None:
     if not missing:
         return None
     return f"the extra {extra} is not installed ({', '.join(missing)})", f"pip install 'filewatchd[{extra}]'"
+
+
+def backend_lacks(name: str, platform: str = sys.platform) -> tuple[str, str] | None:
+    """Why a backend can't be used here, and the remedy; None if it can (also ``auto``)."""
+    demands = BACKENDS.get(name, Demands())
+    if demands.platform not in (None, platform):
+        return f"the backend {name} needs {demands.platform}", "write `backend: auto`"
+    lack = lacks(demands.extra) if demands.extra is not None else None
+    return (f"the backend {name} can't work: {lack[0]}", lack[1]) if lack else None

@@ -6,7 +6,9 @@ an operator. What they mean in an action's options: `filewatchd.values`.
 
 from __future__ import annotations
 
+import base64
 import grp
+import os
 import pwd
 import re
 import signal
@@ -213,3 +215,15 @@ def quoted(text: object) -> str:
 
 def _shown(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else quoted(value) if isinstance(value, str) else str(value)
+
+
+# ---- paths in JSON
+
+
+def path_fields(name: str, path: str) -> dict[str, str]:
+    """A path as JSON text; where it isn't UTF-8, with U+FFFD, and the bytes in a second field."""
+    raw = os.fsencode(path)
+    text = raw.decode("utf-8", "replace")
+    if text.encode() == raw:
+        return {name: text}
+    return {name: text, f"{name}_b64": base64.b64encode(raw).decode()}

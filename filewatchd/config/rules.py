@@ -19,7 +19,7 @@ from filewatchd.config.nodes import Node, Source, from_plain, merged
 from filewatchd.config.schema import Rule
 from filewatchd.config.show import BUILT_IN, rows
 from filewatchd.errors import Mistake
-from filewatchd.extras import lacks
+from filewatchd.extras import backend_lacks, lacks
 from filewatchd.model import ActionSpec, Busy, Limit, Retry, RuleSettings
 from filewatchd.notation import quoted
 from filewatchd.security import others_may_write
@@ -59,6 +59,8 @@ class RuleBuilder:
             return None
         settings = _settings(rule, actions)
         self._check_roots(whole, settings)
+        if lack := backend_lacks(settings.backend):
+            self._converter.fail(whole.find(["backend"]), *lack)
         for action in actions:
             self._check_action(action, settings)
         if len(self._converter.mistakes) > known:

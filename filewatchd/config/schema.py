@@ -12,11 +12,12 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, Struct
 from pathspec.patterns.gitignore.spec import GitIgnoreSpecPattern
 
+from filewatchd.extras import BACKENDS
 from filewatchd.model import BatchBy, Busy, Initial, Kind, Ready
 from filewatchd.notation import MalformedError, quoted
 from filewatchd.values import Duration, PathTo, Reader, Size, User, annotation
 
-BACKENDS = ("auto", "inotify")
+BACKENDS_ALLOWED = ("auto", *BACKENDS)
 NAME_PATTERN = "[A-Za-z0-9_.-]{1,64}"
 
 
@@ -43,8 +44,9 @@ def _parse_pattern(value: object) -> str:
 
 
 def _parse_backend(value: object) -> str:
-    if value not in BACKENDS:
-        raise MalformedError(f"there is no backend {quoted(value)} here", f"write one of: {', '.join(BACKENDS)}")
+    if value not in BACKENDS_ALLOWED:
+        hint = f"write one of: {', '.join(BACKENDS_ALLOWED)}"
+        raise MalformedError(f"there is no backend {quoted(value)}", hint)
     return str(value)
 
 
@@ -54,7 +56,7 @@ def _about(description: str) -> Meta:
 
 Name = Annotated[str, annotation(Reader("rule name", _parse_name), type="string", pattern=f"^{NAME_PATTERN}$")]
 Pattern = Annotated[str, annotation(Reader("pattern", _parse_pattern), type="string", minLength=1)]
-Backend = Annotated[str, annotation(Reader("backend", _parse_backend), enum=BACKENDS)]
+Backend = Annotated[str, annotation(Reader("backend", _parse_backend), enum=BACKENDS_ALLOWED)]
 Positive = Annotated[int, Meta(ge=1)]
 SomeTime = Annotated[Duration, Meta(gt=0)]
 
@@ -205,7 +207,9 @@ class RuleDefaults(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     follow_symlinks: Annotated[
         Literal["never", "files"], _about("Symbolic links below a root: `never`, or follow those that lead to `files`.")
     ] = "never"
-    backend: Annotated[Backend, _about("How changes are noticed: `auto` chooses.")] = "auto"
+    backend: Annotated[Backend, _about("How changes are noticed: `auto` chooses for each root, others insist.")] = (
+        "auto"
+    )
 
 
 class Rule(RuleDefaults, frozen=True, kw_only=True, forbid_unknown_fields=True):

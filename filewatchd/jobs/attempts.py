@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import math
 import random
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from filewatchd.actions.base import Use
-from filewatchd.jobs.looking import flags_of
+from filewatchd.errors import StalledError
+from filewatchd.jobs.looking import ERROR_PAUSE, flags_of
 from filewatchd.jobs.queue import backoff
 from filewatchd.jobs.runner import Item, JobRun, Key, OpenAction, Record, counts, run_actions
 from filewatchd.jobs.story import Start, log_end
@@ -148,15 +150,19 @@ class Attempts:
         keys = list(record.items)
         for key in keys:
             self.waiting.pop(key, None)
-        self._pipeline.taken.update(keys)
+        self._pipeline.taken.update(dict.fromkeys(keys, math.inf))  # no flush waits for a retry
         try:
-            looks = await self._pipeline.looking.look_at([self._named(key) for key in keys], None)
+            try:
+                looks = await self._pipeline.looking.look_at(keys, None)
+            except StalledError:  # no attempt was made: it waits on
+                self._back_off(record, list(record.items.values()), ERROR_PAUSE)
+                return
             for key, look in zip(keys, looks, strict=True):
                 self._renew(record, key, look)
             if record.items:
                 await self.attempt(record)
         finally:
-            self._pipeline.taken.difference_update(keys)
+            self._pipeline.release(keys)
 
     def _renew(self, record: Record, key: Key, look: Look) -> None:
         item = record.items[key]
@@ -168,10 +174,6 @@ class Attempts:
         elif item.change.original_path is None:
             item.change = item.change._replace(identity=look.identity)
             item.flags = flags_of(look)
-
-    def _named(self, key: Key) -> str:
-        binding = self._pipeline.bindings.get(key[0])
-        return binding.path(key[1]) if binding is not None else ""
 
     def _effect(self, kind: str, old: str, new: str | None) -> None:
         if kind in ("moved", "removed", "archived"):

@@ -123,6 +123,7 @@ class Binding:
         self.selection = selection
         self._manifest = manifest
         self.baseline = manifest.bind(pipeline.settings.name, root, selection.digest)
+        self.home: int | None = None
 
     def path(self, relative: str) -> str:
         """The full path, as the user named the root."""
@@ -136,6 +137,10 @@ class Binding:
             return ""
         prefix = self.root.rstrip("/") + "/"
         return path[len(prefix) :] if path.startswith(prefix) else None
+
+    def knows(self) -> bool:
+        """Whether the manifest has rows of it."""
+        return self.baseline is not None and self._manifest.has_rows(self.baseline.id)
 
     # ---- live
 

@@ -17,6 +17,7 @@ from filewatchd.errors import FilewatchdError
 from filewatchd.jobs.binding import Binding
 from filewatchd.jobs.context import ActionContext
 from filewatchd.jobs.filelocks import FileLocks
+from filewatchd.jobs.flush import Left, left, work_off
 from filewatchd.jobs.links import NewLinks
 from filewatchd.jobs.opening import Opening
 from filewatchd.jobs.pipeline import Pipeline
@@ -26,6 +27,7 @@ from filewatchd.jobs.timers import DurableTimers
 from filewatchd.model import Hint, RuleSettings
 from filewatchd.state.comparison import ManifestReader
 from filewatchd.work.pool import Pool
+from filewatchd.work.pulse import Pulse
 
 log = logging.getLogger("filewatchd.jobs")
 
@@ -38,6 +40,7 @@ class RootFacts(NamedTuple):
     lane: str  # of the pool, for its filesystem
     granularity_ns: int
     unmounted: bool  # its path is on another filesystem than when it was last found
+    stalled: bool = False  # its filesystem doesn't answer
 
 
 class Watching(NamedTuple):
@@ -77,6 +80,7 @@ class Engine:
         self.touched: set[Pipeline] = set()
         self.effects: dict[ActionContext, Callable[[str, str, str | None], None]] = {}
         self.attempting: set[int] = set()  # jobs that run
+        self.pulse = Pulse()  # beats when something may have been worked off
         self.generation = 0
         self.starting = True
         self.state_changed = state_changed
@@ -84,6 +88,8 @@ class Engine:
         self._timers = timers
         self._packages = packages
         self._watching = watching
+        self._dirty = 0  # paths in all windows
+        self._room = True
         self._draining: set[asyncio.Task[None]] = set()
         self._numbers = 0
         self._digests: Mapping[str, str] = {}
@@ -120,7 +126,9 @@ class Engine:
         opening.commit()
         successors = fresh | renamed
         for name in [name for name in self.pipelines if name not in wanted or name in fresh]:
-            self._retire(self.pipelines.pop(name), successors.get(name), grace)
+            old = self.pipelines.pop(name)
+            self._dirty -= old.counted
+            self._retire(old, successors.get(name), grace)
         counters = self.store.counters.all()
         for name, pipeline in fresh.items():
             pipeline.counters = counters.get(name, {})
@@ -161,11 +169,7 @@ class Engine:
     def known_roots(self, pipeline: Pipeline) -> list[str]:
         """The roots of which the rule has rows, or dirty or attempted paths."""
         busy = {key[0] for key in (*pipeline.window, *pipeline.attempted())}
-        return [
-            binding.root
-            for number, binding in pipeline.bindings.items()
-            if number in busy or (binding.baseline is not None and self.manifest.has_rows(binding.baseline.id))
-        ]
+        return [binding.root for number, binding in pipeline.bindings.items() if number in busy or binding.knows()]
 
     def unbind(self, pipeline: Pipeline, roots: Sequence[str]) -> None:
         """Drop the rule's bindings to any other root; their rows stay for when the root comes back."""
@@ -184,18 +188,18 @@ class Engine:
     # ---- what pipelines ask
 
     def lane(self, pipeline: Pipeline) -> str:
-        """The pool's lane for looking at the rule's paths."""
+        """The pool's lane of the rule's first root."""
         for binding in pipeline.bindings.values():
-            return self._watching.facts(binding.root).lane
+            return self.facts(binding.root).lane
         return ""
 
     def granularity(self, pipeline: Pipeline) -> int:
         """The coarsest timestamp granularity below the rule's roots, in nanoseconds."""
-        return max((self._watching.facts(b.root).granularity_ns for b in pipeline.bindings.values()), default=0)
+        return max((self.facts(b.root).granularity_ns for b in pipeline.bindings.values()), default=0)
 
-    def unmounted(self, root: str) -> bool:
-        """True if the root's path is on another filesystem than when it was last found."""
-        return self._watching.facts(root).unmounted
+    def facts(self, root: str) -> RootFacts:
+        """What is known of a root."""
+        return self._watching.facts(root)
 
     def reader(self) -> ManifestReader:
         """A read-only connection for a scan thread."""
@@ -225,19 +229,34 @@ class Engine:
 
     # ---- the loop's turn
 
+    async def flush(self, rules: Sequence[str]) -> None:
+        """Return once all that is dirty now in these rules has been worked, but for what `left` lists."""
+        now = self.clock.monotonic()
+        self.poke()
+        await work_off([self.pipelines[name] for name in rules], now, self.pulse)
+
+    def left(self, rules: Sequence[str]) -> Left:
+        """What a flush of these rules doesn't wait for."""
+        return left(self.pipelines[name] for name in rules)
+
     def poke(self) -> None:
         """Let every rule to which something happened go on."""
+        self.pulse.beat()
         if not self.touched:
             return
         now = self.clock.monotonic()
         touched, self.touched = self.touched, set()
         for pipeline in touched:
             pipeline.advance(now)
+            self._dirty += pipeline.grown()
         self.update_room()
 
     def update_room(self) -> None:
-        """Long scans wait while too much is dirty."""
-        self._watching.room(sum(len(p.window) for p in self.pipelines.values()) < _MOST_DIRTY)
+        """Long scans wait while too much is dirty. Asked in every turn, so the rules aren't counted anew."""
+        room = self._dirty < _MOST_DIRTY
+        if room is not self._room:
+            self._room = room
+            self._watching.room(room)
 
     async def drain(self, grace: float) -> None:
         """Start nothing more; give what runs ``grace`` seconds."""

@@ -6,10 +6,13 @@ loop, by the pure functions of `filewatchd.rules`.
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from filewatchd.errors import StalledError
 from filewatchd.jobs.binding import Binding
 from filewatchd.jobs.runner import Item, Key
 from filewatchd.model import FileIdentity, Hint, Kind, Look, Ready
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("filewatchd.jobs")
 
+_PATIENCE = 15.0  # seconds for a look
 ERROR_PAUSE = 5.0  # seconds until a path that couldn't be looked at, or journaled, is tried again
 _MOST_OWN = 10_000  # own writes remembered
 _UNKNOWN, _OPEN = Before(None), Before(None, open=True)
@@ -38,6 +42,7 @@ class Looking:
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
+        self.written: set[Key] = set()  # not ready: somebody had it open for writing at the last look
         self._waiting: dict[Key, tuple[FileIdentity, int]] = {}  # not ready: last identity, times asked
         self._own: dict[str, FileIdentity | None] = {}
         self._sure = sure_hint(pipeline.settings.ready)
@@ -52,26 +57,42 @@ class Looking:
         self._own[path] = identity
 
     async def look(self, taken: Taken) -> list[Look]:
-        """Look at taken paths, asking who writes where readiness hangs on it."""
-        bindings = self._pipeline.bindings
-        paths = [bindings[key[0]].path(key[1]) if key[0] in bindings else "" for key, _ in taken]
+        """Look at taken paths, asking who writes where readiness hangs on it. Raises as `look_at`."""
+        keys = [key for key, _ in taken]
         if self._pipeline.settings.ready is Ready.IMMEDIATE:
-            return await self.look_at(paths, None)
+            return await self.look_at(keys, None)
         sure = self._sure
         writers = [not entry.hint & sure for _, entry in taken]
-        return await self.look_at(paths, writers if any(writers) else None)
+        return await self.look_at(keys, writers if any(writers) else None)
 
-    async def look_at(self, paths: list[str], writers: list[bool] | None) -> list[Look]:
-        """Look at paths, in the lane of their filesystem."""
-        lane = self._pipeline.engine.lane(self._pipeline)
-        return await self._pipeline.engine.pool.run(
-            lane,
-            look_many,
-            paths,
-            writers,
-            self._pipeline.engine.granularity(self._pipeline),
-            self._pipeline.settings.follow_symlinks,
-        )
+    async def look_at(self, keys: list[Key], writers: list[bool] | None) -> list[Look]:
+        """Look at paths, each in the lane of its filesystem.
+
+        Raises:
+            StalledError: a filesystem doesn't answer.
+        """
+        lanes = {number: self._pipeline.engine.facts(b.root).lane for number, b in self._pipeline.bindings.items()}
+        if len(set(lanes.values())) <= 1:
+            return await self._look_in(next(iter(lanes.values()), ""), keys, writers)
+        shares: dict[str, list[int]] = {}
+        for index, key in enumerate(keys):
+            shares.setdefault(lanes.get(key[0], ""), []).append(index)
+        works = [
+            self._look_in(lane, [keys[i] for i in share], writers and [writers[i] for i in share])
+            for lane, share in shares.items()
+        ]
+        looks = itertools.chain(*await asyncio.gather(*works))
+        return [look for _, look in sorted(zip(itertools.chain(*shares.values()), looks, strict=True))]
+
+    async def _look_in(self, lane: str, keys: list[Key], writers: list[bool] | None) -> list[Look]:
+        engine, bindings = self._pipeline.engine, self._pipeline.bindings
+        paths = [bindings[key[0]].path(key[1]) if key[0] in bindings else "" for key in keys]
+        granularity, follow = engine.granularity(self._pipeline), self._pipeline.settings.follow_symlinks
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                return await engine.pool.run(lane, look_many, paths, writers, granularity, follow)
+        except TimeoutError:
+            raise StalledError(f"the filesystem of {paths[0]} doesn't answer") from None
 
     def resolve_all(self, taken: Taken, looks: list[Look], now: float) -> list[Found]:
         """What happened to each path that is ready; the others go back to the window."""
@@ -96,7 +117,7 @@ class Looking:
             self._pipeline.window.put_back(key, entry, ERROR_PAUSE, now)
             self._pipeline.count("look_errors")
             return False
-        if look.identity is None and self._pipeline.engine.unmounted(binding.root):
+        if look.identity is None and self._pipeline.engine.facts(binding.root).unmounted:
             # An unmounted root deletes nothing: its files aren't gone, they are elsewhere; the remount compares again.
             self._pipeline.count("unmounted")
             return False
@@ -148,6 +169,7 @@ class Looking:
         previous, asked = self._waiting.get(key, _NEVER_ASKED)
         if is_ready(self._pipeline.settings.ready, entry.hint, look, previous, self._pipeline.settings.settle, wall):
             self._waiting.pop(key, None)
+            self.written.discard(key)
             if self.held.pop(key, None) is not None:
                 log.info(
                     "%s is complete",
@@ -157,6 +179,7 @@ class Looking:
             return True
         assert look.identity is not None
         self._waiting[key] = (look.identity, asked + 1)
+        (self.written.add if look.writers else self.written.discard)(key)
         self._pipeline.window.put_back(key, entry, ask_again(self._pipeline.settings.settle, asked), now)
         if key not in self.held and now - entry.first >= self._pipeline.settings.ready_timeout:
             self.held[key] = now

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Coroutine, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from filewatchd.errors import FilewatchdError
@@ -50,16 +50,22 @@ class Pipeline:
         self.last: dict[str, Any] | None = None
         self.paused: str | None = None
         self.open: dict[Key, int] = {}  # open rows: path -> the job that journals it
-        self._skipped: dict[Key, Pending[Key]] = {}
-        self.taken: set[Key] = set()  # being looked at, or in a running job
+        self.skipped: dict[Key, Pending[Key]] = {}
+        self.taken: dict[Key, float] = {}  # being looked at, or in a running job: dirty since when
         self._tasks: dict[asyncio.Task[None], Record | None] = {}
         self.looking = Looking(self)
         self.attempts = Attempts(self)
         self._timer: asyncio.TimerHandle | None = None
+        self.counted = 0  # dirty paths when they were last counted
         self.draining = False
         self.successor: Pipeline | None = None  # a reload replaced this one: what it still finds goes there
 
     # ---- dirty paths
+
+    def grown(self) -> int:
+        """By how much the dirty paths are more, or less, than when this was last asked."""
+        before, self.counted = self.counted, len(self.window)
+        return self.counted - before
 
     def mark(self, key: Key, hint: int, now: float) -> None:
         """A path is dirty. A newer change supersedes a retry that waits, or joins what `on_busy: skip` left."""
@@ -68,8 +74,8 @@ class Pipeline:
             return
         if self.attempts.waiting and hint & Hint.LIVE:
             self.attempts.supersede(key)
-        if self._skipped:
-            left = self._skipped.pop(key, None)
+        if self.skipped:
+            left = self.skipped.pop(key, None)
             if left is not None:
                 hint |= left.hint
         self.window.mark(key, hint, now)
@@ -79,10 +85,15 @@ class Pipeline:
         """True if a path is dirty, being looked at, running or open: what a baseline must not touch."""
         return key in self.window or key in self.taken or key in self.open
 
+    def is_stalled(self, key: Key) -> bool:
+        """True if the filesystem of this path doesn't answer."""
+        binding = self.bindings.get(key[0])
+        return binding is not None and self.engine.facts(binding.root).stalled
+
     def attempted(self) -> Iterator[Key]:
         """Open rows, and the paths being looked at or run: known without being in the manifest, or dirty."""
         yield from list(self.open)
-        yield from list(self.taken - self.open.keys())
+        yield from list(self.taken.keys() - self.open.keys())
 
     def reader(self) -> ManifestReader:
         """A connection of a scan's own."""
@@ -106,7 +117,8 @@ class Pipeline:
         now = self.clock.monotonic()
         for number, binding in old.bindings.items():
             self.bindings[number] = Binding(number, self, binding.root, self.selection, self.engine.manifest)
-        for key in [*old.window, *old._skipped, *(k for k in old.open if k not in old.taken)]:
+            self.bindings[number].home = binding.home
+        for key in [*old.window, *old.skipped, *(k for k in old.open if k not in old.taken)]:
             if self.selection.selects_path(key[1]):
                 self.window.mark_after(key, Hint.SCAN, now, self.settings.settle)
         self.open, self.taken = old.open, old.taken  # shared: what still runs there ends in them
@@ -146,21 +158,24 @@ class Pipeline:
 
     def _take(self, most: int, now: float) -> Taken:
         taken = []
+        stalled = {number for number, binding in self.bindings.items() if self.engine.facts(binding.root).stalled}
         for key, entry in self.window.take(most, now):
-            if key in self.taken:  # in a running job of this rule: waits for its end
+            if key[0] in stalled:
+                self.window.put_back(key, entry, ERROR_PAUSE, now)
+            elif key in self.taken:  # in a running job of this rule: waits for its end
                 self.window.put_back(key, entry, max(self.settings.settle, 0.05), now)
             else:
                 taken.append((key, entry))
-        if taken and self._skipped:
-            taken += list(self._skipped.items())
-            self._skipped.clear()
-        self.taken.update(key for key, _ in taken)
+        if taken and self.skipped:
+            taken += list(self.skipped.items())
+            self.skipped.clear()
+        self.taken.update((key, entry.first) for key, entry in taken)
         return taken
 
     def _skip(self, now: float) -> None:
         for key, entry in self.window.take(1 << 30, now, 1 << 40):
             if entry.hint & _NEWS:
-                self._skipped[key] = entry
+                self.skipped[key] = entry
                 self.count("skipped_while_busy")
             else:
                 self.window.put_back(key, entry, _AGAIN_AFTER, now)
@@ -190,8 +205,8 @@ class Pipeline:
 
     def _tick(self) -> None:
         self._timer = None
-        self.advance(self.clock.monotonic())
-        self.engine.update_room()
+        self.engine.touched.add(self)
+        self.engine.poke()
 
     # ---- a batch
 
@@ -206,7 +221,7 @@ class Pipeline:
         except FilewatchdError as error:
             self._put_back(taken, error)
         finally:
-            self.taken.difference_update(key for key, _ in taken)
+            self.release(key for key, _ in taken)
 
     def _put_back(self, taken: Taken, error: FilewatchdError) -> None:
         """State can't be written: nothing is lost, the paths stay dirty until it can."""
@@ -214,6 +229,15 @@ class Pipeline:
         now = self.clock.monotonic()
         for key, entry in taken:
             self.window.put_back(key, entry, ERROR_PAUSE, now)
+
+    def release(self, keys: Iterable[Key]) -> None:
+        """These paths are no longer looked at or run."""
+        for key in keys:
+            self.taken.pop(key, None)
+
+    def named(self, keys: Iterable[Key]) -> list[str]:
+        """Full paths."""
+        return [self.bindings[key[0]].path(key[1]) for key in keys if key[0] in self.bindings]
 
     def running(self, task: asyncio.Task[None], record: Record) -> None:
         """A batch has become a job, which can be cancelled."""
@@ -234,6 +258,7 @@ class Pipeline:
         """Hold the rule until somebody resumes it; its paths stay dirty."""
         if self.paused is None:
             self.paused = reason
+            self.engine.pulse.beat()
             log.warning(
                 "rule %s is held: %s. A reload (SIGHUP) or restart resumes it.", self.settings.name, reason,
                 extra={"rule": self.settings.name},

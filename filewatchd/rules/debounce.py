@@ -107,6 +107,7 @@ class Window(Generic[K]):
         newer = self._pending.get(key)
         if newer is not None:
             newer.hint |= entry.hint & _NOT_CLOSED
+            newer.first = min(newer.first, entry.first)
             return
         entry.due, entry.queued, entry.partner = now + delay, False, None
         self._pending[key] = entry

@@ -13,6 +13,7 @@ import os
 import resource
 import time
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,13 @@ from filewatchd.clock import SystemClock
 from filewatchd.config.configuration import Configuration
 from filewatchd.config.generation import Generation, differences
 from filewatchd.config.load import load
+from filewatchd.control.server import ControlServer
 from filewatchd.errors import ConfigError, FilewatchdError
 from filewatchd.jobs.engine import Engine, Watching
 from filewatchd.jobs.store import Store
 from filewatchd.jobs.timers import DurableTimers
 from filewatchd.service import logging as service_logging
+from filewatchd.service.asking import Asking
 from filewatchd.service.rooting import Rooting
 from filewatchd.service.signals import Signals
 from filewatchd.service.upkeep import Upkeep
@@ -139,6 +142,8 @@ class Daemon:
             state_changed=self._upkeep.state_changed,
         )
         self._rooting.engine = self._engine
+        asking = Asking(self._engine, self._rooting, self.status)
+        self._control = ControlServer(daemon.runtime_dir, asking.handlers())
 
     async def _sweep(self, groups: cgroup.Groups) -> None:
         try:
@@ -152,14 +157,16 @@ class Daemon:
     async def _serve(self) -> None:
         for warning in self.settings.warnings:
             log.warning("%s", warning)
-        await self._configure(self.generation)
         self._rooting.start()
+        await self._control.start()
+        await self._configure(self.generation)
         self._apply_roots()
         self._upkeep.spawn(self._upkeep.forget_dropped(self._store))
         await self._over.wait()
 
     async def _configure(self, generation: Generation) -> None:
         settings = generation.configuration
+        self._rooting.prepare(settings.rules)
         grace = settings.daemon.shutdown_timeout
         await self._engine.configure(generation.number, settings.rules, settings.digests, grace)
         self.generation = generation
@@ -171,6 +178,7 @@ class Daemon:
     async def _close(self) -> None:
         if not hasattr(self, "_engine"):
             return
+        await self._control.stop()
         self._rooting.stop()
         await self._engine.drain(self.settings.daemon.shutdown_timeout)
         self._timers.close()
@@ -247,12 +255,26 @@ class Daemon:
             "rules": self._engine.summary(),
         }
 
+    def status(self) -> dict[str, Any]:
+        """What the control socket tells."""
+        started = datetime.fromtimestamp(self._started_ns / 1e9, UTC).isoformat(timespec="microseconds")
+        return {
+            "version": __version__,
+            "pid": os.getpid(),
+            "started": started,
+            "ready": self._ready,
+            "generation": self.generation.number,
+            "config_error": self._config_error,
+            **self.statistics(),
+        }
+
     def statistics(self) -> dict[str, Any]:
         """Everything countable, part by part."""
         return {
             "rules": self._engine.statistics(),
             "watch": self._rooting.statistics(),
             "commands": self._commands.statistics(),
+            "control": self._control.statistics(),
             "pool": {name: list(lane) for name, lane in self._pool.statistics().items()},
         }
 

@@ -12,9 +12,9 @@ from typing import Any
 from filewatchd.clock import Clock
 from filewatchd.jobs.engine import Engine, RootFacts
 from filewatchd.model import RootState, RuleSettings
-from filewatchd.watch.backends.inotify import InotifyBackend
+from filewatchd.watch.backends.choose import Choice, choose, make
 from filewatchd.watch.locate import is_glob
-from filewatchd.watch.mounts import Mounts, filesystem_of
+from filewatchd.watch.mounts import Mounts, MountTable
 from filewatchd.watch.placing import Glob
 from filewatchd.watch.roots import Root, RootKey, Subscriber
 from filewatchd.watch.wake import WriteWakes
@@ -25,26 +25,33 @@ from filewatchd.work.pool import Pool
 
 log = logging.getLogger("filewatchd.watch")
 
+_NOWHERE = RootFacts("look", 0, False)
+
 
 class Rooting:
-    """The watcher with the rules' roots."""
+    """The watchers, one for each backend in use, with the rules' roots."""
 
     engine: Engine
 
     def __init__(self, pool: Pool, clock: Clock, poke: Callable[[], None], changed: Callable[[], None]) -> None:
         """``poke``: marks were made. ``changed``: a root's state moved."""
         self._pool = pool
+        self._clock = clock
+        self._poke = poke
+        self._changed = changed
         self._rules: Sequence[RuleSettings] = ()
         self._granularity: dict[int, int] = {}
+        self._watchers: dict[str, Watcher] = {}
         self._by_path: dict[str, Root] = {}
+        self._choices: dict[tuple[str, str], Choice] = {}  # (root, as configured)
+        self._choosing = False
+        self._free = True
+        self._table = MountTable.read()
         self.wakes = WriteWakes()
-        self._watcher = Watcher(
-            InotifyBackend(), pool, clock, changed=changed, members=self._members_changed, poke=poke
-        )
+        pool.hangs = self._lane_hangs
 
     def start(self) -> None:
         """Begin watching."""
-        self._watcher.start()
         self._mounts = Mounts(self._mounts_changed)
 
     def stop(self) -> None:
@@ -52,25 +59,88 @@ class Rooting:
         self.wakes.close()
         if hasattr(self, "_mounts"):
             self._mounts.close()
-            self._watcher.stop()
+        for watcher in self._watchers.values():
+            watcher.stop()
+
+    def prepare(self, rules: Sequence[RuleSettings]) -> None:
+        """Make the backends that these rules ask for by name.
+
+        Raises:
+            FatalError: one can't be used.
+        """
+        for rule in rules:
+            if rule.enabled and rule.backend != "auto":
+                self._watcher(rule.backend)
 
     def apply(self, rules: Sequence[RuleSettings]) -> None:
-        """Watch what these rules name."""
+        """Watch what these rules name.
+
+        Raises:
+            FatalError: a backend can't be used.
+        """
         self._rules = [rule for rule in rules if rule.enabled]
-        self._watcher.set_globs(root for rule in self._rules for root in rule.roots)
+        globs: dict[str, list[str]] = {}
+        for rule in self._rules:
+            for root in filter(is_glob, rule.roots):
+                globs.setdefault(self._choose(root, rule.backend).name, []).append(root)
+        for name in globs.keys() | self._watchers.keys():
+            self._watcher(name).set_globs(globs.get(name, ()))
         self._set_roots()
 
+    def _watcher(self, name: str) -> Watcher:
+        watcher = self._watchers.get(name)
+        if watcher is None:
+            backend = make(name, self._pool, self._clock)
+            watcher = self._watchers[name] = Watcher(
+                backend,
+                self._pool,
+                self._clock,
+                changed=self._root_changed,
+                members=self._members_changed,
+                poke=self._poke,
+            )
+            watcher.start()
+            self.room(self._free)
+        return watcher
+
     def _set_roots(self) -> None:
-        wanted: dict[RootKey, list[Subscriber]] = {}
+        wanted: dict[str, dict[RootKey, list[Subscriber]]] = {}
         for rule in self._rules:
             pipeline = self.engine.pipelines[rule.name]
             paths = self._paths(rule)
             self.engine.unbind(pipeline, paths)
             for path in paths:
+                choice = self._choices[path, rule.backend] = self._choose(path, rule.backend)
                 key = RootKey(path, rule.recursive, rule.follow_symlinks)
-                wanted.setdefault(key, []).append(self.engine.bind(pipeline, path))
-        self._watcher.set_roots(wanted)
-        self._by_path = {root.path: root for root in self._watcher.roots.values()}
+                subscribers = wanted.setdefault(choice.name, {}).setdefault(key, [])
+                subscribers.append(self.engine.bind(pipeline, path))
+        for name in wanted.keys() | self._watchers.keys():
+            self._watcher(name).set_roots(wanted.get(name, {}))
+        self._by_path = {root.path: root for root in self._roots()}
+
+    def _roots(self) -> list[Root]:
+        return [root for watcher in self._watchers.values() for root in watcher.roots.values()]
+
+    def _choose(self, path: str, wanted: str) -> Choice:
+        root = self._by_path.get(path)
+        device = root.place.device if root is not None and root.place is not None else None
+        return choose(wanted, self._table.type_of(path, device))
+
+    def _root_changed(self) -> None:
+        """A root moved: perhaps to a filesystem that asks for another backend."""
+        if not self._choosing and any(self._choose(*key).name != old.name for key, old in self._choices.items()):
+            self._choosing = True
+            asyncio.get_running_loop().call_soon(self._choose_again)
+        self._changed()
+
+    def _choose_again(self) -> None:
+        self._choosing = False
+        for (path, wanted), old in self._choices.items():
+            new = self._choose(path, wanted)
+            if new.name != old.name:
+                log.info("root %s is watched by %s now: %s", path, new.name, new.reason)
+        self._choices.clear()
+        self._set_roots()
 
     def _paths(self, rule: RuleSettings) -> list[str]:
         """The rule's roots, with globs expanded. A member that went stays as long as something is known of it."""
@@ -78,8 +148,8 @@ class Rooting:
         left = self.engine.known_roots(self.engine.pipelines[rule.name])
         for root in rule.roots:
             if is_glob(root):
-                glob = self._watcher.globs.get(root)
-                paths.update(dict.fromkeys(glob.members if glob is not None else ()))
+                globs = [watcher.globs[root] for watcher in self._watchers.values() if root in watcher.globs]
+                paths.update(dict.fromkeys(member for glob in globs for member in glob.members))
                 paths.update(dict.fromkeys(p for p in left if fnmatch.fnmatchcase(p, root)))
             else:
                 paths[root] = None
@@ -91,26 +161,49 @@ class Rooting:
 
     def _mounts_changed(self) -> None:
         self._granularity.clear()
-        self._watcher.evaluate_all()
+        self._table = MountTable.read()
+        for watcher in self._watchers.values():
+            watcher.evaluate_all()
+        self._root_changed()
+
+    def _lane_hangs(self, lane: str, does: bool) -> None:
+        """The pool tells that work on a filesystem doesn't come back, or has."""
+        kind, _, what = lane.partition(":")
+        for watcher in self._watchers.values():
+            if kind == "locate":
+                watcher.hangs(lambda root: root.path == what, does)
+            elif kind in ("look", "scan", "poll"):
+                watcher.hangs(lambda root: root.place is not None and str(root.place.device) == what, does)
+        self.engine.pulse.beat()
+
+    async def flush(self) -> None:
+        """Take in all that happened before the call."""
+        await asyncio.gather(*(watcher.flush() for watcher in self._watchers.values()))
+
+    def stalled(self) -> list[str]:
+        """Roots whose filesystem doesn't answer."""
+        return [root.path for root in self._roots() if root.state is RootState.STALLED]
 
     def facts(self, path: str) -> RootFacts:
         """What jobs need to know of a root."""
         root = self._by_path.get(path)
         if root is None or root.place is None:
-            return RootFacts("look", 0, False)
+            return _NOWHERE
         device = root.place.device
         granularity = self._granularity.get(device)
         if granularity is None:
-            granularity = self._granularity[device] = self._probe(root)
-        return RootFacts(f"look:{device}", granularity, root.unmounted)
+            granularity = self._granularity[device] = self._probe(root, device)
+        return RootFacts(f"look:{device}", granularity, root.unmounted, root.state is RootState.STALLED)
 
-    def _probe(self, root: Root) -> int:
+    def _probe(self, root: Root, device: int) -> int:
         place = root.top or "/"
-        return probe_granularity(place, filesystem_of(place))
+        return probe_granularity(place, self._table.type_of(place, device))
 
     def room(self, free: bool) -> None:
         """Whether long scans may go on."""
-        (self._watcher.room.set if free else self._watcher.room.clear)()
+        self._free = free
+        for watcher in self._watchers.values():
+            (watcher.room.set if free else watcher.room.clear)()
 
     def held(self, rule: str, path: str, seconds: float) -> None:
         """Say who keeps a file open for so long."""
@@ -130,15 +223,28 @@ class Rooting:
     @property
     def settled(self) -> bool:
         """True once every root has been looked at and scanned."""
-        return self._watcher.settled
+        return all(watcher.settled for watcher in self._watchers.values())
 
     def summary(self) -> str:
         """How many roots are in which state."""
-        states = Counter(root.state for root in self._watcher.roots.values())
+        states = Counter(root.state for root in self._roots())
         return (
             ", ".join(f"{number} {state.value}" for state, number in sorted(states.items())) or RootState.WAITING.value
         )
 
     def statistics(self) -> dict[str, Any]:
         """What status shows."""
-        return {**self._watcher.statistics(), "roots": [root.statistics() for root in self._watcher.roots.values()]}
+        return {
+            "backends": {name: watcher.statistics() for name, watcher in self._watchers.items()},
+            "roots": [
+                {**root.statistics(), "backend": name, "reason": self._reason(root.path, name)}
+                for name, watcher in self._watchers.items()
+                for root in watcher.roots.values()
+            ],
+        }
+
+    def _reason(self, path: str, backend: str) -> str:
+        reasons = {
+            choice.reason for (root, _), choice in self._choices.items() if (root, choice.name) == (path, backend)
+        }
+        return ", ".join(sorted(reasons))

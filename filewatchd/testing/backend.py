@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from filewatchd.watch.backends.base import Armed, Event, WatchLimitError
@@ -13,6 +13,7 @@ class ScriptedBackend:
     """Arms nothing, and drains the events the test fed. ``budget``: how many directories can be armed."""
 
     name = "scripted"
+    limits: Sequence[str] = ()
 
     def __init__(self, budget: int | None = None) -> None:
         self.budget = budget
@@ -80,6 +81,9 @@ class ScriptedBackend:
         events = list(self._events)
         self._events.clear()
         return events
+
+    async def barrier(self) -> None:
+        """What was fed can be drained."""
 
     def statistics(self) -> Mapping[str, Any]:
         """How much was armed."""

@@ -57,6 +57,11 @@ class Links:
         if link not in self._sought and link not in self._ways:
             self._seek(link)
 
+    async def quiet(self) -> None:
+        """Return when the links that are looked for now have been."""
+        if self._tasks:
+            await asyncio.wait(list(self._tasks))
+
     def moved(self, link: Link) -> None:
         """Something happened to a name that a link hangs on."""
         self._mark(link.root, link.path, _WRITTEN)

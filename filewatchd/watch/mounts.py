@@ -33,24 +33,40 @@ class Mounts:
         os.close(self._fd)
 
 
-def filesystem_of(path: str) -> str:
-    """The filesystem type at a path, as /proc/self/mountinfo names it; "" if that can't be read."""
-    best, found = "", ""
-    try:
-        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as table:
-            for line in table:
-                place, kind = _mount(line)
-                if len(place) >= len(best) and (place == "/" or path == place or path.startswith(place + "/")):
-                    best, found = place, kind
-    except OSError:
-        return ""
-    return found
+class MountTable:
+    """The mounts as they were when they were read: which type of filesystem is where."""
+
+    def __init__(self, text: str) -> None:
+        """``text`` is that of /proc/self/mountinfo, proc(5)."""
+        mounts = [_mount(line) for line in text.splitlines()]
+        self._by_device = {device: kind for device, _, kind in mounts}
+        self._by_place = {place: kind for _, place, kind in mounts}  # the last one of a place hides the others
+
+    @classmethod
+    def read(cls) -> MountTable:
+        """The table of now; empty where there is none."""
+        try:
+            with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as table:
+                return cls(table.read())
+        except OSError:
+            return cls("")
+
+    def type_of(self, path: str, device: int | None = None) -> str:
+        """The filesystem's type at a path, by its device number where that is known; "" if nothing is."""
+        if device is not None:
+            kind = self._by_device.get(f"{os.major(device)}:{os.minor(device)}")
+            if kind is not None:  # btrfs gives its subvolumes numbers of their own
+                return kind
+        at = path
+        while at not in self._by_place and at not in ("", "/"):
+            at = at.rpartition("/")[0] or "/"
+        return self._by_place.get(at, "")
 
 
-def _mount(line: str) -> tuple[str, str]:
-    """(mount point, filesystem type) of one line; see proc(5)."""
+def _mount(line: str) -> tuple[str, str, str]:
+    """(device, mount point, filesystem type) of one line; see proc(5)."""
     left, _, right = line.partition(" - ")
-    place = left.split(" ")[4]
+    _, _, device, _, place = left.split(" ")[:5]
     for octal, plain in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
         place = place.replace(octal, plain)
-    return place, right.split(" ", 1)[0]
+    return device, place, right.split(" ", 1)[0]

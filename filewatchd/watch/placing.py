@@ -14,10 +14,9 @@ from filewatchd.watch.locate import Place, expand, locate
 from filewatchd.watch.roots import Happening, Root
 from filewatchd.watch.ways import Ways
 from filewatchd.work.pool import Pool
+from filewatchd.work.pulse import Pulse
 
 log = logging.getLogger("filewatchd.watch")
-
-_HANGS_AFTER = 10.0  # seconds without an answer of a filesystem
 
 
 class Glob:
@@ -56,6 +55,7 @@ class Placing:
         self._members = members
         self._ways = ways
         self._tasks: set[asyncio.Task[None]] = set()
+        self.pulse = Pulse()  # beats when something has been looked for, or a root's state moved
         self.stopped = False
 
     def start(self) -> None:
@@ -83,10 +83,9 @@ class Placing:
         task.add_done_callback(self._tasks.discard)
 
     async def _evaluated(self, target: Root | Glob, work: Any) -> None:
-        watchdog = self._loop.call_later(_HANGS_AFTER, self._hangs, target)
         result = await work
-        watchdog.cancel()
         target.evaluating = False
+        self.pulse.beat()
         if self.stopped or (isinstance(target, Root) and self._cover.roots.get(target.key) is not target):
             return
         if isinstance(target, Root):
@@ -100,10 +99,6 @@ class Placing:
                 self._members(target)
         if target.again:
             self.evaluate(target)
-
-    def _hangs(self, target: Root | Glob) -> None:
-        if isinstance(target, Root) and target.evaluating:
-            self.move(target, Happening.HANGS, f"its filesystem has not answered for {_HANGS_AFTER:.0f} s")
 
     def _placed(self, root: Root, place: Place) -> None:
         old, root.place = root.place, place
@@ -126,8 +121,7 @@ class Placing:
             head, _, name = place.real.rpartition("/")
             root.top, root.file = head or "/", name
         self._cover.changed()
-        if root.home_device is None:
-            root.home_device = place.device
+        root.settle(place.device)
         appeared = old is not None and old.real is None and old.device == place.device
         self.move(root, Happening.FOUND, "")
         self._found(root, appeared)
@@ -148,3 +142,4 @@ class Placing:
             level = logging.WARNING if root.state in (RootState.DEGRADED, RootState.STALLED) else logging.DEBUG
             log.log(level, "root %s: %s -> %s%s", root.path, old.value, root.state.value, f" ({why})" if why else "")
         self._changed()
+        self.pulse.beat()

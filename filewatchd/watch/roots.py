@@ -71,8 +71,14 @@ class Comparison(Protocol):
 class Subscriber(Protocol):
     """A rule on a root. Paths are relative to the root; a file root's own path is ""."""
 
+    home: int | None  # device of the filesystem that its known files are on
+
     @property
     def selection(self) -> Selection: ...
+    def knows(self) -> bool:
+        """Whether it knows of any file here."""
+        ...
+
     def mark(self, path: str, hint: int, now: float) -> None:
         """A live event on a selected path."""
         ...
@@ -126,7 +132,6 @@ class Root:
         self.scanned_once = False
         self.evaluating = False
         self.again = False  # something happened while it was being evaluated
-        self.home_device: int | None = None  # of its filesystem when it was first found
         self.again_scan = False  # its directory was replaced, even if it looks the same
 
     def move(self, happening: Happening, why: str = "") -> bool:
@@ -152,10 +157,16 @@ class Root:
             return None
         return directory[len(prefix) :]
 
+    def settle(self, device: int) -> None:
+        """It was found on this filesystem: that is the home of who has none, or knows of no file elsewhere."""
+        for subscriber in self.subscribers:
+            if subscriber.home != device and (subscriber.home is None or not subscriber.knows()):
+                subscriber.home = device
+
     @property
     def unmounted(self) -> bool:
-        """True while its path is on another filesystem than the one it was first found on."""
-        return self.place is not None and self.home_device not in (None, self.place.device)
+        """True while its path is on another filesystem than the files that are known of it."""
+        return self.place is not None and any(s.home not in (None, self.place.device) for s in self.subscribers)
 
     # ---- as a scan sees it
 

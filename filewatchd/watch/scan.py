@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from filewatchd.model import FileIdentity
 from filewatchd.watch.backends.base import Armed, Backend, WatchLimitError
+from filewatchd.work.pool import alive
 
 if TYPE_CHECKING:
     from filewatchd.watch.roots import Root, Subscriber
@@ -221,6 +222,7 @@ class Scanner:
             if self._long:
                 token, walk, inspect = self._long.popleft()
                 for _ in walk.steps():
+                    alive()
                     if walk.full:
                         self._hand_over(token, walk, inspect, False)
                     if self._urgent or not self._room.is_set():
@@ -232,12 +234,14 @@ class Scanner:
         """Let urgent walks pass, and wait while too much is dirty."""
         self._drain_urgent()
         while not self._room.wait(_REST):
+            alive()
             self._drain_urgent()
 
     def _drain_urgent(self) -> None:
         while self._urgent:
             token, walk, inspect = self._urgent.popleft()
             for _ in walk.steps():
+                alive()
                 if walk.full:
                     self._hand_over(token, walk, inspect, False)
             self._hand_over(token, walk, inspect, True)

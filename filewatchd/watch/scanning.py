@@ -10,18 +10,19 @@ import asyncio
 import errno
 import logging
 import threading
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
 
 from filewatchd.clock import Clock
 from filewatchd.errors import FilewatchdError
-from filewatchd.model import Hint
+from filewatchd.model import Hint, RootState
 from filewatchd.watch.backends.base import Backend, NewDirectory
 from filewatchd.watch.cover import Cover
 from filewatchd.watch.placing import Placing
 from filewatchd.watch.roots import Happening, Root, Subscriber
 from filewatchd.watch.scan import Batch, Inspect, Listed, Scanner, Walk
 from filewatchd.work.pool import Pool
+from filewatchd.work.pulse import Pulse
 
 log = logging.getLogger("filewatchd.watch")
 
@@ -57,6 +58,14 @@ class _FullScan:
                 comparison.skip(inside or "")
         if done:
             batch.compared.extend((s, self._comparisons[id(s)].finish()) for s in self.subscribers)
+
+
+class _Ticket(NamedTuple):
+    """A walk under way: its number, what its batches are for, and the roots it serves."""
+
+    number: int
+    purpose: _FullScan | _Renamed | None
+    roots: tuple[Root, ...]
 
 
 class _Renamed:
@@ -111,11 +120,21 @@ class Scanning:
         self.room = threading.Event()  # cleared by the owner while too much is dirty: long scans wait
         self.room.set()
         self.counts = {"scanned_directories": 0}
+        self._begun = 0
+        self._under_way: dict[int, _Ticket] = {}
+        self.pulse = Pulse()  # beats when a walk is over
         self.stopped = False
 
     def start(self) -> None:
         """Begin on the running loop."""
         self._loop = asyncio.get_running_loop()
+
+    async def quiet(self) -> None:
+        """Return when the walks that have begun by now are over. Stalled roots aren't waited for."""
+        last = self._begun
+        await self.pulse.until(
+            lambda: not any(number <= last and _answers(ticket) for number, ticket in self._under_way.items())
+        )
 
     def rescan(self, root: Root) -> None:
         """Compare a root with the disk once more."""
@@ -131,7 +150,7 @@ class Scanning:
         root.scans += 1
         root.failed.clear()
         walk = Walk(self._backend, root.top, [(root, "")], every=full.every)
-        self._walk(root.place.device, full, walk, urgent=False, inspect=full.inspect)
+        self._walk(root.place.device, full, [root], walk, inspect=full.inspect)
 
     def fresh(self, event: NewDirectory) -> None:
         """A directory came: arm it, and list it with all below it."""
@@ -150,7 +169,7 @@ class Scanning:
             root.failed.pop(path, None)
         place = scopes[0][0].place
         walk = Walk(self._backend, path, scopes, event.parent)
-        self._walk(place.device if place else 0, renamed, walk, urgent=True, inspect=None)
+        self._walk(place.device if place else 0, renamed, [root for root, _ in scopes], walk)
 
     def _renamed(self, source: tuple[str, str], scopes: Mapping[Root, str]) -> _Renamed:
         old = self._cover.below(*source)
@@ -158,13 +177,21 @@ class Scanning:
         return _Renamed(places, [(subscriber, was) for root, was in old for subscriber in root.subscribers])
 
     def _walk(
-        self, device: int, full: _FullScan | _Renamed | None, walk: Walk, *, urgent: bool, inspect: Inspect | None
+        self,
+        device: int,
+        purpose: _FullScan | _Renamed | None,
+        roots: Iterable[Root],
+        walk: Walk,
+        inspect: Inspect | None = None,
     ) -> None:
+        """Begin a walk; those without ``inspect`` go first."""
+        self._begun += 1
+        ticket = self._under_way[self._begun] = _Ticket(self._begun, purpose, tuple(roots))
         lane = f"scan:{device}"
         scanner = self._scanners.get(lane)
         if scanner is None:
             scanner = self._scanners[lane] = Scanner(self._deliver, self.room)
-        scanner.add(full, walk, urgent=urgent, inspect=inspect)
+        scanner.add(ticket, walk, urgent=inspect is None, inspect=inspect)
         if not scanner.running:
             scanner.running = True
             task = self._loop.create_task(self._run_scanner(lane, scanner))
@@ -178,16 +205,16 @@ class Scanning:
         finally:
             scanner.running = False
 
-    def _deliver(self, full: Any, batch: Batch, done: bool) -> None:
+    def _deliver(self, ticket: _Ticket, batch: Batch, done: bool) -> None:
         """Called in a scan thread."""
-        self._loop.call_soon_threadsafe(self._delivered, full, batch, done)
+        self._loop.call_soon_threadsafe(self._delivered, ticket, batch, done)
 
-    def _delivered(self, token: _FullScan | _Renamed | None, batch: Batch, done: bool) -> None:
+    def _delivered(self, ticket: _Ticket, batch: Batch, done: bool) -> None:
         if self.stopped:
             return
         now = self._clock.monotonic()
-        renamed = token if isinstance(token, _Renamed) else None
-        full = token if isinstance(token, _FullScan) else None
+        renamed = ticket.purpose if isinstance(ticket.purpose, _Renamed) else None
+        full = ticket.purpose if isinstance(ticket.purpose, _FullScan) else None
         self._backend.adopt(batch.armed)
         self.counts["scanned_directories"] += len(batch.armed)
         for listed in batch.listed:
@@ -205,6 +232,9 @@ class Scanning:
         if done and renamed is not None:
             renamed.ended(now)
         self._poke()
+        if done:
+            del self._under_way[ticket.number]
+            self.pulse.beat()
 
     def _failed(self, full: _FullScan | None, path: str, error: OSError) -> None:
         if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
@@ -243,3 +273,7 @@ class Scanning:
             self._placing.move(root, Happening.GAPS, f"{names}: {why}")
         elif root.scans == 0 and not root.links_sought:
             self._placing.move(root, Happening.COVERED, "")
+
+
+def _answers(ticket: _Ticket) -> bool:
+    return not ticket.roots or any(root.state is not RootState.STALLED for root in ticket.roots)

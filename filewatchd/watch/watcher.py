@@ -28,7 +28,7 @@ from filewatchd.watch.cover import Cover
 from filewatchd.watch.links import Link, Links
 from filewatchd.watch.locate import is_glob
 from filewatchd.watch.placing import Glob, Placing
-from filewatchd.watch.roots import Root, RootKey, Subscriber
+from filewatchd.watch.roots import Happening, Root, RootKey, Subscriber
 from filewatchd.watch.scanning import Scanning
 from filewatchd.watch.ways import Ways
 from filewatchd.work.pool import Pool
@@ -143,6 +143,34 @@ class Watcher:
     def _release(self) -> None:
         self._cover.changed()
         self._backend.release(lambda directory: not self._cover.of(directory))
+
+    # ---- asked by others
+
+    async def flush(self) -> None:
+        """Take in all that happened before the call, with the scans it starts. Stalled roots aren't waited for.
+
+        Twice, because a directory that was armed and not adopted yet had its events parked until the first round.
+        """
+        await self._backend.barrier()
+        for _ in range(2):
+            self._drain()
+            await self._placing.pulse.until(lambda: not self._rescan_due and not self._looked_for())
+            await self._links.quiet()
+            await self._scanning.quiet()
+        self._drain()
+
+    def _looked_for(self) -> bool:
+        targets = [*self._cover, *self.globs.values()]
+        return any(t.evaluating and not (isinstance(t, Root) and t.state is RootState.STALLED) for t in targets)
+
+    def hangs(self, wanted: Callable[[Root], bool], does: bool) -> None:
+        """The filesystem of these roots doesn't answer, or does again: then they are compared with it."""
+        for root in filter(wanted, self._cover):
+            if does:
+                self._placing.move(root, Happening.HANGS, "its filesystem doesn't answer")
+            elif root.state is RootState.STALLED:
+                root.again_scan = True
+                self._placing.evaluate(root)
 
     # ---- events
 
@@ -268,6 +296,7 @@ class Watcher:
         for root in self._cover:
             self._scanning.rescan(root)
         self.evaluate_all()
+        self._placing.pulse.beat()
 
     # ---- helpers
 
@@ -286,4 +315,4 @@ class Watcher:
     def statistics(self) -> dict[str, Any]:
         """What status shows of watching."""
         counts = {"rescans": self._rescans, **self._scanning.counts}
-        return {**counts, self._backend.name: dict(self._backend.statistics())}
+        return {**counts, **self._backend.statistics(), "limits": list(self._backend.limits)}

@@ -23,6 +23,16 @@ from filewatchd.clock import Clock, SystemClock
 T = TypeVar("T")
 
 
+_here = threading.local()  # what a pool thread knows of itself
+
+
+def alive() -> None:
+    """Called by long work between its steps: it goes on, so its lane isn't hanging. Elsewhere it does nothing."""
+    beat: Callable[[], None] | None = getattr(_here, "beat", None)
+    if beat is not None:
+        beat()
+
+
 class Task(NamedTuple):
     """One piece of work on its way to a thread."""
 
@@ -55,15 +65,23 @@ class Pool:
     """Runs blocking functions in the lane of their filesystem; "" is the common lane.
 
     ``threads`` is the most a lane has, ``linger`` the seconds an idle thread waits for more work before it ends.
+    `hangs` is called on the loop with a lane's name and True when work in it has been running for ``patience`` seconds,
+    and with False when it went on.
     """
 
-    def __init__(self, *, threads: int = 2, linger: float = 20.0, clock: Clock | None = None) -> None:
+    def __init__(
+        self, *, threads: int = 2, linger: float = 20.0, patience: float = 10.0, clock: Clock | None = None
+    ) -> None:
         self._most = threads
         self._linger = linger
+        self._patience = patience
         self._now = (clock or SystemClock()).monotonic
         self._lanes: dict[str, Lane] = {}
         self._lock = threading.Lock()
         self._closed = False
+        self.hangs: Callable[[str, bool], None] = lambda _lane, _does: None
+        self._hanging: set[str] = set()
+        self._supervised = False
 
     def run(self, lane: str, work: Callable[..., T], *args: Any) -> asyncio.Future[T]:
         """Run ``work(*args)`` in a thread of the lane; call it on the event loop's thread.
@@ -79,7 +97,21 @@ class Pool:
             if self._closed:
                 raise RuntimeError("the pool is closed")
             self._enqueue(lane, Task(loop, future, work, args))
+        if not self._supervised:
+            self._supervised = True
+            loop.call_later(self._patience, self._supervise, loop)
         return future
+
+    def _supervise(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Tell of lanes that hang or go on; runs only while there is work."""
+        lanes = self.statistics()
+        hanging = {name for name, lane in lanes.items() if lane.oldest >= self._patience}
+        before, self._hanging = self._hanging, hanging
+        for name in sorted(before ^ hanging):
+            self.hangs(name, name in hanging)
+        self._supervised = not self._closed and any(lane.queued or lane.running for lane in lanes.values())
+        if self._supervised:
+            loop.call_later(self._patience / 10 if hanging else self._patience, self._supervise, loop)
 
     def close(self) -> None:
         """Let all threads end once their queues are empty; doesn't wait for them."""
@@ -112,6 +144,7 @@ class Pool:
     def _serve(self, lane: Lane) -> None:
         """A thread's life: take, do, deliver, until there was nothing to do for a while."""
         me = threading.get_ident()
+        _here.beat = lambda: lane.running.__setitem__(me, self._now())
         while (task := self._take(lane, me)) is not None:
             if not task.future.cancelled():
                 deliver(task, *perform(task))

@@ -309,6 +309,7 @@ def test_a_killed_spare_is_replaced(play: Play[Any]) -> None:
         assert await desk.run("true") == SUCCESS
         spawner = desk.commands.statistics()["spawner"]
         spare = await eventually(lambda: spare_of(spawner), "a spare")
+        assert spare is not None
         os.kill(spare, signal.SIGKILL)
         await eventually(lambda: spare_of(spawner) not in (None, spare), "the spare to be waited for")
         assert await desk.run("true") == SUCCESS

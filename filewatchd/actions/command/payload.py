@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -11,6 +10,7 @@ import msgspec
 
 from filewatchd.actions.base import JobContext
 from filewatchd.model import Change
+from filewatchd.notation import path_fields
 
 
 def encode(form: str, job: JobContext, changes: Sequence[Change]) -> bytes | None:
@@ -39,14 +39,5 @@ def describe(change: Change) -> dict[str, str]:
     for name in ("path", "root", "old_path", "original_path"):
         value = getattr(change, name)
         if value is not None:
-            shown |= text_of(name, value)
+            shown |= path_fields(name, value)
     return shown
-
-
-def text_of(name: str, value: str) -> dict[str, str]:
-    """A path as JSON text; where it isn't UTF-8, with U+FFFD, and the bytes in a second field."""
-    raw = os.fsencode(value)
-    text = raw.decode("utf-8", "replace")
-    if text.encode() == raw:
-        return {name: text}
-    return {name: text, f"{name}_b64": base64.b64encode(raw).decode()}

@@ -8,7 +8,7 @@ directories; what they mean for roots and rules is not its business.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 ANY = "*"  # as an anchor's name: every name in the directory
@@ -87,9 +87,13 @@ class WatchLimitError(OSError):
 
 
 class Backend(Protocol):
-    """One way to learn of changes. Methods are called on the loop unless they say otherwise."""
+    """One way to learn of changes. Methods are called on the loop unless they say otherwise.
+
+    ``limits``: what it can't do, a sentence each, for status and the reference.
+    """
 
     name: str
+    limits: Sequence[str]
 
     def start(self, wake: Callable[[], None]) -> None:
         """Begin; ``wake`` is called, from any thread, when `drain` has something."""
@@ -143,6 +147,10 @@ class Backend(Protocol):
 
     def drain(self) -> list[Event]:
         """Everything learned since the last call."""
+        ...
+
+    async def barrier(self) -> None:
+        """Return when `drain` has all that happened before: what a system call changed that had returned by then."""
         ...
 
     def statistics(self) -> Mapping[str, Any]: ...

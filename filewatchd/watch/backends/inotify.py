@@ -17,14 +17,18 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import fcntl
 import os
 import select
+import termios
 import threading
 import time
+from array import array
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from filewatchd.clock import Clock
 from filewatchd.errors import FatalError
 from filewatchd.watch.backends.base import (
     ANY,
@@ -59,6 +63,7 @@ from filewatchd.watch.dirty import (
     renames,
 )
 from filewatchd.watch.table import WatchTable
+from filewatchd.work.pool import Pool
 
 _IN_ONLYDIR = 0x01000000
 _IN_EXCL_UNLINK = 0x04000000
@@ -83,6 +88,11 @@ class InotifyBackend:
     """The own inotify backend; see the module's theory of operation."""
 
     name = "inotify"
+    limits: Sequence[str] = (
+        "writes by other hosts on network filesystems are not seen",
+        "writes through mmap are seen when they are synced or unmapped",
+        "edits through a hard link outside the roots are not seen before the next scan",
+    )
 
     def __init__(self) -> None:
         """Raises FatalError if the kernel gives no descriptor."""
@@ -105,6 +115,7 @@ class InotifyBackend:
         self._suspects: set[int] = set()
         self._deleted: set[int] = set()  # said DELETE_SELF; IGNORED follows
         self._wake: Callable[[], None] = lambda: None
+        self._reading = threading.Lock()  # whoever reads the queue also hands over what it read, in order
         self._stop_r, self._stop_w = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._room = threading.Event()
         self._thread = threading.Thread(target=self._drain_queue, name="inotify", daemon=True)
@@ -132,12 +143,9 @@ class InotifyBackend:
         poll.register(self._fd, select.POLLIN)
         poll.register(self._stop_r, select.POLLIN)
         while all(fd == self._fd for fd, _ in poll.poll()):
-            try:
-                data = os.read(self._fd, _READ)
-            except (BlockingIOError, InterruptedError):
+            size = self._read()
+            if not size:
                 continue
-            self._chunks.append(data)
-            self._unread += len(data)
             if not self._woken:
                 self._woken = True
                 self._wake()
@@ -145,12 +153,30 @@ class InotifyBackend:
             if self._unread > _MOST_UNREAD:
                 self._room.wait()
             now = time.monotonic()
-            if len(data) >= _LARGE:
-                pause = min(2 * pause, _LONG_PAUSE)
-            else:
-                pause = _SHORT_PAUSE if now - last > _WHILE else _PAUSE
+            shortly = _SHORT_PAUSE if now - last > _WHILE else _PAUSE
+            pause = min(2 * pause, _LONG_PAUSE) if size >= _LARGE else shortly
             time.sleep(pause)
             last = time.monotonic()
+
+    def _read(self) -> int:
+        """Take a piece of the queue into memory; returns its bytes, 0 if there was nothing."""
+        with self._reading:
+            try:
+                data = os.read(self._fd, _READ)
+            except (BlockingIOError, InterruptedError):
+                return 0
+            self._chunks.append(data)
+            self._unread += len(data)
+            return len(data)
+
+    async def barrier(self) -> None:
+        """Read what the kernel has queued by now: its order is history, so a count of bytes is exact (FIONREAD)."""
+        with self._reading:
+            queued = array("i", [0])
+            fcntl.ioctl(self._fd, termios.FIONREAD, queued)
+        left = queued[0]
+        while left > 0 and (size := self._read()):
+            left -= size
 
     # ---- watches (arm and arm_anchor run in scan threads)
 
@@ -384,6 +410,11 @@ class InotifyBackend:
     def statistics(self) -> Mapping[str, Any]:
         """Counters since the start, and how many watches are held."""
         return {**self._counts, "watches": self.table.count, "anchors": len(self._anchors)}
+
+
+def build(pool: Pool, clock: Clock) -> InotifyBackend:
+    """The backend; it needs neither."""
+    return InotifyBackend()
 
 
 def _text(name: bytes) -> str:

@@ -12,8 +12,8 @@ import pytest
 from filewatchd.clock import SystemClock
 from filewatchd.model import RootState
 from filewatchd.rules.match import Selection
-from filewatchd.testing.backend import ScriptedBackend
 from filewatchd.testing.waiting import eventually
+from filewatchd.watch.backends.base import Backend
 from filewatchd.watch.backends.inotify import InotifyBackend
 from filewatchd.watch.roots import Root, RootKey
 from filewatchd.watch.scan import Entry
@@ -25,6 +25,7 @@ class Recorder:
     """A `Subscriber` whose manifest is empty: a full scan finds everything new."""
 
     every = True
+    home: int | None = None
 
     def __init__(self, selection: Selection | None = None) -> None:
         self.selection = selection or Selection([], [])
@@ -40,6 +41,9 @@ class Recorder:
     def seen(self) -> set[str]:
         """Every path that was marked, found or scanned."""
         return {path for path, _ in self.marked} | set(self.found_files) | set(self.scanned)
+
+    def knows(self) -> bool:
+        return True
 
     def forget(self) -> None:
         for told in (self.marked, self.found_files, self.scanned, self.doubted, self.pairs, self.scans, self.appeared):
@@ -79,7 +83,7 @@ class Recorder:
 class Rig:
     """A watcher at work on one root or more."""
 
-    def __init__(self, watcher: Watcher, backend: InotifyBackend | ScriptedBackend) -> None:
+    def __init__(self, watcher: Watcher, backend: Backend) -> None:
         self.watcher = watcher
         self.backend = backend
 
@@ -100,9 +104,9 @@ class Rig:
 @pytest.fixture
 def rig() -> Callable[[], Any]:
     @asynccontextmanager
-    async def made(backend: InotifyBackend | ScriptedBackend | None = None) -> AsyncIterator[Rig]:
+    async def made(backend: Backend | None = None, pool: Pool | None = None) -> AsyncIterator[Rig]:
         backend = backend or InotifyBackend()
-        watcher = Watcher(backend, Pool(), SystemClock())
+        watcher = Watcher(backend, pool or Pool(), SystemClock())
         watcher.start()
         try:
             yield Rig(watcher, backend)

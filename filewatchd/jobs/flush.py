@@ -1,0 +1,68 @@
+"""Waiting until what is dirty now has been worked, and saying what isn't waited for.
+
+A path is done when it is neither dirty nor in a job since before the moment of asking; what happened to it later is
+a later flush's. Not waited for are files somebody holds open for writing, paths in back-off, failed ones and those
+that `on_busy: skip` left, and rules that are held: they may take for ever, so they are listed.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from filewatchd.work.pulse import Pulse
+
+if TYPE_CHECKING:
+    from filewatchd.jobs.pipeline import Pipeline
+    from filewatchd.jobs.runner import Key
+
+_MOST = 100  # paths listed of each kind
+
+
+class Left(NamedTuple):
+    """What a flush didn't wait for: paths (at most 100 of each), and rules."""
+
+    held: Sequence[str]
+    backoff: Sequence[str]
+    failed: Sequence[str]
+    skipped: Sequence[str]
+    paused: Sequence[str]
+
+
+async def work_off(pipelines: Sequence[Pipeline], now: float, pulse: Pulse) -> None:
+    """Return once everything that is dirty or in a job at ``now`` has been worked. ``pulse`` beats when jobs go on."""
+    waiting = deque((pipeline, key) for pipeline in pipelines for key in [*pipeline.window, *pipeline.taken])
+
+    def done() -> bool:
+        while waiting and _done(*waiting[0], now):
+            waiting.popleft()
+        return not waiting
+
+    await pulse.until(done)
+
+
+def _done(pipeline: Pipeline, key: Key, since: float) -> bool:
+    if pipeline.taken.get(key, since + 1) <= since:
+        return False
+    if pipeline.paused is not None or key in pipeline.looking.written or pipeline.is_stalled(key):
+        return True
+    entry = pipeline.window.get(key)
+    return entry is None or entry.first > since
+
+
+def left(pipelines: Iterable[Pipeline]) -> Left:
+    """What isn't waited for, right now."""
+    found = Left([], [], [], [], [])
+    held, backoff, failed, skipped, paused = map(list, found)
+    for pipeline in pipelines:
+        retried = pipeline.attempts.waiting
+        held += pipeline.named(pipeline.looking.written)
+        backoff += pipeline.named(retried)
+        failed += pipeline.named(
+            key for key in pipeline.open if not (key in retried or key in pipeline.window or key in pipeline.taken)
+        )
+        skipped += pipeline.named(pipeline.skipped)
+        if pipeline.paused is not None:
+            paused.append(pipeline.settings.name)
+    return Left(held[:_MOST], backoff[:_MOST], failed[:_MOST], skipped[:_MOST], paused)

@@ -1,0 +1,197 @@
+"""The control socket: status, flush, and whom it answers."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import socket
+import stat
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from filewatchd.control import client
+from filewatchd.control.api import RequestError, socket_in
+from filewatchd.errors import FatalError
+from tests.e2e.running import Daemon, eventually
+from tests.e2e.steps import CONTENT, configure, gate, lines, shell, tell, told
+
+
+def ask(daemon: Daemon, name: str, /, **arguments: Any) -> dict[str, Any]:
+    return client.ask(socket_in(str(daemon.directory / "run")), name, arguments)
+
+
+def flush(daemon: Daemon, /, **arguments: Any) -> Mapping[str, Any]:
+    found = ask(daemon, "flush", **arguments)
+    assert found["done"], found
+    return found
+
+
+def test_status_tells_of_roots_and_rules(daemon: Daemon) -> None:
+    daemon.configure(daemon.rule())
+    daemon.start()
+    status = ask(daemon, "status")
+    (root,) = status["watch"]["roots"]
+    assert (root["path"], root["state"], root["backend"]) == (str(daemon.root), "live", "inotify")
+    assert root["reason"].endswith("is local")
+    assert status["pid"] == daemon.pid
+    assert status["ready"] is True
+    assert status["rules"]["recorded"]["dirty"] == 0
+    assert status["watch"]["backends"]["inotify"]["limits"]
+    place = daemon.directory / "run" / "control.sock"
+    assert stat.S_IMODE(place.stat().st_mode) == 0o666
+    daemon.stop()
+    assert not place.exists()
+
+
+def test_flush_returns_when_all_that_happened_before_is_done(daemon: Daemon) -> None:
+    daemon.configure(daemon.rule(changes=CONTENT))
+    daemon.start()
+    for number in range(30):
+        deep = daemon.root / f"{number}" / "a" / "b"
+        deep.mkdir(parents=True)
+        for name in range(20):
+            (deep / f"{name}").write_text("x")
+        left = flush(daemon)
+        assert len(daemon.recorder.view()) == 20 * (number + 1)
+        assert not any(left[kind] for kind in ("held", "backoff", "failed", "skipped", "paused", "stalled"))
+
+
+def test_flush_lists_what_it_doesnt_wait_for(daemon: Daemon) -> None:
+    failing = shell('[ "$1" != b ] && [ "$1" != c ]', "{name}")
+    retries = {"attempts": 2, "backoff": "1h", "max_backoff": "1h"}
+    daemon.configure(
+        daemon.rule(),
+        daemon.rule("failing", actions=failing, retry=retries, include=["b"]),
+        daemon.rule("lost", actions=failing, retry={"attempts": 1}, include=["c"]),
+    )
+    daemon.start()
+    with (daemon.root / "a").open("w") as held:
+        held.write("x")
+        held.flush()
+        (daemon.root / "b").write_text("x")
+        (daemon.root / "c").write_text("x")
+        left = flush(daemon)
+        assert [entry["path"] for entry in left["held"]] == [str(daemon.root / "a")] * (left["held"] != [])
+        eventually(lambda: flush(daemon)["held"] == [{"path": str(daemon.root / "a")}], "a is seen to be held", 20)
+    assert flush(daemon)["backoff"] == [{"path": str(daemon.root / "b")}]
+    assert flush(daemon)["failed"] == [{"path": str(daemon.root / "c")}]
+    tell(daemon, ("created", "a"), ("created", "b"), ("created", "c"))
+
+
+def test_a_flush_that_takes_too_long_says_so(daemon: Daemon) -> None:
+    out, door = daemon.directory / "out", gate(daemon)
+    script = 'echo begin >> "$2"; read line < "$3"'
+    daemon.configure(daemon.rule(actions=shell(script, "{name}", str(out), str(door))), daemon.rule("other"))
+    daemon.start()
+    (daemon.root / "a").write_text("x")
+    eventually(lambda: lines(out) == ["begin"], "the job began", 20)
+    assert ask(daemon, "flush", timeout=0.1)["done"] is False
+    assert ask(daemon, "flush", rule="other")["done"] is True
+    door.write_text("go\n")
+    assert ask(daemon, "flush")["done"] is True
+
+
+def test_a_flush_in_an_overflow_waits_for_the_rescan(daemon: Daemon) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("the queue's size is root's to set")
+    limit = Path("/proc/sys/fs/inotify/max_queued_events")
+    before = limit.read_text()
+    daemon.configure(daemon.rule(changes=CONTENT, settle="10ms"))
+    try:
+        limit.write_text("64")
+        daemon.start()
+    finally:
+        limit.write_text(before)
+    for number in range(3000):
+        (daemon.root / f"{number}").write_text("x")
+    flush(daemon)
+    assert len(told(daemon.recorder, daemon.root)) == 3000
+    assert ask(daemon, "status")["watch"]["backends"]["inotify"]["overflows"] > 0
+
+
+def test_what_is_wrong_with_a_request_is_said(daemon: Daemon) -> None:
+    daemon.configure(daemon.rule())
+    daemon.start()
+    with pytest.raises(RequestError, match="there is no rule nope; there are recorded"):
+        ask(daemon, "flush", rule="nope")
+    with pytest.raises(RequestError, match="timeout is a number of seconds"):
+        ask(daemon, "flush", timeout="soon")
+    assert raw(daemon, b"GET /v1/nothing HTTP/1.1\r\nHost: x\r\n\r\n").startswith(b"HTTP/1.1 404")
+    assert raw(daemon, b"GET /v1/flush HTTP/1.1\r\nHost: x\r\n\r\n").startswith(b"HTTP/1.1 405")
+    body = b"POST /v1/flush HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
+    assert b"isn't JSON" in raw(daemon, body % 3 + b"[[[")
+    assert b"must be a JSON object" in raw(daemon, body % 2 + b"[]")
+    assert raw(daemon, body % 70000 + b"x" * 70000).startswith(b"HTTP/1.1 413")
+    assert raw(daemon, b"x" * 40000) == b""
+    assert ask(daemon, "status")["ready"] is True
+
+
+def raw(daemon: Daemon, data: bytes) -> bytes:
+    """Send bytes and take what comes until the other end closes or an answer is whole."""
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.settimeout(20)
+        sock.connect(socket_in(str(daemon.directory / "run")))
+        try:
+            sock.sendall(data)
+            sock.shutdown(socket.SHUT_WR)
+        except (BrokenPipeError, ConnectionResetError):
+            pass
+        try:
+            return b"".join(iter(lambda: sock.recv(65536), b""))
+        except ConnectionResetError:
+            return b""
+
+
+def test_several_requests_on_one_connection(daemon: Daemon) -> None:
+    daemon.configure(daemon.rule())
+    daemon.start()
+    connection = http.client.HTTPConnection("localhost")
+    connection.sock = socket.socket(socket.AF_UNIX)
+    connection.sock.connect(socket_in(str(daemon.directory / "run")))
+    for _ in range(3):
+        connection.request("GET", "/v1/status")
+        answer = connection.getresponse()
+        assert answer.status == 200
+        assert answer.read()
+    connection.close()
+
+
+def test_a_stranger_gets_the_reason(daemon: Daemon) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can play a stranger")
+    daemon.configure(daemon.rule())
+    daemon.start()
+    for directory in (daemon.directory, *daemon.directory.parents):
+        directory.chmod(directory.stat().st_mode | 0o011)
+    script = (
+        "import os, socket, sys; os.setgid(65534); os.setuid(65534); s = socket.socket(socket.AF_UNIX);"
+        "s.connect(sys.argv[1]); s.sendall(b'GET /v1/status HTTP/1.1\\r\\nHost: x\\r\\nConnection: close\\r\\n\\r\\n');"
+        "print(b''.join(iter(lambda: s.recv(65536), b'')).decode())"
+    )
+    words = [sys.executable, "-I", "-c", script, socket_in(str(daemon.directory / "run"))]
+    found = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    assert found.startswith("HTTP/1.1 403")
+    assert "uid 65534 may not ask this daemon: only root and uid 0 may" in found
+
+
+def test_a_dead_daemons_socket_is_replaced_and_nothing_else_is(daemon: Daemon) -> None:
+    configure(daemon, daemon.rule())
+    daemon.start()
+    daemon.kill()
+    place = daemon.directory / "run" / "control.sock"
+    assert place.exists()
+    with pytest.raises(FatalError, match="no daemon answers"):
+        ask(daemon, "status")
+    daemon.start()
+    assert ask(daemon, "status")["ready"] is True
+    daemon.stop()
+    place.write_text("mine")
+    process = daemon.launch()
+    assert process.wait(20) == 1
+    daemon.says("control.sock is no socket; move it away")
+    assert place.read_text() == "mine"
