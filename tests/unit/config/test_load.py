@@ -170,7 +170,7 @@ def test_concurrency_is_two_where_jobs_run_in_parallel(desk: Desk) -> None:
         (rule("changes: created"), "3:56: a list is expected here, not text; put it in brackets: [...]"),
         (rule("changes: [5]"), "3:57: a word is expected here, not a number; write one of: created"),
         (rule("presets: [editor]"), "3:57: 'editor' is not known here; did you mean 'editors'?"),
-        (rule("backend: fanotify"), "3:56: there is no backend 'fanotify'; write one of: auto, inotify, poll, pyinotify,"),
+        (rule("backend: fanotify"), "3:56: there is no backend 'fanotify'; write one of: auto, inotify, poll,"),
         (rule('include: ["!"]'), "3:57: '!' is not a gitignore pattern"),
         (rule('exclude: [""]'), "3:57: the pattern '' matches nothing"),
         (rule("exclude: [5]"), "3:57: 5 is not a pattern; put it in quotes"),
