@@ -12,6 +12,7 @@ armed. New directories go before the next step of a long scan: live changes don'
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 import threading
@@ -20,7 +21,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from filewatchd.model import FileIdentity
-from filewatchd.watch.backends.base import Armed, Backend, WatchLimitError
+from filewatchd.watch.backends.base import Armed, Backend
 from filewatchd.work.pool import alive
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 _DEEPEST = 400  # a walk holds one descriptor a level
+_NO_DIRECTORY = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)  # it went, or something else stands there now
 _REST = 0.05  # seconds between looks for urgent walks while resting
 _BATCH = 256  # directories, or
 _BATCH_FILES = 2000  # files handed to the loop at a time
@@ -53,6 +55,15 @@ class Batch(NamedTuple):
     compared: list[tuple[Subscriber, Any]]
     links: list[tuple[Root, str]]  # (scope, relative path) of symlinks in roots that follow them
     failed: list[tuple[str, OSError]]
+
+
+class _Level(NamedTuple):
+    """An open directory on the way down. ``below``: the directories in it that are still to be visited, last first."""
+
+    fd: int
+    path: str
+    token: int
+    below: list[tuple[str, list[tuple[Root, str]]]]
 
 
 class Walk:
@@ -92,8 +103,28 @@ class Walk:
             self._batch.failed.append((self._top, error))
             return
         if fd is not None:
-            name = os.fsencode(self._top if not self._parent else os.path.basename(self._top))
-            yield from self._visit(fd, self._top, self._parent, name, self._scopes, 0)
+            yield from self._descend(fd)
+
+    def _descend(self, fd: int) -> Iterator[None]:
+        """Go through the tree below an open top, depth first, without recursion: it is 52,000 calls for such a tree."""
+        top = os.fsencode(self._top if not self._parent else os.path.basename(self._top))
+        open_now = [self._visit(fd, self._top, self._parent, top, self._scopes)]
+        try:
+            yield
+            while open_now:
+                at = open_now[-1]
+                if not at.below:
+                    os.close(open_now.pop().fd)
+                    continue
+                name, scopes = at.below.pop()
+                path = f"{at.path}/{name}"
+                child = self._open(at, name, path, len(open_now))
+                if child is not None:
+                    open_now.append(self._visit(child, path, at.token, os.fsencode(name), scopes))
+                    yield
+        finally:
+            for level in open_now:
+                os.close(level.fd)
 
     def _open_top(self) -> int | None:
         if not self._parent:
@@ -107,37 +138,28 @@ class Walk:
         finally:
             os.close(fd)
 
-    def _visit(
-        self, fd: int, path: str, parent: int, name: bytes, scopes: list[tuple[Root, str]], depth: int
-    ) -> Iterator[None]:
-        """Arm, list and descend; closes ``fd``."""
+    def _open(self, at: _Level, name: str, path: str, depth: int) -> int | None:
+        """Open a directory below another; None, with the reason noted, where that can't be done."""
+        try:
+            if depth > _DEEPEST:
+                raise OSError(0, f"deeper than {_DEEPEST} levels")
+            return os.open(name, _OPEN, dir_fd=at.fd)
+        except OSError as error:
+            if error.errno not in _NO_DIRECTORY:
+                self._batch.failed.append((path, error))
+            return None
+
+    def _visit(self, fd: int, path: str, parent: int, name: bytes, scopes: list[tuple[Root, str]]) -> _Level:
+        """Arm and list an open directory."""
         try:
             token = self._backend.arm(fd)
             self._batch.armed.append(Armed(token, parent, name))
             below = self._list(fd, scopes)
+            below.reverse()
+            return _Level(fd, path, token, below)
         except OSError as error:
             self._batch.failed.append((path, error))
-            os.close(fd)
-            if isinstance(error, WatchLimitError):
-                yield
-            return
-        yield
-        try:
-            for child, inner in below:
-                if depth >= _DEEPEST:
-                    self._batch.failed.append((f"{path}/{child}", OSError(0, f"deeper than {_DEEPEST} levels")))
-                    continue
-                try:
-                    child_fd = os.open(child, _OPEN, dir_fd=fd)
-                except (FileNotFoundError, NotADirectoryError):
-                    continue
-                except OSError as error:
-                    if error.errno != 40:  # ELOOP: replaced by a symlink meanwhile
-                        self._batch.failed.append((f"{path}/{child}", error))
-                    continue
-                yield from self._visit(child_fd, f"{path}/{child}", token, os.fsencode(child), inner, depth + 1)
-        finally:
-            os.close(fd)
+            return _Level(fd, path, 0, [])
 
     def _list(self, fd: int, scopes: list[tuple[Root, str]]) -> list[tuple[str, list[tuple[Root, str]]]]:
         below: list[tuple[str, list[tuple[Root, str]]]] = []
@@ -187,12 +209,12 @@ class Walk:
                 listed.entries.append((scope.known_as(name), identity, links))
 
     def _narrow(self, scopes: list[tuple[Root, str]], name: str) -> list[tuple[Root, str]]:
-        inner = []
-        for scope, directory in scopes:
+        if len(scopes) == 1:  # nearly always
+            scope, directory = scopes[0]
             child = f"{directory}/{name}" if directory else name
-            if scope.descends(child):
-                inner.append((scope, child))
-        return inner
+            return [(scope, child)] if scope.descends(child) else []
+        children = [(scope, f"{directory}/{name}" if directory else name) for scope, directory in scopes]
+        return [(scope, child) for scope, child in children if scope.descends(child)]
 
 
 class Scanner:

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from filewatchd.testing import FakeClock, eventually
-from filewatchd.work.pool import LaneStatistics, Pool
+from filewatchd.work.pool import LaneStatistics, Pool, alive
 
 
 def play(scene: Callable[[Pool], Awaitable[None]], pool: Pool | None = None) -> None:
@@ -145,3 +145,50 @@ def test_a_result_for_a_closed_loop_is_dropped() -> None:
 
     asyncio.run(again())
     pool.close()
+
+
+# ---- lanes that hang
+
+
+def test_a_lane_that_hangs_is_told_and_told_again_when_it_goes_on() -> None:
+    async def scene(pool: Pool) -> None:
+        told: list[tuple[str, bool]] = []
+        pool.hangs = lambda lane, does: told.append((lane, does))
+        hung = threading.Event()
+        waiting = pool.run("nfs", hung.wait)
+        assert await pool.run("ext4", abs, -1) == 1
+        await eventually(lambda: told == [("nfs", True)], "the lane hangs")
+        hung.set()
+        await waiting
+        await eventually(lambda: told == [("nfs", True), ("nfs", False)], "the lane goes on")
+
+    play(scene, Pool(patience=0.05))
+
+
+def test_long_work_that_shows_that_it_is_alive_doesnt_hang() -> None:
+    async def scene(pool: Pool) -> None:
+        told: list[tuple[str, bool]] = []
+        pool.hangs = lambda lane, does: told.append((lane, does))
+        over = threading.Event()
+        steps = threading.Semaphore(0)
+
+        def long() -> None:
+            while not over.wait(0.005):
+                alive()
+                steps.release()
+
+        working = pool.run("scan", long)
+        await eventually(lambda: steps._value > 60, "three times the patience")
+        over.set()
+        await working
+        assert told == []
+
+    play(scene, Pool(patience=0.1))
+
+
+def test_an_idle_pool_asks_nothing() -> None:
+    async def scene(pool: Pool) -> None:
+        await pool.run("", abs, -1)
+        await eventually(lambda: not pool._supervised, "the last question")
+
+    play(scene, Pool(patience=0.01))
