@@ -146,7 +146,7 @@ class Layers:
         elif name in seen:
             message = f"duplicate rule name {quoted(name)}; the first is at {seen[name].place}"
             self.mistakes.append(named.mistake(message, "rename one of them"))
-            self._partial.struct(Rule, node)
+            self.rules.append(node)  # all else about it is told, too
         elif name in self._places:
             low = self.rules[self._places[name]]
             self._partial.struct(Rule, low)

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+import msgspec
+
 from filewatchd.capabilities import CAPABILITIES, held
 from filewatchd.config.configuration import Row, digest
 from filewatchd.config.convert import INVALID, Converter, suggestion, type_of
@@ -53,7 +55,7 @@ class RuleBuilder:
         known = len(self._converter.mistakes)
         actions = list(self._actions(node))
         whole = self._whole(node, actions)
-        rule = self._converter.struct(Rule, whole)
+        rule = self._sound(Rule, whole)
         self._check_timing(node, whole)
         if rule is INVALID:
             return None
@@ -68,6 +70,16 @@ class RuleBuilder:
         if shown is not None:
             shown.extend(self._rows(rule.name, whole, actions))
         return settings
+
+    def _sound(self, schema: type, node: Node) -> Any:
+        """A struct, with defaults in the place of its mistakes: what else there is to check is checked all the same."""
+        found = self._converter.struct(schema, node)
+        if found is not INVALID or not isinstance(node.value, dict):
+            return found
+        fields = {field.encode_name for field in msgspec.structs.fields(schema)} & node.value.keys()
+        sound = {key: node.value[key] for key in fields if self._converter.field(schema, node, key) is not INVALID}
+        scratch = Converter(self._converter.environ, [])
+        return scratch.struct(schema, Node(sound, node.source, node.line, node.column, node.key))
 
     # ---- actions
 
@@ -90,7 +102,7 @@ class RuleBuilder:
             return
         if node.value is None:
             node = Node({}, node.source, node.line, node.column, node.key)
-        options = self._converter.struct(package.Options, node)
+        options = self._sound(package.Options, node)
         if options is not INVALID:
             yield ActionNode(package, options, node)
 

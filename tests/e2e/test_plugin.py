@@ -21,7 +21,7 @@ from tests.e2e.test_reload import reload
 @pytest.fixture
 def daemon(daemon: Daemon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Daemon:
     install(tmp_path / "site")
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"), prepend=os.pathsep)
     monkeypatch.syspath_prepend(str(tmp_path / "site"))
     return daemon
 
@@ -158,3 +158,18 @@ def test_a_capability_that_is_lacking_is_a_warning(
     said = capsys.readouterr().err
     assert "the action probe needs CAP_LEASE" in said
     assert "CAP_SYS_ADMIN" not in said
+
+
+def test_mistakes_hide_no_others(daemon: Daemon, capsys: pytest.CaptureFixture[str]) -> None:
+    command = {"command": ["nosuchprogram", "{pth}"], "user": "nosuchuser", "stop_signal": "TREM"}
+    configure(daemon, daemon.rule(actions="exec: " + json.dumps(command), settle="5"))
+    assert main(["check", "--config", str(daemon.config)]) == 78
+    said = capsys.readouterr().err
+    for wrong in (
+        "nosuchprogram on PATH",
+        "no placeholder {pth}",
+        "no user named 'nosuchuser'",
+        "'TREM'",
+        "5 has no unit",
+    ):
+        assert wrong in said

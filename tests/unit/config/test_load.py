@@ -242,7 +242,7 @@ rules:
 """
     )
     places = [mistake.split(": ")[0].removeprefix("filewatchd.yaml:") for mistake in mistakes]
-    assert " ".join(places) == "2:1 3:23 4:20 8:13 9:15 9:29 10:11 11:5 14:12 15:13 16:18 17:31 17:34 17:50"
+    assert " ".join(places) == "2:1 3:23 4:20 8:13 9:15 9:29 10:5 10:11 11:5 14:12 15:13 16:18 17:31 17:34 17:50"
 
 
 @pytest.mark.parametrize("name", ["missing.yaml", "directory", "pipe"])
