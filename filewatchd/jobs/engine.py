@@ -41,6 +41,7 @@ class RootFacts(NamedTuple):
     granularity_ns: int
     unmounted: bool  # its path is on another filesystem than when it was last found
     stalled: bool = False  # its filesystem doesn't answer
+    quick: bool = False  # a local filesystem: to look at a file that was just touched never waits
 
 
 class Watching(NamedTuple):
@@ -196,6 +197,10 @@ class Engine:
     def granularity(self, pipeline: Pipeline) -> int:
         """The coarsest timestamp granularity below the rule's roots, in nanoseconds."""
         return max((self.facts(b.root).granularity_ns for b in pipeline.bindings.values()), default=0)
+
+    def is_quick(self, pipeline: Pipeline) -> bool:
+        """True if looking at a file below the rule's roots never waits."""
+        return all(self.facts(binding.root).quick for binding in pipeline.bindings.values())
 
     def facts(self, root: str) -> RootFacts:
         """What is known of a root."""

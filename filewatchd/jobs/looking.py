@@ -1,7 +1,7 @@
 """Looking at due paths, once: who is ready, what happened to them, and what of that the rule wants.
 
-The look happens in the pool, in the lane of the paths' filesystem; everything it means is decided here, on the
-loop, by the pure functions of `filewatchd.rules`.
+The look happens in the pool, in the lane of the paths' filesystem (that of a few just touched files of a local one on
+the loop); everything it means is decided here, on the loop, by the pure functions of `filewatchd.rules`.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("filewatchd.jobs")
 
+_FEW = 4  # paths that are looked at on the loop, where a look can't wait
 _PATIENCE = 15.0  # seconds for a look
 ERROR_PAUSE = 5.0  # seconds until a path that couldn't be looked at, or journaled, is tried again
 _MOST_OWN = 10_000  # own writes remembered
@@ -88,6 +89,8 @@ class Looking:
         engine, bindings = self._pipeline.engine, self._pipeline.bindings
         paths = [bindings[key[0]].path(key[1]) if key[0] in bindings else "" for key in keys]
         granularity, follow = engine.granularity(self._pipeline), self._pipeline.settings.follow_symlinks
+        if len(keys) <= _FEW and writers is None and engine.is_quick(self._pipeline):
+            return look_many(paths, None, granularity, follow)  # a hop to a thread and back costs 50 times as much
         try:
             async with asyncio.timeout(_PATIENCE):
                 return await engine.pool.run(lane, look_many, paths, writers, granularity, follow)

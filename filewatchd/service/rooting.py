@@ -40,7 +40,7 @@ class Rooting:
         self._poke = poke
         self._changed = changed
         self._rules: Sequence[RuleSettings] = ()
-        self._granularity: dict[int, int] = {}
+        self._probed: dict[int, tuple[int, bool]] = {}  # device -> timestamps' granularity, whether looks never wait
         self._watchers: dict[str, Watcher] = {}
         self._by_path: dict[str, Root] = {}
         self._choices: dict[tuple[str, str], Choice] = {}  # (root, as configured)
@@ -160,7 +160,7 @@ class Rooting:
         self._set_roots()
 
     def _mounts_changed(self) -> None:
-        self._granularity.clear()
+        self._probed.clear()
         self._table = MountTable.read()
         for watcher in self._watchers.values():
             watcher.evaluate_all()
@@ -190,14 +190,15 @@ class Rooting:
         if root is None or root.place is None:
             return _NOWHERE
         device = root.place.device
-        granularity = self._granularity.get(device)
-        if granularity is None:
-            granularity = self._granularity[device] = self._probe(root, device)
-        return RootFacts(f"look:{device}", granularity, root.unmounted, root.state is RootState.STALLED)
+        probed = self._probed.get(device)
+        if probed is None:
+            probed = self._probed[device] = self._probe(root, device)
+        return RootFacts(f"look:{device}", probed[0], root.unmounted, root.state is RootState.STALLED, probed[1])
 
-    def _probe(self, root: Root, device: int) -> int:
+    def _probe(self, root: Root, device: int) -> tuple[int, bool]:
         place = root.top or "/"
-        return probe_granularity(place, self._table.type_of(place, device))
+        filesystem = self._table.type_of(place, device)
+        return probe_granularity(place, filesystem), choose("auto", filesystem).name == "inotify"
 
     def room(self, free: bool) -> None:
         """Whether long scans may go on."""
