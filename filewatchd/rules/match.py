@@ -134,6 +134,10 @@ class Selection:
             self._pruned[directory] = known
         return known
 
+    def prunes_next(self, directory: str) -> bool:
+        """`prunes` for a directory whose parent is known not to be out: what a walk asks, once for each directory."""
+        return self._exclude.decide(directory + "/")
+
     def selects(self, directory: str, name: str) -> bool:
         """True if the file ``name`` in ``directory`` is the rule's."""
         path = f"{directory}/{name}" if directory else name

@@ -60,6 +60,12 @@ class Route(Generic[T]):
                 found += [target for selection, target in lanes if selection.selects(directory, name)]
         return found
 
+    def prunes_next(self, directory: str) -> bool:
+        """`prunes` for a directory whose parent is known not to be out."""
+        if len(self._selections) == 1:
+            return self._selections[0].prunes_next(directory)
+        return self.prunes(directory)
+
     def prunes(self, directory: str) -> bool:
         """True if no subscriber wants anything below this directory."""
         for selection in self._selections:  # noqa: SIM110 - a generator costs twice, once for every directory of a tree

@@ -174,6 +174,10 @@ class Root:
         """True if a directory relative to the root is to be watched and listed."""
         return self.recursive and self.file is None and not self.route.prunes(directory)
 
+    def goes_on(self, directory: str) -> bool:
+        """`descends` for a directory in one that a walk is in already."""
+        return self.recursive and self.file is None and not self.route.prunes_next(directory)
+
     def wants(self, directory: str, name: str) -> list[Subscriber]:
         """The subscribers that select a file."""
         if self.file is not None:

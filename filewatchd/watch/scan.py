@@ -31,6 +31,7 @@ _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBL
 _DEEPEST = 400  # a walk holds one descriptor a level
 _NO_DIRECTORY = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)  # it went, or something else stands there now
 _REST = 0.05  # seconds between looks for urgent walks while resting
+_ALIVE = 16  # directories between two signs of life
 _BATCH = 256  # directories, or
 _BATCH_FILES = 2000  # files handed to the loop at a time
 
@@ -120,7 +121,8 @@ class Walk:
                 path = f"{at.path}/{name}"
                 child = self._open(at, name, path, len(open_now))
                 if child is not None:
-                    open_now.append(self._visit(child, path, at.token, os.fsencode(name), scopes))
+                    encoded = name.encode("utf-8", "surrogateescape")
+                    open_now.append(self._visit(child, path, at.token, encoded, scopes))
                     yield
         finally:
             for level in open_now:
@@ -212,9 +214,9 @@ class Walk:
         if len(scopes) == 1:  # nearly always
             scope, directory = scopes[0]
             child = f"{directory}/{name}" if directory else name
-            return [(scope, child)] if scope.descends(child) else []
+            return [(scope, child)] if scope.goes_on(child) else []
         children = [(scope, f"{directory}/{name}" if directory else name) for scope, directory in scopes]
-        return [(scope, child) for scope, child in children if scope.descends(child)]
+        return [(scope, child) for scope, child in children if scope.goes_on(child)]
 
 
 class Scanner:
@@ -243,8 +245,9 @@ class Scanner:
             self._drain_urgent()
             if self._long:
                 token, walk, inspect = self._long.popleft()
-                for _ in walk.steps():
-                    alive()
+                for step, _ in enumerate(walk.steps()):
+                    if not step % _ALIVE:
+                        alive()
                     if walk.full:
                         self._hand_over(token, walk, inspect, False)
                     if self._urgent or not self._room.is_set():
@@ -262,8 +265,9 @@ class Scanner:
     def _drain_urgent(self) -> None:
         while self._urgent:
             token, walk, inspect = self._urgent.popleft()
-            for _ in walk.steps():
-                alive()
+            for step, _ in enumerate(walk.steps()):
+                if not step % _ALIVE:
+                    alive()
                 if walk.full:
                     self._hand_over(token, walk, inspect, False)
             self._hand_over(token, walk, inspect, True)
