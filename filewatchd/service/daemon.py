@@ -161,6 +161,7 @@ class Daemon:
         await self._control.start()
         await self._configure(self.generation)
         self._apply_roots()
+        self._root_changed()  # without a root, nothing else would say so
         self._upkeep.spawn(self._upkeep.forget_dropped(self._store))
         await self._over.wait()
 

@@ -26,8 +26,18 @@ class Glob:
         """``pattern``: an absolute path with wildcards."""
         self.pattern = pattern
         self.members: list[str] = []
+        self.born: set[str] = set()  # members that came while it was watched: all in them is new
+        self._expanded = False
         self.evaluating = False
         self.again = False
+
+    def expand(self, members: list[str]) -> bool:
+        """Take these for its members; True if they are others than before."""
+        changed = members != self.members
+        if self._expanded:
+            self.born |= set(members) - set(self.members)
+        self.members, self._expanded = members, True
+        return changed
 
 
 class Placing:
@@ -94,9 +104,9 @@ class Placing:
         else:
             hops, members = result
             self._ways.lead(target, hops)
-            if members != target.members:
-                target.members = members
+            if target.expand(members):
                 self._members(target)
+            self._changed()
         if target.again:
             self.evaluate(target)
 
@@ -122,7 +132,7 @@ class Placing:
             root.top, root.file = head or "/", name
         self._cover.changed()
         root.settle(place.device)
-        appeared = old is not None and old.real is None and old.device == place.device
+        appeared = root.born if old is None else old.real is None and old.device == place.device
         self.move(root, Happening.FOUND, "")
         self._found(root, appeared)
 

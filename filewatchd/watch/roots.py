@@ -116,8 +116,10 @@ class RootKey(NamedTuple):
 class Root:
     """A path some rules watch. Changed only on the loop; `Scope`'s methods also read it in scan threads."""
 
-    def __init__(self, key: RootKey) -> None:
+    def __init__(self, key: RootKey, *, born: bool = False) -> None:
+        """``born``: its path came to be while it was waited for."""
         self.key = key
+        self.born = born
         self.path, self.recursive, self.follow = key
         self.state = RootState.WAITING
         self.why = "not looked at yet"

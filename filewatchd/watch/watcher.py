@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
 from typing import Any
 
 from filewatchd.clock import Clock
@@ -99,15 +99,18 @@ class Watcher:
         """What is watched."""
         return self._cover.roots
 
-    def set_roots(self, wanted: Mapping[RootKey, list[Subscriber]]) -> None:
-        """Watch exactly these roots for these subscribers. Unchanged ones keep going."""
+    def set_roots(self, wanted: Mapping[RootKey, list[Subscriber]], born: Collection[str] = ()) -> None:
+        """Watch exactly these roots for these subscribers. Unchanged ones keep going.
+
+        ``born``: paths that came to be while they were waited for.
+        """
         roots = self._cover.roots
         for key in [key for key in roots if key not in wanted]:
             root = roots.pop(key)
             root.subscribe([])
             self._placing.forget(root)
         for key, subscribers in wanted.items():
-            root = roots.setdefault(key, Root(key))
+            root = roots.setdefault(key, Root(key, born=key.path in born))
             if root.subscribers and set(map(id, root.subscribers)) == set(map(id, subscribers)):
                 continue
             root.subscribe(subscribers)

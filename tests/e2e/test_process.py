@@ -67,6 +67,12 @@ def wakeups(pid: int) -> int:
     return total
 
 
+def test_a_daemon_without_a_rule_is_ready_too(daemon: Daemon) -> None:
+    daemon.config.write_text("version: 1\n")
+    daemon.start()
+    assert "0 rules" in daemon.log()
+
+
 def test_ten_thousand_jobs_leak_nothing(daemon: Daemon) -> None:
     """A hundred rules on one root make a hundred jobs of each write; every fifth starts a process."""
     actions = ("exec: {command: ['true', '{path}']}", "log: {}", "log: {}", "log: {}", "log: {}")

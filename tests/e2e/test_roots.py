@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -124,6 +126,18 @@ def test_members_of_a_glob_come_and_go(daemon: Daemon) -> None:
     tell(daemon, ("created", "a/in/1"), ("created", "c/in/2"), ("deleted", "a/in/1"))
     (daemon.root / "b" / "in" / "3").write_text("x")
     tell(daemon, *[("created", "a/in/1"), ("created", "c/in/2"), ("deleted", "a/in/1"), ("created", "b/in/3")])
+
+
+def test_a_globs_new_member_is_all_new_however_late_it_is_seen(daemon: Daemon) -> None:
+    configure(daemon, over(daemon, daemon.root / "*" / "in", changes=CONTENT))
+    daemon.start()
+    daemon.signal(signal.SIGSTOP)
+    (daemon.root / "c" / "in").mkdir(parents=True)
+    written = daemon.root / "c" / "in" / "1"
+    written.write_text("x")
+    eventually(lambda: time.time_ns() - written.stat().st_ctime_ns > 100_000_000, "the file is older than any lag")
+    daemon.signal(signal.SIGCONT)
+    tell(daemon, ("created", "c/in/1"))
 
 
 def test_a_glob_of_files(daemon: Daemon) -> None:
