@@ -113,6 +113,14 @@ class Pool:
         if self._supervised:
             loop.call_later(self._patience / 10 if hanging else self._patience, self._supervise, loop)
 
+    def hanging(self, lane: str) -> bool:
+        """Whether work in a lane has been running for longer than our patience."""
+        with self._lock:
+            found = self._lanes.get(lane)
+            return (
+                found is not None and self._now() - min(found.running.values(), default=self._now()) >= self._patience
+            )
+
     def close(self) -> None:
         """Let all threads end once their queues are empty; doesn't wait for them."""
         with self._lock:
