@@ -33,8 +33,8 @@ IN_ISDIR: Final = 0x40000000
 TREE_MASK: Final = (
     IN_MODIFY | IN_ATTRIB | IN_CLOSE_WRITE | IN_MOVED_FROM | IN_MOVED_TO | IN_CREATE | IN_DELETE | IN_DELETE_SELF
 )
-#: The directories above a root, where only the coming and going of names matters.
-ANCHOR_MASK: Final = IN_MOVED_FROM | IN_MOVED_TO | IN_CREATE | IN_DELETE | IN_DELETE_SELF
+#: The directories above a root, where only the coming and going of names matters, and whether they may be entered.
+ANCHOR_MASK: Final = IN_MOVED_FROM | IN_MOVED_TO | IN_CREATE | IN_DELETE | IN_DELETE_SELF | IN_ATTRIB
 
 _STRUCTURAL: Final = (
     IN_ISDIR | IN_MOVED_FROM | IN_MOVED_TO | IN_DELETE_SELF | IN_MOVE_SELF | IN_UNMOUNT | IN_Q_OVERFLOW | IN_IGNORED
@@ -52,18 +52,22 @@ class RawEvent(NamedTuple):
 
 
 class Folded(NamedTuple):
-    """What some reads of the queue amount to. ``events``: raw events in them."""
+    """What some reads of the queue amount to. ``events``: raw events in them.
+
+    ``half``: the last event is a rename's first side; the kernel queues the other one right behind it.
+    """
 
     dirty: dict[int, dict[bytes, int]]
     structural: list[RawEvent]
     events: int
+    half: bool = False
 
 
 def fold(chunks: Iterable[bytes]) -> Folded:
     """Fold reads of an inotify queue, in order."""
     dirty: dict[int, dict[bytes, int]] = {}
     structural: list[RawEvent] = []
-    count = 0
+    count = mask = 0
     unpack = HEADER.unpack_from
     for data in chunks:
         offset, end = 0, len(data)
@@ -84,7 +88,7 @@ def fold(chunks: Iterable[bytes]) -> Folded:
                 names[name] = names.get(name, 0) & ~IN_CLOSE_WRITE | IN_MODIFY
             else:
                 names[name] = names.get(name, 0) | mask
-    return Folded(dirty, structural, count)
+    return Folded(dirty, structural, count, bool(mask & IN_MOVED_FROM))
 
 
 _WRITES: Final = IN_MODIFY | IN_CLOSE_WRITE | IN_MOVED_FROM | IN_MOVED_TO | IN_CREATE | IN_DELETE

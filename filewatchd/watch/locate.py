@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fnmatch
+import itertools
 import os
 import stat
 from collections import deque
@@ -136,11 +137,16 @@ def is_glob(path: str) -> bool:
     return not _MAGIC.isdisjoint(path)
 
 
-def expand(pattern: str, arm: Callable[[int], int] | None = None) -> tuple[list[Hop], list[str]]:
-    """The paths that a glob names right now, and the hops where that could change.
+class Members(NamedTuple):
+    """The paths that a glob names, the hops where that could change, and the device above its first wildcard."""
 
-    Wildcards match within one component; hidden names need a literal dot.
-    """
+    hops: list[Hop]
+    paths: list[str]
+    device: int
+
+
+def expand(pattern: str, arm: Callable[[int], int] | None = None) -> Members:
+    """What a glob names right now. Wildcards match within one component; hidden names need a literal dot."""
     hops: list[Hop] = []
     places = ["/"]
     for part in (p for p in pattern.split("/") if p):
@@ -148,7 +154,15 @@ def expand(pattern: str, arm: Callable[[int], int] | None = None) -> tuple[list[
         for directory in places:
             found += _expand_part(directory, part, arm, hops)
         places = found
-    return hops, sorted(places)
+    return Members(hops, sorted(places), _device_above(pattern))
+
+
+def _device_above(pattern: str) -> int:
+    fixed = itertools.takewhile(lambda part: not is_glob(part), pattern.split("/"))
+    try:
+        return os.stat("/".join(fixed) or "/").st_dev
+    except OSError:
+        return 0
 
 
 def _expand_part(directory: str, part: str, arm: Callable[[int], int] | None, hops: list[Hop]) -> list[str]:

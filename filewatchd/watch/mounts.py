@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import select
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 
 class Mounts:
@@ -50,6 +50,10 @@ class MountTable:
                 return cls(table.read())
         except OSError:
             return cls("")
+
+    def places(self) -> Iterable[str]:
+        """All mount points."""
+        return self._by_place
 
     def type_of(self, path: str, device: int | None = None) -> str:
         """The filesystem's type at a path, by its device number where that is known; "" if nothing is."""

@@ -10,7 +10,7 @@ from typing import Any
 from filewatchd.model import RootState
 from filewatchd.watch.backends.base import Backend
 from filewatchd.watch.cover import Cover
-from filewatchd.watch.locate import Place, expand, locate
+from filewatchd.watch.locate import Members, Place, expand, locate
 from filewatchd.watch.roots import Happening, Root
 from filewatchd.watch.ways import Ways
 from filewatchd.work.pool import Pool
@@ -26,18 +26,11 @@ class Glob:
         """``pattern``: an absolute path with wildcards."""
         self.pattern = pattern
         self.members: list[str] = []
-        self.born: set[str] = set()  # members that came while it was watched: all in them is new
-        self._expanded = False
+        self.gained: frozenset[str] = frozenset()  # those that have just come, while it is told
+        self.device = 0  # of the directory above the first wildcard
+        self.known = False  # it has been looked for once
         self.evaluating = False
         self.again = False
-
-    def expand(self, members: list[str]) -> bool:
-        """Take these for its members; True if they are others than before."""
-        changed = members != self.members
-        if self._expanded:
-            self.born |= set(members) - set(self.members)
-        self.members, self._expanded = members, True
-        return changed
 
 
 class Placing:
@@ -102,13 +95,20 @@ class Placing:
             self._ways.lead(target, result.hops)
             self._placed(target, result)
         else:
-            hops, members = result
-            self._ways.lead(target, hops)
-            if target.expand(members):
-                self._members(target)
-            self._changed()
+            self._expanded(target, result)
         if target.again:
             self.evaluate(target)
+        else:
+            self._changed()  # it is looked for no more, even if nothing moved
+
+    def _expanded(self, glob: Glob, found: Members) -> None:
+        self._ways.lead(glob, found.hops)
+        if found.paths != glob.members:
+            glob.gained = frozenset(found.paths).difference(glob.members) if glob.known else frozenset()
+            glob.members, glob.device = found.paths, found.device
+            self._members(glob)
+            glob.gained = frozenset()
+        glob.known = True
 
     def _placed(self, root: Root, place: Place) -> None:
         old, root.place = root.place, place
@@ -132,9 +132,12 @@ class Placing:
             root.top, root.file = head or "/", name
         self._cover.changed()
         root.settle(place.device)
-        appeared = root.born if old is None else old.real is None and old.device == place.device
+        if old is None or old.real is None:
+            root.appeared = place.device == (old.device if old is not None else root.made_on)
+        elif not root.scans:
+            root.appeared = False  # otherwise the scan of what appeared is still under way, and this repeats it
         self.move(root, Happening.FOUND, "")
-        self._found(root, appeared)
+        self._found(root, root.appeared)
 
     def _lost(self, root: Root, why: str) -> None:
         had = root.top is not None

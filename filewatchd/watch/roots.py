@@ -116,10 +116,8 @@ class RootKey(NamedTuple):
 class Root:
     """A path some rules watch. Changed only on the loop; `Scope`'s methods also read it in scan threads."""
 
-    def __init__(self, key: RootKey, *, born: bool = False) -> None:
-        """``born``: its path came to be while it was waited for."""
+    def __init__(self, key: RootKey) -> None:
         self.key = key
-        self.born = born
         self.path, self.recursive, self.follow = key
         self.state = RootState.WAITING
         self.why = "not looked at yet"
@@ -132,6 +130,8 @@ class Root:
         self.scans = 0  # full scans under way
         self.links_sought = 0  # followed symlinks whose way is being looked for
         self.scanned_once = False
+        self.made_on: int | None = None  # a glob's new member: the device that it may have been made on
+        self.appeared = False  # it was made while we looked
         self.evaluating = False
         self.again = False  # something happened while it was being evaluated
         self.again_scan = False  # its directory was replaced, even if it looks the same

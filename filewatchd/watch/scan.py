@@ -3,7 +3,8 @@
 A directory is opened below its parent's descriptor, armed through its own, and then listed through it: the
 first file in a fresh ``a/b/c`` can't be missed, and a directory renamed meanwhile never gets its old parent
 (what is armed is what was opened). A fresh directory's parent is opened by path and proven by arming it again:
-the backend must give the token that the event named.
+the backend must give the token that the event named. Without tokens the whole path is opened name by name, and
+no symlink on it is followed: a directory put in another's place then has an event of its own to come.
 
 One thread walks at a time per filesystem, so what is armed reaches the loop in the order in which it was
 armed. New directories go before the next step of a long scan: live changes don't wait for it.
@@ -28,8 +29,10 @@ if TYPE_CHECKING:
     from filewatchd.watch.roots import Root, Subscriber
 
 _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+_PASS = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC  # needs no right to read
 _DEEPEST = 400  # a walk holds one descriptor a level
 _NO_DIRECTORY = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)  # it went, or something else stands there now
+_LONGEST = 4096 - 1 - 256  # bytes of a directory: beyond PATH_MAX no command could be given a file in it
 _REST = 0.05  # seconds between looks for urgent walks while resting
 _ALIVE = 16  # directories between two signs of life
 _BATCH = 256  # directories, or
@@ -130,11 +133,11 @@ class Walk:
 
     def _open_top(self) -> int | None:
         if not self._parent:
-            return os.open(self._top, _OPEN)
+            return _open_real(self._top)
         above, name = os.path.split(self._top)
         fd = os.open(above, _OPEN)
         try:
-            if self._backend.arm(fd) != self._parent:
+            if not self._backend.proves(fd, self._parent):
                 return None  # another directory stands there now: its own event will come
             return os.open(name, _OPEN, dir_fd=fd)
         finally:
@@ -143,8 +146,8 @@ class Walk:
     def _open(self, at: _Level, name: str, path: str, depth: int) -> int | None:
         """Open a directory below another; None, with the reason noted, where that can't be done."""
         try:
-            if depth > _DEEPEST:
-                raise OSError(0, f"deeper than {_DEEPEST} levels")
+            if depth > _DEEPEST or _too_long(at.path, name):
+                raise OSError(0, f"deeper than {_DEEPEST} levels or {_LONGEST} bytes")
             return os.open(name, _OPEN, dir_fd=at.fd)
         except OSError as error:
             if error.errno not in _NO_DIRECTORY:
@@ -217,6 +220,24 @@ class Walk:
             return [(scope, child)] if scope.goes_on(child) else []
         children = [(scope, f"{directory}/{name}" if directory else name) for scope, directory in scopes]
         return [(scope, child) for scope, child in children if scope.goes_on(child)]
+
+
+def _open_real(path: str) -> int:
+    """Open a real directory: a symlink that came to be anywhere on its path is an error, and isn't followed."""
+    fd = os.open("/", _OPEN)
+    parts = [part for part in path.split("/") if part]
+    for number, part in enumerate(parts, 1):
+        try:
+            inner = os.open(part, _OPEN if number == len(parts) else _PASS, dir_fd=fd)
+        finally:
+            os.close(fd)
+        fd = inner
+    return fd
+
+
+def _too_long(directory: str, name: str) -> bool:
+    characters = len(directory) + 1 + len(name)  # of at most 4 bytes each
+    return characters > _LONGEST // 4 and len(os.fsencode(directory)) + 1 + len(os.fsencode(name)) > _LONGEST
 
 
 class Scanner:

@@ -227,14 +227,26 @@ class Scanning:
             self._link_found(scope, path)
         for path, error in batch.failed:
             self._failed(full, path, error)
-        if done and full is not None:
-            self._scanned(full, now)
-        if done and renamed is not None:
-            renamed.ended(now)
+        if done:
+            self._ended(ticket, now)
         self._poke()
         if done:
-            del self._under_way[ticket.number]
-            self.pulse.beat()
+            self._over(ticket)
+
+    def _over(self, ticket: _Ticket) -> None:
+        for root in ticket.roots:
+            if root.state is RootState.DEGRADED:  # what wasn't watched may be now
+                self.judge(root)
+        del self._under_way[ticket.number]
+        self.pulse.beat()
+
+    def _ended(self, ticket: _Ticket, now: float) -> None:
+        if isinstance(ticket.purpose, _FullScan):
+            self._scanned(ticket.purpose, now)
+            return
+        if ticket.purpose is not None:
+            ticket.purpose.ended(now)
+        self.mended(ticket.roots)
 
     def _failed(self, full: _FullScan | None, path: str, error: OSError) -> None:
         if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
@@ -259,6 +271,12 @@ class Scanning:
         for subscriber in full.subscribers if full.error is None else ():
             subscriber.scan_ended(whole=not root.failed, now=now)
         self.judge(root)
+
+    def mended(self, roots: Iterable[Root]) -> None:
+        """A directory was watched at last, or is gone: that may have been all that was missing."""
+        for root in roots:
+            if root.state is RootState.DEGRADED:
+                self.judge(root)
 
     def judge(self, root: Root) -> None:
         """All of it may be watched now."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any
 
 from filewatchd.clock import Clock
@@ -99,18 +99,15 @@ class Watcher:
         """What is watched."""
         return self._cover.roots
 
-    def set_roots(self, wanted: Mapping[RootKey, list[Subscriber]], born: Collection[str] = ()) -> None:
-        """Watch exactly these roots for these subscribers. Unchanged ones keep going.
-
-        ``born``: paths that came to be while they were waited for.
-        """
+    def set_roots(self, wanted: Mapping[RootKey, list[Subscriber]]) -> None:
+        """Watch exactly these roots for these subscribers. Unchanged ones keep going."""
         roots = self._cover.roots
         for key in [key for key in roots if key not in wanted]:
             root = roots.pop(key)
             root.subscribe([])
             self._placing.forget(root)
         for key, subscribers in wanted.items():
-            root = roots.setdefault(key, Root(key, born=key.path in born))
+            root = roots.get(key) or self._new_root(key)
             if root.subscribers and set(map(id, root.subscribers)) == set(map(id, subscribers)):
                 continue
             root.subscribe(subscribers)
@@ -118,6 +115,11 @@ class Watcher:
             self._placing.evaluate(root)
         self._links.keep(frozenset(roots.values()))
         self._release()
+
+    def _new_root(self, key: RootKey) -> Root:
+        root = self._cover.roots[key] = Root(key)
+        root.made_on = next((glob.device for glob in self.globs.values() if key.path in glob.gained), None)
+        return root
 
     def set_globs(self, patterns: Iterable[str]) -> None:
         """Follow exactly these patterns' members."""
@@ -152,15 +154,19 @@ class Watcher:
     async def flush(self) -> None:
         """Take in all that happened before the call, with the scans it starts. Stalled roots aren't waited for.
 
-        Twice, because a directory that was armed and not adopted yet had its events parked until the first round.
+        What is under way comes first, because a backend that polls looks only at what it has adopted. Then more than
+        once, because a directory that was armed and not adopted yet had its events parked until the first round.
         """
+        await self._quiet()
         await self._backend.barrier()
-        for _ in range(2):
+        for _ in range(3):
             self._drain()
-            await self._placing.pulse.until(lambda: not self._rescan_due and not self._looked_for())
-            await self._links.quiet()
-            await self._scanning.quiet()
-        self._drain()
+            await self._quiet()
+
+    async def _quiet(self) -> None:
+        await self._placing.pulse.until(lambda: not self._rescan_due and not self._looked_for())
+        await self._links.quiet()
+        await self._scanning.quiet()
 
     def _looked_for(self) -> bool:
         targets = [*self._cover, *self.globs.values()]
@@ -221,7 +227,9 @@ class Watcher:
     def _gone(self, event: GoneDirectory, now: float) -> None:
         path = f"{event.directory.rstrip('/')}/{event.name}"
         for root, child in self._cover.below(event.directory, event.name):
-            root.failed.pop(path, None)
+            for failed in [known for known in root.failed if known == path or known.startswith(path + "/")]:
+                del root.failed[failed]
+            self._scanning.mended([root])
             for subscriber in root.subscribers if not event.renamed else ():
                 subscriber.beneath(child, now)
         if event.moved and not self._sweeping:
@@ -232,7 +240,7 @@ class Watcher:
         for target in self._ways.through(event.directory, event.name):
             if isinstance(target, Link):
                 self._links.moved(target)
-            elif event.moved and isinstance(target, Root | Glob):
+            elif isinstance(target, Root | Glob) and (event.moved or _waits(target)):
                 self._placing.evaluate(target)
 
     def _link_found(self, root: Root, path: str) -> None:
@@ -319,3 +327,8 @@ class Watcher:
         """What status shows of watching."""
         counts = {"rescans": self._rescans, **self._scanning.counts}
         return {**counts, **self._backend.statistics(), "limits": list(self._backend.limits)}
+
+
+def _waits(target: Root | Glob) -> bool:
+    """Whether new rights on its way may be what lets it be found."""
+    return isinstance(target, Root) and target.state is RootState.WAITING

@@ -110,6 +110,10 @@ class Backend(Protocol):
         """
         ...
 
+    def proves(self, fd: int, token: int) -> bool:
+        """True if this open directory is the armed one with this token. Called in scan threads."""
+        ...
+
     def arm_anchor(self, fd: int, *, contents: bool = False) -> int:
         """Watch an open directory for single names: that they come and go, or also what is written to them.
 

@@ -15,6 +15,7 @@ edits through a hard link outside the watched trees.
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import errno
 import fcntl
@@ -58,6 +59,7 @@ from filewatchd.watch.dirty import (
     IN_Q_OVERFLOW,
     IN_UNMOUNT,
     TREE_MASK,
+    Folded,
     RawEvent,
     fold,
     renames,
@@ -75,13 +77,47 @@ _SHORT_PAUSE = 0.00025  # after the first read in a while: the close of a file j
 _LONG_PAUSE = 0.008  # while reads stay large: a wake-up of the loop costs as much as ten events
 _WHILE = 0.005  # seconds
 _LARGE = 1024  # bytes: some 30 events
+_HALF = 0.005  # seconds that a rename's first side waits for the other
 _MOST_UNREAD = 16 * 1024 * 1024  # then the kernel keeps the rest, and overflows if it must
 _MOST_PARKED = 100_000
 
+_TREE = TREE_MASK | _IN_ONLYDIR | _IN_EXCL_UNLINK
 _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 _NAMES = IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO
 
 _libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Descriptor:
+    """An inotify descriptor and the system calls on it."""
+
+    def __init__(self) -> None:
+        """Raises FatalError if the kernel gives none."""
+        self.fd = _libc.inotify_init1(_IN_NONBLOCK_CLOEXEC)
+        if self.fd < 0:
+            raise no_descriptor(ctypes.get_errno())
+
+    def add(self, path: str, mask: int) -> int:
+        """Watch a path; returns the watch number.
+
+        Raises:
+            OSError: ENOSPC if no watch is left.
+        """
+        watch: int = _libc.inotify_add_watch(self.fd, os.fsencode(path), mask)
+        if watch < 0:
+            code = ctypes.get_errno()
+            raise OSError(code, os.strerror(code))
+        return watch
+
+    def remove(self, watch: int) -> None:
+        """Give a watch back; one that has ended doesn't matter."""
+        _libc.inotify_rm_watch(self.fd, watch)
+
+
+def no_descriptor(code: int) -> FatalError:
+    """What to say when the kernel refused a descriptor with this errno."""
+    remedy = "; raise the sysctl fs.inotify.max_user_instances" if code == errno.EMFILE else ""
+    return FatalError(f"inotify gives no descriptor: {os.strerror(code)}{remedy}")
 
 
 class InotifyBackend:
@@ -94,13 +130,10 @@ class InotifyBackend:
         "edits through a hard link outside the roots are not seen before the next scan",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, descriptor: Descriptor | None = None) -> None:
         """Raises FatalError if the kernel gives no descriptor."""
-        self._fd = _libc.inotify_init1(_IN_NONBLOCK_CLOEXEC)
-        if self._fd < 0:
-            code = ctypes.get_errno()
-            remedy = "; raise the sysctl fs.inotify.max_user_instances" if code == errno.EMFILE else ""
-            raise FatalError(f"inotify gives no descriptor: {os.strerror(code)}{remedy}")
+        self._kernel = descriptor or Descriptor()
+        self._fd = self._kernel.fd
         self.table = WatchTable()
         self._anchors: dict[int, tuple[str, set[str]]] = {}
         self._anchor_of: dict[str, int] = {}
@@ -110,9 +143,12 @@ class InotifyBackend:
         self._parked: dict[int, list[RawEvent]] = {}
         self._parked_count = 0
         self._replay: list[RawEvent] = []
+        self._half: list[RawEvent] = []  # a rename's first side, if the other wasn't read yet
+        self._missed: list[Event] = []  # names that may have changed before they were listened for
         self._moved_out: set[tuple[int, bytes]] = set()
         self._renames: dict[int, tuple[str, str]] = {}  # directories, of the drain under way
         self._suspects: set[int] = set()
+        self._arming: set[int] = set()  # armed in a scan thread, and not adopted yet
         self._deleted: set[int] = set()  # said DELETE_SELF; IGNORED follows
         self._wake: Callable[[], None] = lambda: None
         self._reading = threading.Lock()  # whoever reads the queue also hands over what it read, in order
@@ -182,7 +218,13 @@ class InotifyBackend:
 
     def arm(self, fd: int) -> int:
         """Watch an open directory with all that is in it; returns its watch number."""
-        return self._add(fd, TREE_MASK | _IN_ONLYDIR | _IN_EXCL_UNLINK)
+        watch = self._add(fd, _TREE)
+        self._arming.add(watch)
+        return watch
+
+    def proves(self, fd: int, token: int) -> bool:
+        """The kernel gives a directory that is watched the same number again."""
+        return self._add(fd, _TREE) == token
 
     def arm_anchor(self, fd: int, *, contents: bool = False) -> int:
         """Watch an open directory for names that come and go, or also for what is written to them.
@@ -192,17 +234,18 @@ class InotifyBackend:
         return self._add(fd, (TREE_MASK if contents else ANCHOR_MASK) | _IN_ONLYDIR | _IN_MASK_ADD)
 
     def _add(self, fd: int, mask: int) -> int:
-        watch: int = _libc.inotify_add_watch(self._fd, b"/proc/self/fd/%d" % fd, mask)
-        if watch < 0:
-            code = ctypes.get_errno()
-            kind = WatchLimitError if code == errno.ENOSPC else OSError
-            raise kind(code, os.strerror(code))
-        return watch
+        try:
+            return self._kernel.add(f"/proc/self/fd/{fd}", mask)
+        except OSError as error:
+            if error.errno == errno.ENOSPC:
+                raise WatchLimitError(error.errno, error.strerror) from None
+            raise
 
     def adopt(self, armed: list[Armed]) -> None:
         """Enter what a scan thread armed, and replay the events parked for it."""
         for watch, parent, name in armed:
             self._suspects.discard(watch)
+            self._arming.discard(watch)
             if parent or watch not in self.table:  # a root inside another's tree stays a child there
                 self.table.put(watch, parent, name)
             if watch in self._parked:
@@ -213,8 +256,12 @@ class InotifyBackend:
     def anchor(self, token: int, directory: str, name: str) -> None:
         """Tell of this name in an anchored directory."""
         old = self._anchor_of.get(directory)
+        heard = token in self.table or token in self._anchors
         names = self._anchors.pop(old)[1] if old is not None and old in self._anchors else set()
         self._anchor_of[directory] = token
+        if heard and name not in names:  # since it was looked at, its events went to others and weren't parked
+            self._missed.append(AnchorMoved(directory, name, True))
+            self._wake()
         names.add(name)
         self._anchors[token] = (directory, names)
         if token in self._parked:
@@ -226,7 +273,7 @@ class InotifyBackend:
         watch = self._anchor_of.pop(directory, None)
         if watch is not None:
             self._anchors.pop(watch, None)
-            if watch not in self.table:
+            if watch not in self.table and watch not in self._arming:
                 self._remove(watch)
 
     def release(self, unwanted: Callable[[str], bool]) -> None:
@@ -255,7 +302,7 @@ class InotifyBackend:
         except OSError:
             return False
         try:
-            return self.arm(fd) == token
+            return self.proves(fd, token)
         except OSError:
             return False
         finally:
@@ -268,12 +315,14 @@ class InotifyBackend:
 
     def _forget(self, watches: list[int]) -> None:
         for watch in watches:
+            if watch in self._arming:  # it was found again, and will be adopted at its new place
+                continue
             self.table.drop(watch)
             if watch not in self._anchors:
                 self._remove(watch)
 
     def _remove(self, watch: int) -> None:
-        _libc.inotify_rm_watch(self._fd, watch)
+        self._kernel.remove(watch)
 
     # ---- events
 
@@ -291,22 +340,31 @@ class InotifyBackend:
         folded = fold(chunks)
         self._counts["raw_events"] += folded.events
         self._counts["reads"] += len(chunks)
-        events: list[Event] = []
-        if folded.structural:
-            self._renames = self._directory_renames(folded.structural)
-            for event in folded.structural:
+        events, self._missed = self._missed, []
+        structural = self._whole_renames(folded)
+        if structural:
+            self._renames = self._directory_renames(structural)
+            for event in structural:
                 self._structural(event, events)
-            self._pair(folded.structural, events)
+            self._pair(structural, events)
         for watch, names in folded.dirty.items():
             self._dirty(watch, names, events)
         return events
+
+    def _whole_renames(self, folded: Folded) -> list[RawEvent]:
+        """The structural events; a rename of which just the first side was read waits a moment for the other."""
+        structural, self._half = self._half + folded.structural, []
+        if folded.half and structural:
+            self._half.append(structural.pop())
+            asyncio.get_running_loop().call_later(_HALF, self._wake)
+        return structural
 
     def _dirty(self, watch: int, names: dict[bytes, int], events: list[Event]) -> None:
         anchor = self._anchors.get(watch)
         if anchor is not None:
             self._anchored(anchor, names, events)
         if watch not in self.table:
-            if anchor is None:
+            if anchor is None or watch in self._arming:
                 self._park([RawEvent(watch, mask, 0, name) for name, mask in names.items()])
             return
         directory = self.table.path(watch)
@@ -334,7 +392,7 @@ class InotifyBackend:
                 self._anchored(anchor, {event.name: mask}, events)
             if watch in self.table:
                 self._directory(event, events)
-            elif anchor is None:
+            elif anchor is None or event.watch in self._arming:
                 self._park([event])
 
     def _ended(self, watch: int, mask: int, events: list[Event]) -> None:
@@ -348,6 +406,7 @@ class InotifyBackend:
             self._deleted.add(watch)
         if mask & IN_IGNORED:
             self._look_again(watch, entry, events)
+            self._arming.discard(watch)
             self.table.drop(watch)
             self._parked_count -= len(self._parked.pop(watch, ()))
             if anchor is not None:

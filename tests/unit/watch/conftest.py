@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+import fcntl
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +103,67 @@ class Rig:
 
     async def until(self, condition: Callable[[], Any], what: str) -> None:
         await eventually(condition, what)
+
+
+_BUDGET = """
+import asyncio, sys, tempfile
+from pathlib import Path
+from filewatchd.clock import SystemClock
+from filewatchd.model import RootState
+from filewatchd.testing.waiting import eventually
+from filewatchd.watch.backends.choose import make
+from filewatchd.watch.roots import RootKey
+from filewatchd.watch.watcher import Watcher
+from filewatchd.work.pool import Pool
+from tests.unit.watch.conftest import Recorder
+
+async def story():
+    top = Path(sys.argv[2])
+    for number in range(40):
+        (top / f"d{number}").mkdir(parents=True)
+    Path("/proc/sys/user/max_inotify_watches").write_text("20")
+    pool = Pool()
+    watcher = Watcher(make(sys.argv[1], pool, SystemClock()), pool, SystemClock())
+    watcher.start()
+    key = RootKey(str(top), True, False)
+    watcher.set_roots({key: [Recorder()]})
+    root = watcher.roots[key]
+    await eventually(lambda: root.state is RootState.DEGRADED, "degraded")
+    print(root.why, len(root.failed))
+    watcher.stop()
+
+asyncio.run(story())
+"""
+
+
+@pytest.fixture
+def budget(tmp_path: Path) -> Callable[[str], str]:
+    """What a root of 41 directories says of itself on a backend that may have 20 watches."""
+
+    def told(backend: str) -> str:
+        command = ["unshare", "-Ur", sys.executable, "-c", _BUDGET, backend, str(tmp_path / "root")]
+        ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        assert ran.returncode == 0, ran.stderr
+        assert "Traceback" not in ran.stderr
+        return ran.stdout
+
+    return told
+
+
+@contextmanager
+def few_queued() -> Iterator[None]:
+    """Whoever asks for inotify inside gets a queue of 64 events: whoever on the system, so only for a moment."""
+    limit = Path("/proc/sys/fs/inotify/max_queued_events")
+    if not os.access(limit, os.W_OK):
+        pytest.skip("only root may set fs.inotify.max_queued_events")
+    with limit.open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)  # another test may be doing the same
+        before = limit.read_text()
+        try:
+            limit.write_text("64")
+            yield
+        finally:
+            limit.write_text(before)
 
 
 @pytest.fixture

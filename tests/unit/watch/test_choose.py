@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from filewatchd import extras
 from filewatchd.clock import SystemClock
 from filewatchd.errors import FatalError
-from filewatchd.watch.backends.choose import choose, make
+from filewatchd.watch.backends.choose import MADE_UP, SHARED, choose, make
 from filewatchd.watch.mounts import MountTable
 from filewatchd.work.pool import Pool
 
@@ -88,3 +89,14 @@ def test_the_table_of_this_system() -> None:
     assert table.type_of("/", os.stat("/").st_dev)
     assert MountTable("").type_of("/a") == ""
     assert Path("/proc/self/mountinfo").exists()
+
+
+def test_the_reference_lists_what_each_backend_cant_do() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "reference" / "backends.md").read_text()
+    sections = dict(re.findall(r"^## (\w+)\n(.*?)(?=^## )", page, re.DOTALL | re.MULTILINE))
+    for name in extras.BACKENDS:
+        backend = make(name, Pool(), SystemClock())
+        backend.stop()
+        assert re.findall(r"^- (.*)$", sections[name], re.MULTILINE) == list(backend.limits)
+    for filesystem in SHARED | MADE_UP:
+        assert f"`{filesystem}`" in page

@@ -15,6 +15,9 @@ from filewatchd.rules.match import Selection
 from filewatchd.testing.backend import ScriptedBackend
 from filewatchd.watch.backends.base import Lost
 from filewatchd.watch.backends.inotify import InotifyBackend
+from filewatchd.watch.placing import Glob
+from filewatchd.watch.roots import RootKey
+from tests.unit.watch.conftest import Recorder
 
 Rig = Callable[..., Any]
 
@@ -279,6 +282,27 @@ def test_globs_gain_and_lose_members(rig: Rig, tmp_path: Path) -> None:
             await r.until(lambda: len(glob.members) == 2, "the second")
             shutil.rmtree(tmp_path / "one")
             await r.until(lambda: glob.members == [f"{tmp_path}/two/logs"], "one gone")
+
+    asyncio.run(story())
+
+
+def test_a_new_member_of_a_glob_appeared_and_an_old_one_did_not(rig: Rig, tmp_path: Path) -> None:
+    told: dict[str, Recorder] = {}
+
+    async def story() -> None:
+        async with rig() as r:
+
+            def members(glob: Glob) -> None:
+                told.update({path: Recorder() for path in glob.members if path not in told})
+                r.watcher.set_roots({RootKey(path): [recorder] for path, recorder in told.items()})
+
+            r.watcher._placing._members = members
+            (tmp_path / "one").mkdir()
+            r.watcher.set_globs([f"{tmp_path}/*"])
+            await r.until(lambda: len(told) == 1, "the first member")
+            (tmp_path / "two").mkdir()
+            await r.until(lambda: len(told) == 2 and all(t.scans for t in told.values()), "both scanned")
+            assert [set(t.appeared) for t in told.values()] == [{False}, {True}]
 
     asyncio.run(story())
 
