@@ -34,17 +34,17 @@ def check(
     try:
         found = load(config, registry=registry, environ=environ, flags=flags, fragment=fragment, with_rows=show)
     except ConfigError as error:
-        _tell_mistakes(error.mistakes, as_json)
+        tell_mistakes(error.mistakes, as_json)
         return error.exit_code
     if as_json:
-        print(_json(_summary(found) | ({"values": [row._asdict() for row in found.rows]} if show else {})))
+        print(to_json(_summary(found) | ({"values": [row._asdict() for row in found.rows]} if show else {})))
         return 0
     for warning in found.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     if show:
         print("\n".join(lines(found.rows)))
     else:
-        print(f"configuration ok: {_count(found.rules, 'rule')}, {_count(found.files, 'file')}")
+        print(f"configuration ok: {count(found.rules, 'rule')}, {count(found.files, 'file')}")
     return 0
 
 
@@ -57,17 +57,18 @@ def schema(registry: Mapping[str, ActionPackage], *, markdown: bool = False) -> 
     else:
         from filewatchd.config.editors import json_schema
 
-        print(_json(json_schema(registry)))
+        print(to_json(json_schema(registry)))
     return 0
 
 
-def _tell_mistakes(mistakes: list[Mistake], as_json: bool) -> None:
+def tell_mistakes(mistakes: list[Mistake], as_json: bool) -> None:
+    """Say why a configuration is refused."""
     if as_json:
-        print(_json({"ok": False, "mistakes": [_fields(mistake) for mistake in mistakes]}))
+        print(to_json({"ok": False, "mistakes": [_fields(mistake) for mistake in mistakes]}))
         return
     for mistake in mistakes:
         print(mistake, file=sys.stderr)
-    print(f"configuration refused: {_count(mistakes, 'mistake')}", file=sys.stderr)
+    print(f"configuration refused: {count(mistakes, 'mistake')}", file=sys.stderr)
 
 
 def _summary(found: Configuration) -> dict[str, Any]:
@@ -84,11 +85,13 @@ def _fields(mistake: Mistake) -> dict[str, object]:
     return {key: getattr(mistake, key) for key in ("file", "line", "column", "message", "hint")}
 
 
-def _json(value: object) -> str:
+def to_json(value: object) -> str:
+    """JSON as all our commands print it."""
     return json.dumps(value, indent=2, ensure_ascii=False)
 
 
-def _count(things: Iterable[object], noun: str) -> str:
+def count(things: Iterable[object], noun: str) -> str:
+    """How many there are, in words."""
     number = len(list(things))
     return f"{number} {noun}{'' if number == 1 else 's'}"
 

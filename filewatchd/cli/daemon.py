@@ -1,4 +1,4 @@
-"""The command ``filewatchd``: run, check, schema, try. Light imports only: this process becomes the daemon."""
+"""The command ``filewatchd``: run, check, doctor, schema, try. Light imports only: this process becomes the daemon."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ def parser() -> argparse.ArgumentParser:
     top = _Parser(
         prog="filewatchd",
         description="Watch files and turn what happens to them into finished work.",
-        epilog="Exit codes: 0 ok, 1 error, 64 usage, 75 another instance runs, 77 no permission, 78 bad configuration.",
+        epilog="Exit codes: 0 ok, 1 error, 3 findings, 64 usage, 75 another instance runs, 77 no permission, "
+        "78 bad configuration.",
     )
     top.add_argument("--version", action="version", version=f"filewatchd {__version__}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
@@ -45,6 +46,13 @@ def parser() -> argparse.ArgumentParser:
     check.add_argument("--show", action="store_true", help="print every value and where it comes from")
     check.add_argument("--json", action="store_true", help="print JSON")
     check.add_argument("--fragment", type=Path, metavar="FILE", help="check FILE as if it were one of the rule files")
+    _doctor(commands.add_parser(
+        "doctor", help="find out why something doesn't work",
+        description="Examine what the configuration meets here: limits, filesystems, backends, patterns, state. "
+        "Each finding says why it matters and what mends it.",
+        epilog="Exit codes: 0 nothing worse than a note, 3 warnings or errors, 78 bad configuration. "
+        "Run it as the daemon's user.",
+    ))  # fmt: skip
     schema = commands.add_parser(
         "schema", help="print the JSON Schema", description="Print the configuration's JSON Schema, for editors."
     )
@@ -67,6 +75,13 @@ def _config(command: argparse.ArgumentParser) -> None:
 def _directories(command: argparse.ArgumentParser) -> None:
     command.add_argument("--state-dir", metavar="DIR", help="where state is kept; overrides the configuration")
     command.add_argument("--runtime-dir", metavar="DIR", help="where sockets are made; overrides the configuration")
+
+
+def _doctor(command: argparse.ArgumentParser) -> None:
+    _config(command)
+    _directories(command)
+    command.add_argument("--json", action="store_true", help="print JSON")
+    command.add_argument("--quick", action="store_true", help="don't walk trees: no watches counted, no patterns tried")
 
 
 def _try(command: argparse.ArgumentParser) -> None:
@@ -125,6 +140,20 @@ def _check(arguments: argparse.Namespace) -> int:
     )
 
 
+def _examine(arguments: argparse.Namespace) -> int:
+    from filewatchd.actions import registry
+    from filewatchd.cli import doctor
+
+    return doctor.doctor(
+        arguments.config,
+        registry=registry.packages(),
+        environ=os.environ,
+        flags=_flags(arguments),
+        as_json=arguments.json,
+        quick=arguments.quick,
+    )
+
+
 def _schema(arguments: argparse.Namespace) -> int:
     from filewatchd.actions import registry
     from filewatchd.cli import check
@@ -138,7 +167,7 @@ def _try_rule(arguments: argparse.Namespace) -> int:
     return trial.run(arguments)
 
 
-_COMMANDS = {"run": _run, "check": _check, "schema": _schema, "try": _try_rule}
+_COMMANDS = {"run": _run, "check": _check, "doctor": _examine, "schema": _schema, "try": _try_rule}
 
 if __name__ == "__main__":
     sys.exit(main())

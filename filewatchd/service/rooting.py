@@ -115,12 +115,8 @@ class Rooting:
                 subscribers = wanted.setdefault(choice.name, {}).setdefault(key, [])
                 subscribers.append(self.engine.bind(pipeline, path))
         for name in wanted.keys() | self._watchers.keys():
-            self._watcher(name).set_roots(wanted.get(name, {}), self._born())
+            self._watcher(name).set_roots(wanted.get(name, {}))
         self._by_path = {root.path: root for root in self._roots()}
-
-    def _born(self) -> set[str]:
-        """Members that globs gained."""
-        return {path for watcher in self._watchers.values() for glob in watcher.globs.values() for path in glob.born}
 
     def _roots(self) -> list[Root]:
         return [root for watcher in self._watchers.values() for root in watcher.roots.values()]

@@ -142,6 +142,20 @@ def process_started(pid: int) -> int:
     return int(text.rpartition(b")")[2].split()[19])  # the command's name may hold spaces and brackets
 
 
+def holder(path: str) -> Holder | None:
+    """Who wrote a lock file last, be it held or not; None if that can't be read."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY)
+    except OSError:
+        return None
+    try:
+        return _read(fd)
+    except OSError:
+        return None
+    finally:
+        os.close(fd)
+
+
 def _read(fd: int) -> Holder | None:
     lines = os.pread(fd, 200, 0).decode("ascii", "replace").splitlines()
     words = dict(line.split(" ", 1) for line in lines if " " in line)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 import textwrap
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from filewatchd.cli.daemon import main
+from filewatchd.cli.daemon import main, parser
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("packaging/**/*.md")])
@@ -40,3 +41,20 @@ def test_whole_configurations_pass_check(text: str, tmp_path: Path, capsys: pyte
     config = tmp_path / "filewatchd.yaml"
     config.write_text(text)
     assert main(["check", "--config", str(config)]) == 0, capsys.readouterr()
+
+
+def test_the_command_line_is_told_whole() -> None:
+    page = (ROOT / "docs/reference/command-line.md").read_text()
+    (commands,) = (action for action in parser()._actions if isinstance(action, argparse._SubParsersAction))
+    for name, command in commands.choices.items():
+        assert f"## filewatchd {name}\n" in page
+        flags = [option for action in command._actions for option in action.option_strings if option.startswith("--")]
+        assert [flag for flag in flags if f"| `{flag}" not in page and flag != "--help"] == []
+
+
+def test_every_finding_of_doctors_is_told() -> None:
+    page = (ROOT / "docs/reference/command-line.md").read_text()
+    sources = [(ROOT / "filewatchd/service" / name).read_text() for name in ("checks.py", "doctor.py")]
+    codes = {code for text in sources for code in re.findall(r'"((?:\w+)-(?:\w+))"[,)]', text)}
+    assert len(codes) > 15
+    assert [code for code in sorted(codes) if f"`{code}`" not in page] == []

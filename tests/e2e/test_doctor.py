@@ -1,0 +1,108 @@
+"""`filewatchd doctor` as a command, and against what a real daemon does."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from filewatchd.actions import registry
+from filewatchd.config.load import load
+from filewatchd.service.doctor import examine
+from tests.e2e.running import RUN, Daemon, eventually
+
+
+def doctor(daemon: Daemon, *flags: str) -> subprocess.CompletedProcess[str]:
+    """Run the command as an operator would."""
+    command = [sys.executable, "-c", RUN, "doctor", "--config", str(daemon.config)]
+    command += ["--state-dir", str(daemon.state_dir), "--runtime-dir", str(daemon.directory / "run"), *flags]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=daemon.directory, timeout=120)
+
+
+def document(daemon: Daemon, *flags: str) -> dict[str, Any]:
+    return dict(json.loads(doctor(daemon, "--json", *flags).stdout))
+
+
+def watches_of(pid: int) -> int:
+    """The watches of a process' inotify instances, proc(5)."""
+    return sum(text.count("inotify wd:") for text in map(Path.read_text, Path(f"/proc/{pid}/fdinfo").iterdir()))
+
+
+def test_what_is_found_is_printed_and_the_exit_code_says_so(daemon: Daemon) -> None:
+    (daemon.root / "a.CSV").touch()
+    daemon.configure(daemon.rule(include=["*.csv"]))
+    found = doctor(daemon)
+    assert found.returncode == 3, found
+    assert found.stderr == ""
+    assert "  warning: include-idle (rule recorded)\n    what: the include pattern *.csv matches" in found.stdout
+    assert found.stdout.splitlines()[-1] == "1 warning"
+    assert list(document(daemon)) == ["roots", "limits", "findings"]
+    (finding,) = document(daemon)["findings"]
+    assert list(finding) == ["severity", "code", "rule", "path", "message", "why", "remedy"]
+    assert doctor(daemon, "--quick").returncode == 0
+    assert not daemon.state_dir.exists()
+
+
+def test_usage_and_a_bad_configuration(daemon: Daemon) -> None:
+    assert doctor(daemon, "--frobnicate").returncode == 64
+    daemon.configure(daemon.rule(settle="5 parsecs"))
+    found = doctor(daemon)
+    assert (found.returncode, found.stdout) == (78, "")
+    assert found.stderr.endswith("configuration refused: 1 mistake\n")
+    assert json.loads(doctor(daemon, "--json").stdout)["ok"] is False
+
+
+def test_the_watches_are_those_that_the_daemon_has(daemon: Daemon) -> None:
+    for name in ("a/b", "a/c", ".git/objects/00", "out/deep", "other/x"):
+        (daemon.root / name).mkdir(parents=True)
+    (daemon.directory / "link").symlink_to(daemon.root / "other")
+    (daemon.root / "file").touch()
+    daemon.configure(
+        daemon.rule(exclude=["out/"], presets=["vcs"]),
+        daemon.rule("flat", recursive=False),
+        f"  - {{name: others, roots: [{daemon.root}/other, link, {daemon.root}/file, {daemon.root}/nope/x,"
+        f' "{daemon.root}/[ab]/b"], actions: [log: {{}}]}}',
+    )
+    needed = document(daemon)["limits"][0]["needed"]
+    daemon.start()
+    assert watches_of(daemon.pid) == needed
+    assert document(daemon)["limits"][0]["needed"] == needed
+
+
+def test_a_name_that_isnt_text(daemon: Daemon) -> None:
+    os.mkdir(os.fsencode(daemon.root) + b"/caf\xe9\x1b[2J")
+    daemon.configure(f"  - {{name: r, roots: ['{daemon.root}/caf*/x', '{daemon.root}/c*'], actions: [log: {{}}]}}")
+    assert r"caf\udce9\x1b[2J" in doctor(daemon).stdout
+    assert document(daemon)["roots"][0]["path_b64"]
+
+
+def test_a_filesystem_that_hangs_holds_nothing_up(daemon: Daemon, program: Callable[[str], str]) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can mount")
+    mount = daemon.directory / "mnt"
+    mount.mkdir()
+    daemon.configure(daemon.rule(), f"  - {{name: hung, roots: [{mount}/x], user: root, actions: [log: {{}}]}}")
+    packages = registry.packages()
+    found = load(
+        daemon.config, registry=packages, environ=os.environ, flags={"daemon.state_dir": str(daemon.state_dir)}
+    )
+    process = subprocess.Popen([program("bindfs"), "-f", str(daemon.root), str(mount)])
+    try:
+        eventually(mount.is_mount, "it is mounted", 20)
+        process.send_signal(signal.SIGSTOP)
+        report = examine(lambda: found, packages, patience=0.5)
+    finally:
+        process.send_signal(signal.SIGCONT)
+        subprocess.run([program("umount"), "-l", str(mount)], check=True)
+        process.wait(20)
+    assert [(one.code, one.path) for one in report.findings if one.severity == "error"] == [
+        ("root-stalled", f"{mount}/x")
+    ]
+    assert [root.tree.directories for root in report.roots if root.tree is not None] == [1]
