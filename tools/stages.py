@@ -42,6 +42,7 @@ STAGES = (
     Stage("types", ("mypy",)),
     Stage("layers", ("lint-imports",)),
     pytest("unit", "-n", "2", "tests/unit", "tests/plugin"),
+    pytest("scripts", "-n", "2", "--durations=3", "tests/scripts"),
     pytest("faults", "-n", "2", "tests/faults"),
     pytest("e2e", "--durations=10", "tests/e2e"),
     pytest("oracle", "-n", "2", "--durations=3", "tests/oracle"),

@@ -6,6 +6,7 @@ judge the daemon by what its commands were given and could see, not by what it s
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
@@ -13,7 +14,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -57,17 +58,24 @@ def on_disk(root: Path, *, skip: str | None = None) -> dict[str, Seen]:
 
 
 _RECORD = """
-import json, os, sys
+import binascii, json, os, sys
 document = json.load(sys.stdin)
 for change in document["changes"]:
+    path = binascii.a2b_base64(change["path_b64"]) if "path_b64" in change else change["path"]
     try:
-        status = os.lstat(change["path"])
+        status = os.stat(path)
         change["seen"] = status.st_ino, status.st_size, status.st_mtime_ns
     except OSError:
         change["seen"] = None
 with open(sys.argv[1], "a") as record:
     record.write(json.dumps(document) + chr(10))
 """
+
+
+def named(change: Mapping[str, Any], key: str = "path") -> str:
+    """A path of a recorded change; its bytes where it isn't UTF-8."""
+    encoded = change.get(key + "_b64")
+    return os.fsdecode(base64.b64decode(encoded)) if encoded else str(change[key])
 
 
 class Recorder:
@@ -90,16 +98,16 @@ class Recorder:
         """The changes of all jobs in their order."""
         return [change for document in self.documents() for change in document["changes"]]
 
-    def view(self) -> dict[str, Seen]:
-        """What somebody who only ever saw the jobs must believe to be on the disk."""
-        view: dict[str, Seen] = {}
+    def view(self, start: Mapping[str, Seen] | None = None) -> dict[str, Seen]:
+        """What somebody who only ever saw the jobs, and what stood at the ``start``, must believe to be on the disk."""
+        view = dict(start or {})
         for change in self.changes():
             if change["kind"] == "moved":
-                view.pop(change["old_path"], None)
+                view.pop(named(change, "old_path"), None)
             if change["kind"] == "deleted":
-                view.pop(change["path"], None)
+                view.pop(named(change), None)
             elif change["seen"]:
-                view[change["path"]] = Seen(*change["seen"])
+                view[named(change)] = Seen(*change["seen"])
         return view
 
 
@@ -114,6 +122,7 @@ class Daemon:
         self.log_path = directory / "daemon.log"
         self.recorder = Recorder(directory / "recorded")
         self.process: subprocess.Popen[bytes] | None = None
+        self.through: Sequence[str] = ()  # a program, with its arguments, that becomes the daemon
         self.root.mkdir(parents=True, exist_ok=True)
 
     # ---- its configuration
@@ -134,7 +143,7 @@ class Daemon:
 
     def launch(self) -> subprocess.Popen[bytes]:
         """Start the process and don't wait for anything."""
-        command = [sys.executable, "-c", RUN, "run", "--config", str(self.config)]
+        command = [*self.through, sys.executable, "-c", RUN, "run", "--config", str(self.config)]
         command += ["--state-dir", str(self.state_dir), "--runtime-dir", str(self.directory / "run")]
         with self.log_path.open("ab") as log:
             return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.directory)
