@@ -11,6 +11,7 @@ from pathspec import GitIgnoreSpec
 
 from filewatchd.config.schema import Daemon, Logging
 from filewatchd.model import RuleSettings
+from filewatchd.patience import Patience
 
 
 class Seen(NamedTuple):
@@ -25,7 +26,9 @@ class Seen(NamedTuple):
 class OwnFiles:
     """The files the daemon writes without end."""
 
-    def __init__(self, daemon: Daemon, logging: Logging) -> None:
+    def __init__(self, daemon: Daemon, logging: Logging, patience: Patience) -> None:
+        """``patience``: with roots that don't answer."""
+        self._patience = patience
         state = os.path.realpath(daemon.state_dir)
         self._written = [("daemon.state_dir", state, f"{state}/{name}") for name in ("journal.db-wal", "state.json")]
         for what, path in (("path", logging.files.path), ("errors", logging.files.errors)) if logging.files else ():
@@ -33,12 +36,18 @@ class OwnFiles:
                 real = os.path.realpath(path)
                 self._written.append((f"logging.files.{what}", real, real))
 
+    def _real(self, root: str) -> str:
+        try:
+            return str(self._patience.ask(os.path.realpath, root))
+        except TimeoutError:  # as it is named, then: our own files answered, so they aren't behind it
+            return root
+
     def seen_by(self, rule: RuleSettings) -> Iterator[Seen]:
         """What of them the rule would see; each setting once."""
         told = set()
         for index, root in enumerate(rule.roots):
             for what, place, file in self._written:
-                below = _below(os.path.realpath(root), file)
+                below = _below(self._real(root), file)
                 if what in told or below is None or not _selects(rule, below):
                     continue
                 told.add(what)

@@ -24,6 +24,7 @@ from filewatchd.errors import Mistake
 from filewatchd.extras import backend_lacks, lacks
 from filewatchd.model import ActionSpec, Busy, Limit, Retry, RuleSettings
 from filewatchd.notation import quoted
+from filewatchd.patience import Patience
 from filewatchd.security import others_may_write
 
 if TYPE_CHECKING:
@@ -44,8 +45,16 @@ class ActionNode(NamedTuple):
 class RuleBuilder:
     """Builds rules' settings; the converter gathers the mistakes."""
 
-    def __init__(self, registry: Mapping[str, ActionPackage], defaults: Node | None, converter: Converter) -> None:
+    def __init__(
+        self,
+        registry: Mapping[str, ActionPackage],
+        defaults: Node | None,
+        converter: Converter,
+        patience: Patience,
+    ) -> None:
+        """``patience``: with roots that don't answer."""
         self._registry = registry
+        self._patience = patience
         self._defaults = defaults
         self._converter = converter
         self.warnings: list[Mistake] = []
@@ -189,12 +198,20 @@ class RuleBuilder:
             place = listed.find([index])
             if root in settings.roots[:index]:
                 self._converter.fail(place, f"the root {root} stands here twice", "remove one of them")
-            if settings.user is None and os.geteuid() == 0 and (reason := others_may_write(fixed_part(root))):
+            if settings.user is None and os.geteuid() == 0 and (reason := self._unsafe(root, place)):
                 message = f"run by root, this root is unsafe: {reason}"
                 hint = (
                     "set `user:` to do the rule's work as that user (or, knowingly, as root), or change who may write"
                 )
                 self._converter.fail(place, message, hint)
+
+    def _unsafe(self, root: str, place: Node) -> str | None:
+        try:
+            return self._patience.ask(others_may_write, fixed_part(root))
+        except TimeoutError:
+            message = f"{root} doesn't answer, so it isn't known who may write there"
+            self.warnings.append(place.mistake(message, "check again when its filesystem answers, or set `user:`"))
+            return None
 
 
 def fixed_part(root: str) -> str:

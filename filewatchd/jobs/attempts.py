@@ -21,7 +21,7 @@ from filewatchd.jobs.runner import Item, JobRun, Key, OpenAction, Record, counts
 from filewatchd.jobs.story import Start, log_end
 from filewatchd.model import FileIdentity, Hint, Kind, Look, Verdict
 from filewatchd.state.rows import RACY
-from filewatchd.work.files import look_many
+from filewatchd.work.files import look_at
 
 if TYPE_CHECKING:
     from filewatchd.jobs.pipeline import Pipeline
@@ -182,6 +182,6 @@ class Attempts:
 
     def _wrote(self, path: str, identity: FileIdentity | None) -> None:
         if identity is None:
-            look = look_many([path], None, 0, False)[0]
+            look = look_at(path, 0, False)
             identity = look.identity
         self._pipeline.looking.wrote(path, identity)

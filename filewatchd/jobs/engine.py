@@ -236,9 +236,13 @@ class Engine:
 
     async def flush(self, rules: Sequence[str]) -> None:
         """Return once all that is dirty now in these rules has been worked, but for what `left` lists."""
-        now = self.clock.monotonic()
-        self.poke()
-        await work_off([self.pipelines[name] for name in rules], now, self.pulse)
+        pipelines = [self.pipelines[name] for name in rules]
+        for pipeline in pipelines:
+            pipeline.ask_held(self.clock.monotonic())
+        await work_off(pipelines, self.clock.monotonic(), self.pulse, self.poke)
+        while self.links.busy:  # what they find are names of files that were worked just now
+            await self.links.quiet()
+            await work_off(pipelines, self.clock.monotonic(), self.pulse, self.poke)
 
     def left(self, rules: Sequence[str]) -> Left:
         """What a flush of these rules doesn't wait for."""

@@ -8,7 +8,7 @@ that `on_busy: skip` left, and rules that are held: they may take for ever, so t
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from filewatchd.work.pulse import Pulse
@@ -30,25 +30,35 @@ class Left(NamedTuple):
     paused: Sequence[str]
 
 
-async def work_off(pipelines: Sequence[Pipeline], now: float, pulse: Pulse) -> None:
-    """Return once everything that is dirty or in a job at ``now`` has been worked. ``pulse`` beats when jobs go on."""
-    waiting = deque((pipeline, key) for pipeline in pipelines for key in [*pipeline.window, *pipeline.taken])
+async def work_off(pipelines: Sequence[Pipeline], now: float, pulse: Pulse, begin: Callable[[], None]) -> None:
+    """Return once everything that is dirty or in a job at ``now`` has been worked. ``pulse`` beats when jobs go on.
+
+    ``begin``: let what is due begin.
+    """
+    waiting: deque[tuple[Pipeline, Key]] = deque()
 
     def done() -> bool:
         while waiting and _done(*waiting[0], now):
             waiting.popleft()
+        if not waiting:  # a job may have brought others up that go back as far: a file's other names
+            keys = ((pipeline, key) for pipeline in pipelines for key in (*pipeline.window, *pipeline.taken))
+            waiting.extend(each for each in keys if not _done(*each, now))
         return not waiting
 
+    begin()
     await pulse.until(done)
 
 
 def _done(pipeline: Pipeline, key: Key, since: float) -> bool:
     if pipeline.taken.get(key, since + 1) <= since:
         return False
-    if pipeline.paused is not None or key in pipeline.looking.written or pipeline.is_stalled(key):
+    if pipeline.paused is not None or pipeline.is_stalled(key):
         return True
     entry = pipeline.window.get(key)
-    return entry is None or entry.first > since
+    if entry is None or entry.first > since:
+        return True
+    known = pipeline.looking.written.get(key)  # held, unless something has happened that the look didn't know of
+    return known is not None and known >= min(entry.last, since)
 
 
 def left(pipelines: Iterable[Pipeline]) -> Left:

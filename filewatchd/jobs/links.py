@@ -30,6 +30,16 @@ class NewLinks:
         self._inodes: dict[Binding, set[int]] = {}
         self._task: asyncio.Task[None] | None = None
 
+    @property
+    def busy(self) -> bool:
+        """True while older names are looked for."""
+        return self._task is not None
+
+    async def quiet(self) -> None:
+        """Return when no older names are looked for."""
+        if self._task is not None:
+            await asyncio.wait([self._task])
+
     def add(self, binding: Binding, inode: int) -> None:
         """A path with several names was created."""
         self._inodes.setdefault(binding, set()).add(inode)

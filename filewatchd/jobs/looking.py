@@ -43,7 +43,8 @@ class Looking:
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
-        self.written: set[Key] = set()  # not ready: somebody had it open for writing at the last look
+        # Not ready: somebody had it open for writing at the last look; the last event of which that look knew.
+        self.written: dict[Key, float] = {}
         self._waiting: dict[Key, tuple[FileIdentity, int]] = {}  # not ready: last identity, times asked
         self._own: dict[str, FileIdentity | None] = {}
         self._sure = sure_hint(pipeline.settings.ready)
@@ -89,11 +90,13 @@ class Looking:
         engine, bindings = self._pipeline.engine, self._pipeline.bindings
         paths = [bindings[key[0]].path(key[1]) if key[0] in bindings else "" for key in keys]
         granularity, follow = engine.granularity(self._pipeline), self._pipeline.settings.follow_symlinks
+        # A file root is a path, whose last step may be a link, too (Kubernetes' files lead through `..data`).
+        follows = [follow or not key[1] for key in keys]
         if len(keys) <= _FEW and writers is None and engine.is_quick(self._pipeline):
-            return look_many(paths, None, granularity, follow)  # a hop to a thread and back costs 50 times as much
+            return look_many(paths, None, granularity, follows)  # a hop to a thread and back costs 50 times as much
         try:
             async with asyncio.timeout(_PATIENCE):
-                return await engine.pool.run(lane, look_many, paths, writers, granularity, follow)
+                return await engine.pool.run(lane, look_many, paths, writers, granularity, follows)
         except TimeoutError:
             raise StalledError(f"the filesystem of {paths[0]} doesn't answer") from None
 
@@ -103,9 +106,20 @@ class Looking:
         bindings, breaker = self._pipeline.bindings, self.breaker
         wall = self._pipeline.clock.wall_ns()
         found: list[Found] = []
+        complete: list[tuple[Binding, Key, Pending[Key], Look]] = []
+        waited_for: dict[Key, Key] = {}  # the other side of a rename whose new name isn't complete, and that name
         for (key, entry), look in zip(taken, looks, strict=True):
-            binding = bindings.get(key[0])
-            if binding is None or not self._may_be_taken(binding, key, entry, look, now, wall):
+            binding, partner = bindings.get(key[0]), entry.partner
+            if binding is None:
+                continue
+            if self._may_be_taken(binding, key, entry, look, now, wall):
+                complete.append((binding, key, entry, look))
+            elif partner is not None:
+                waited_for[partner] = key
+        for binding, key, entry, look in complete:
+            if key in waited_for:
+                self._pipeline.window.put_back(key, entry, 0.0, now)
+                self._pipeline.window.pair(key, waited_for[key])
                 continue
             f = self._resolve(binding, key, before, look, entry, now)
             if f.path in breaker.known and self._loops(f, entry, now):
@@ -141,7 +155,7 @@ class Looking:
             elif look.nlink > 1:
                 for other in self._other_names(binding, key, look, kind):
                     if other not in batch:  # else it has just been looked at, too
-                        self._pipeline.mark_after(other, entry.hint & ~Hint.CLOSED, now, 0.0)
+                        self._pipeline.mark_after(other, entry.hint & ~Hint.CLOSED, now, 0.0, entry.first)
         return Found(key, path, binding.root, before, look, resolved, entry.hint)
 
     def _other_names(self, binding: Binding, key: Key, look: Look, kind: Kind) -> list[Key]:
@@ -172,7 +186,7 @@ class Looking:
         previous, asked = self._waiting.get(key, _NEVER_ASKED)
         if is_ready(self._pipeline.settings.ready, entry.hint, look, previous, self._pipeline.settings.settle, wall):
             self._waiting.pop(key, None)
-            self.written.discard(key)
+            self.written.pop(key, None)
             if self.held.pop(key, None) is not None:
                 log.info(
                     "%s is complete",
@@ -182,7 +196,10 @@ class Looking:
             return True
         assert look.identity is not None
         self._waiting[key] = (look.identity, asked + 1)
-        (self.written.add if look.writers else self.written.discard)(key)
+        if look.writers:
+            self.written[key] = entry.last
+        else:
+            self.written.pop(key, None)
         self._pipeline.window.put_back(key, entry, ask_again(self._pipeline.settings.settle, asked), now)
         if key not in self.held and now - entry.first >= self._pipeline.settings.ready_timeout:
             self.held[key] = now

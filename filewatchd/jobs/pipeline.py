@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Coroutine, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -247,9 +248,16 @@ class Pipeline:
         """The row of a path is racy."""
         self.mark_after(key, Hint.AGAIN, now, _AGAIN_AFTER)
 
-    def mark_after(self, key: Key, hint: int, now: float, delay: float) -> None:
+    def ask_held(self, now: float) -> None:
+        """Ask once more whether files that were held open still are: a backend may not tell of a close."""
+        for key in list(self.looking.written):
+            if self.window.hasten(key, now):
+                self.looking.written[key] = -math.inf
+                self.engine.touched.add(self)
+
+    def mark_after(self, key: Key, hint: int, now: float, delay: float, since: float | None = None) -> None:
         target = self.successor or self
-        target.window.mark_after(key, hint, now, delay)
+        target.window.mark_after(key, hint, now, delay, since)
         self.engine.touched.add(target)
 
     # ---- life

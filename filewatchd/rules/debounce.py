@@ -90,17 +90,31 @@ class Window(Generic[K]):
         if entry.due < old and not entry.queued:  # it was put off for longer than settle: its bucket is too late
             self._enqueue(key, entry)
 
-    def mark_after(self, key: K, hint: int, now: float, delay: float) -> None:
-        """Mark a path to be looked at again after ``delay`` seconds; an event meanwhile goes by settle as usual."""
+    def mark_after(self, key: K, hint: int, now: float, delay: float, since: float | None = None) -> None:
+        """Mark a path to be looked at again after ``delay`` seconds; an event meanwhile goes by settle as usual.
+
+        ``since``: what it is marked for happened then.
+        """
         entry = self._pending.get(key)
         if entry is not None:
             entry.hint |= hint
             return
         entry = self._pending[key] = Pending(now + delay, now, hint)
+        if since is not None:
+            entry.first = since
         if delay > 0:
             self._file(key, entry)
         else:
             self._queue(key, entry)
+
+    def hasten(self, key: K, now: float) -> bool:
+        """Make a path that was put off due now; False if it isn't dirty, or waits in the queue already."""
+        entry = self._pending.get(key)
+        if entry is None or entry.queued:
+            return False
+        entry.due = min(entry.due, now)
+        self._queue(key, entry)
+        return True
 
     def put_back(self, key: K, entry: Pending[K], delay: float, now: float) -> None:
         """Return a taken path that wasn't ready; it keeps its age. An event since then wins, with what was known."""

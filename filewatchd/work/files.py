@@ -28,7 +28,7 @@ import signal
 import stat
 import time
 from collections.abc import Callable, Sequence
-from errno import EAGAIN, EINVAL, ELOOP, ENOENT, ENOTDIR
+from errno import EAGAIN, EINVAL, ELOOP, ENAMETOOLONG, ENOENT, ENOTDIR
 from functools import partial
 from operator import call
 
@@ -41,7 +41,7 @@ _libc = ctypes.PyDLL(None, use_errno=True)
 _libc.fcntl.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_long)
 _F_SETSIG = 10
 _ABSENT = Look(None)
-_GONE = frozenset({ENOENT, ENOTDIR, ELOOP})
+_GONE = frozenset({ENOENT, ENOTDIR, ELOOP, ENAMETOOLONG})  # the last: no command could be given such a path, either
 
 # Where a lease sees every writer: not over networks and FUSE, where others write unseen; nor on overlay, where a
 # writer through another layer isn't seen. f_type of statfs(2), from linux/magic.h.
@@ -65,19 +65,19 @@ _OVERLAY_MAGIC = 0x794C7630
 
 
 def look_many(
-    paths: Sequence[str], want_writers: Sequence[bool] | None, granularity_ns: int, follow: bool
+    paths: Sequence[str], want_writers: Sequence[bool] | None, granularity_ns: int, follow: Sequence[bool]
 ) -> list[Look]:
     """Look at each path, in order; ``want_writers`` tells for which to ask whether somebody has it open for writing.
 
-    ``granularity_ns`` is that of the filesystem (`filewatchd.work.granularity`); ``follow``: a symlink stands for
-    the file it leads to. Blocks as long as the filesystem does; raises nothing, errors are in the looks.
+    ``granularity_ns`` is that of the filesystem (`filewatchd.work.granularity`); ``follow``: for which a symlink
+    stands for the file it leads to. Blocks as long as the filesystem does; raises nothing, errors are in the looks.
     """
-    look = partial(look_at, granularity_ns=granularity_ns, follow=follow)
+    looks = [look_at(path, granularity_ns, links) for path, links in zip(paths, follow, strict=True)]
     if want_writers is None:
-        return list(map(look, paths))
+        return looks
     return [
-        with_writers(path, found, follow) if wanted and found.identity else found
-        for path, found, wanted in zip(paths, map(look, paths), want_writers, strict=True)
+        with_writers(path, found, links) if wanted and found.identity else found
+        for path, found, wanted, links in zip(paths, looks, want_writers, follow, strict=True)
     ]
 
 

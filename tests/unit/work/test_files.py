@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -23,7 +24,7 @@ SECOND = 1_000_000_000
 
 
 def look(path: Path | str, *, writers: bool = False, granularity: int = 0, follow: bool = False) -> Look:
-    return look_many([str(path)], [writers] if writers else None, granularity, follow)[0]
+    return look_many([str(path)], [writers] if writers else None, granularity, [follow])[0]
 
 
 def identity(path: Path) -> FileIdentity:
@@ -45,7 +46,7 @@ def test_regular_files_have_an_identity_and_their_order(tmp_path: Path) -> None:
     for path in paths:
         path.write_bytes(os.fsencode(path.name))
     os.link(paths[0], tmp_path / "c")
-    looks = look_many([str(path) for path in [*paths, tmp_path / "missing"]], None, 0, False)
+    looks = look_many([str(path) for path in [*paths, tmp_path / "missing"]], None, 0, [False] * (len(paths) + 1))
     assert [found.identity for found in looks] == [*map(identity, paths), None]
     assert [found.nlink for found in looks[:3]] == [2, 1, 1]
     assert looks[3] == Look(None)
@@ -72,10 +73,13 @@ def test_links_count_only_where_they_are_followed_to_a_file(tmp_path: Path) -> N
     assert look(tmp_path / "loop", follow=True).error == 0
 
 
-def test_errors_other_than_absence_are_told(tmp_path: Path) -> None:
+def test_errors_other_than_absence_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
     assert look(tmp_path / "file" / "below") == Look(None)
-    assert look(tmp_path / ("x" * 300)) == Look(None, error=errno.ENAMETOOLONG)
+    assert look(tmp_path / ("x" * 300)) == Look(None)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "lstat", Mock(side_effect=OSError(errno.EIO, "")))
+        assert look(tmp_path / "file") == Look(None, error=errno.EIO)
 
 
 def test_fresh_stamps_are_racy_where_stamps_are_coarse(tmp_path: Path) -> None:
@@ -131,7 +135,7 @@ def test_writers_are_seen_however_they_write(tmp_path: Path) -> None:
 def test_only_those_wanted_are_asked_for_writers(tmp_path: Path) -> None:
     file = tmp_path / "file"
     with file.open("w"):
-        looks = look_many([str(file)] * 2, [True, False], 0, False)
+        looks = look_many([str(file)] * 2, [True, False], 0, [False, False])
     assert [found.writers for found in looks] == [True, False]
 
 
