@@ -161,8 +161,12 @@ class Anchors:
             if old is None and seen.stood and mark.place != _ABSENT and not anchor.arm.contents:
                 continue
             moved = old is None or mark.place != old.place
-            if moved or anchor.arm.contents:
+            if moved or anchor.arm.contents or _is_directory(mark):  # who may enter it decides where a path leads
                 yield AnchorMoved(wanted.directory, name, moved)
+
+
+def _is_directory(mark: Mark) -> bool:
+    return isinstance(mark.place, tuple) and mark.place[0] == stat.S_IFDIR
 
 
 def _lanes(anchor: _Anchor) -> set[int]:
