@@ -251,6 +251,7 @@ class Scanning:
     def _failed(self, full: _FullScan | None, path: str, error: OSError) -> None:
         if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
             if full is not None and path == full.root.top:
+                full.root.again_scan = True  # the next one at its path may look the same
                 self._placing.evaluate(full.root)
             return
         why = error.strerror or str(error)
@@ -289,7 +290,7 @@ class Scanning:
             count = len(root.failed)
             names = f"{count} directories are not watched, first {path}" if count > 1 else f"{path} is not watched"
             self._placing.move(root, Happening.GAPS, f"{names}: {why}")
-        elif root.scans == 0 and not root.links_sought:
+        elif root.scans == 0 and not root.links_sought and not root.again_scan:
             self._placing.move(root, Happening.COVERED, "")
 
 

@@ -4,10 +4,10 @@ What the kernel does: a watch belongs to an inode, not to a path; watching a dir
 number and moves nothing. Events of one descriptor come in order and are never late: a system call queues its
 event before it returns. The queue holds fs.inotify.max_queued_events and then says only IN_Q_OVERFLOW.
 
-So: a reader thread does nothing but empty the queue into memory, and rests 2 ms after each read (up to 8 ms while a
-burst lasts), which lets bursts come in few large reads. Everything else happens on the loop. A directory's path is
-looked up when its event is read (`WatchTable`), so a rename needs no bookkeeping but for the one directory. Events of
-a watch that a scan thread has armed but the loop hasn't adopted yet are parked until it has.
+So: a reader thread does nothing but empty the queue into memory (`inotify_queue`). Everything else happens on the loop.
+A directory's path is looked up when its event is read (`WatchTable`), so a rename needs no bookkeeping but for the one
+directory. Events of a watch that a scan thread has armed but the loop hasn't adopted yet are parked until it has
+(`inotify_arrivals`).
 
 What it can't see: writes by other hosts (network filesystems), writes through mmap before msync or munmap, and
 edits through a hard link outside the watched trees.
@@ -16,21 +16,12 @@ edits through a hard link outside the watched trees.
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import errno
-import fcntl
 import os
-import select
-import termios
-import threading
-import time
-from array import array
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from filewatchd.clock import Clock
-from filewatchd.errors import FatalError
 from filewatchd.watch.backends.base import (
     ANY,
     AnchorMoved,
@@ -44,9 +35,10 @@ from filewatchd.watch.backends.base import (
     TopGone,
     WatchLimitError,
 )
+from filewatchd.watch.backends.inotify_arrivals import Arrivals
+from filewatchd.watch.backends.inotify_queue import Descriptor, Reader
 from filewatchd.watch.dirty import (
     ANCHOR_MASK,
-    HEADER,
     HINTS,
     IN_ATTRIB,
     IN_CREATE,
@@ -70,54 +62,10 @@ from filewatchd.work.pool import Pool
 _IN_ONLYDIR = 0x01000000
 _IN_EXCL_UNLINK = 0x04000000
 _IN_MASK_ADD = 0x20000000
-_IN_NONBLOCK_CLOEXEC = os.O_NONBLOCK | os.O_CLOEXEC
-_READ = 256 * 1024
-_PAUSE = 0.002  # seconds after a read: bursts come in few large reads
-_SHORT_PAUSE = 0.00025  # after the first read in a while: the close of a file just created isn't kept waiting
-_LONG_PAUSE = 0.008  # while reads stay large: a wake-up of the loop costs as much as ten events
-_WHILE = 0.005  # seconds
-_LARGE = 1024  # bytes: some 30 events
 _HALF = 0.005  # seconds that a rename's first side waits for the other
-_MOST_UNREAD = 16 * 1024 * 1024  # then the kernel keeps the rest, and overflows if it must
-_MOST_PARKED = 100_000
-
 _TREE = TREE_MASK | _IN_ONLYDIR | _IN_EXCL_UNLINK
 _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 _NAMES = IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO
-
-_libc = ctypes.CDLL(None, use_errno=True)
-
-
-class Descriptor:
-    """An inotify descriptor and the system calls on it."""
-
-    def __init__(self) -> None:
-        """Raises FatalError if the kernel gives none."""
-        self.fd = _libc.inotify_init1(_IN_NONBLOCK_CLOEXEC)
-        if self.fd < 0:
-            raise no_descriptor(ctypes.get_errno())
-
-    def add(self, path: str, mask: int) -> int:
-        """Watch a path; returns the watch number.
-
-        Raises:
-            OSError: ENOSPC if no watch is left.
-        """
-        watch: int = _libc.inotify_add_watch(self.fd, os.fsencode(path), mask)
-        if watch < 0:
-            code = ctypes.get_errno()
-            raise OSError(code, os.strerror(code))
-        return watch
-
-    def remove(self, watch: int) -> None:
-        """Give a watch back; one that has ended doesn't matter."""
-        _libc.inotify_rm_watch(self.fd, watch)
-
-
-def no_descriptor(code: int) -> FatalError:
-    """What to say when the kernel refused a descriptor with this errno."""
-    remedy = "; raise the sysctl fs.inotify.max_user_instances" if code == errno.EMFILE else ""
-    return FatalError(f"inotify gives no descriptor: {os.strerror(code)}{remedy}")
 
 
 class InotifyBackend:
@@ -133,94 +81,40 @@ class InotifyBackend:
     def __init__(self, descriptor: Descriptor | None = None) -> None:
         """Raises FatalError if the kernel gives no descriptor."""
         self._kernel = descriptor or Descriptor()
-        self._fd = self._kernel.fd
         self.table = WatchTable()
         self._anchors: dict[int, tuple[str, set[str]]] = {}
         self._anchor_of: dict[str, int] = {}
-        self._chunks: deque[bytes] = deque()
-        self._unread = 0
-        self._woken = False
-        self._parked: dict[int, list[RawEvent]] = {}
-        self._parked_count = 0
-        self._replay: list[RawEvent] = []
+        self._arrivals = Arrivals()
         self._half: list[RawEvent] = []  # a rename's first side, if the other wasn't read yet
         self._missed: list[Event] = []  # names that may have changed before they were listened for
         self._moved_out: set[tuple[int, bytes]] = set()
         self._renames: dict[int, tuple[str, str]] = {}  # directories, of the drain under way
         self._suspects: set[int] = set()
-        self._arming: set[int] = set()  # armed in a scan thread, and not adopted yet
         self._deleted: set[int] = set()  # said DELETE_SELF; IGNORED follows
         self._wake: Callable[[], None] = lambda: None
-        self._reading = threading.Lock()  # whoever reads the queue also hands over what it read, in order
-        self._stop_r, self._stop_w = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        self._room = threading.Event()
-        self._thread = threading.Thread(target=self._drain_queue, name="inotify", daemon=True)
-        self._counts = {"raw_events": 0, "reads": 0, "overflows": 0, "parked": 0}
+        self.reader = Reader(self._kernel.fd)
+        self._counts = {"raw_events": 0, "reads": 0, "overflows": 0}
 
-    # ---- the reader thread
+    # ---- life
 
     def start(self, wake: Callable[[], None]) -> None:
         """Begin reading; ``wake`` is called from the reader thread."""
         self._wake = wake
-        self._thread.start()
+        self.reader.start(wake)
 
     def stop(self) -> None:
         """End the reader and give the watches back."""
-        os.write(self._stop_w, b"x")
-        self._room.set()
-        if self._thread.ident is not None:
-            self._thread.join()
-        for fd in (self._fd, self._stop_r, self._stop_w):
-            os.close(fd)
-
-    def _drain_queue(self) -> None:
-        last, pause = 0.0, _PAUSE
-        poll = select.poll()
-        poll.register(self._fd, select.POLLIN)
-        poll.register(self._stop_r, select.POLLIN)
-        while all(fd == self._fd for fd, _ in poll.poll()):
-            size = self._read()
-            if not size:
-                continue
-            if not self._woken:
-                self._woken = True
-                self._wake()
-            self._room.clear()
-            if self._unread > _MOST_UNREAD:
-                self._room.wait()
-            now = time.monotonic()
-            shortly = _SHORT_PAUSE if now - last > _WHILE else _PAUSE
-            pause = min(2 * pause, _LONG_PAUSE) if size >= _LARGE else shortly
-            time.sleep(pause)
-            last = time.monotonic()
-
-    def _read(self) -> int:
-        """Take a piece of the queue into memory; returns its bytes, 0 if there was nothing."""
-        with self._reading:
-            try:
-                data = os.read(self._fd, _READ)
-            except (BlockingIOError, InterruptedError):
-                return 0
-            self._chunks.append(data)
-            self._unread += len(data)
-            return len(data)
+        self.reader.stop()
 
     async def barrier(self) -> None:
-        """Read what the kernel has queued by now: its order is history, so a count of bytes is exact (FIONREAD)."""
-        with self._reading:
-            queued = array("i", [0])
-            fcntl.ioctl(self._fd, termios.FIONREAD, queued)
-        left = queued[0]
-        while left > 0 and (size := self._read()):
-            left -= size
+        """Read what the kernel has queued by now."""
+        self.reader.catch_up()
 
     # ---- watches (arm and arm_anchor run in scan threads)
 
     def arm(self, fd: int) -> int:
         """Watch an open directory with all that is in it; returns its watch number."""
-        watch = self._add(fd, _TREE)
-        self._arming.add(watch)
-        return watch
+        return self._arrivals.arm(lambda: self._add(fd, _TREE))
 
     def proves(self, fd: int, token: int) -> bool:
         """The kernel gives a directory that is watched the same number again."""
@@ -243,14 +137,16 @@ class InotifyBackend:
 
     def adopt(self, armed: list[Armed]) -> None:
         """Enter what a scan thread armed, and replay the events parked for it."""
+        again = False
         for watch, parent, name in armed:
             self._suspects.discard(watch)
-            self._arming.discard(watch)
+            if not self._arrivals.adopt(watch):
+                self._look_again(parent, name, self._missed)
+                continue
             if parent or watch not in self.table:  # a root inside another's tree stays a child there
                 self.table.put(watch, parent, name)
-            if watch in self._parked:
-                self._unpark(watch)
-        if self._replay:
+            again = self._arrivals.unpark(watch) or again
+        if again or self._missed:
             self._wake()
 
     def anchor(self, token: int, directory: str, name: str) -> None:
@@ -264,8 +160,7 @@ class InotifyBackend:
             self._wake()
         names.add(name)
         self._anchors[token] = (directory, names)
-        if token in self._parked:
-            self._unpark(token)
+        if self._arrivals.unpark(token):
             self._wake()
 
     def unanchor(self, directory: str) -> None:
@@ -273,7 +168,7 @@ class InotifyBackend:
         watch = self._anchor_of.pop(directory, None)
         if watch is not None:
             self._anchors.pop(watch, None)
-            if watch not in self.table and watch not in self._arming:
+            if watch not in self.table and watch not in self._arrivals:
                 self._remove(watch)
 
     def release(self, unwanted: Callable[[str], bool]) -> None:
@@ -315,7 +210,7 @@ class InotifyBackend:
 
     def _forget(self, watches: list[int]) -> None:
         for watch in watches:
-            if watch in self._arming:  # it was found again, and will be adopted at its new place
+            if watch in self._arrivals:  # it was found again, and will be adopted at its new place
                 continue
             self.table.drop(watch)
             if watch not in self._anchors:
@@ -328,15 +223,9 @@ class InotifyBackend:
 
     def drain(self) -> list[Event]:
         """Everything read since the last call."""
-        self._woken = False
-        chunks = []
-        while self._chunks:
-            chunks.append(self._chunks.popleft())
-        self._unread = 0
-        self._room.set()
-        if self._replay:
-            replayed, self._replay = self._replay, []
-            chunks.insert(0, b"".join(_pack(event) for event in replayed))
+        chunks = self.reader.take()
+        if replayed := self._arrivals.replay():
+            chunks.insert(0, replayed)
         folded = fold(chunks)
         self._counts["raw_events"] += folded.events
         self._counts["reads"] += len(chunks)
@@ -364,8 +253,8 @@ class InotifyBackend:
         if anchor is not None:
             self._anchored(anchor, names, events)
         if watch not in self.table:
-            if anchor is None or watch in self._arming:
-                self._park([RawEvent(watch, mask, 0, name) for name, mask in names.items()])
+            if anchor is None or watch in self._arrivals:
+                self._arrivals.park([RawEvent(watch, mask, 0, name) for name, mask in names.items()])
             return
         directory = self.table.path(watch)
         if directory is not None:
@@ -392,35 +281,35 @@ class InotifyBackend:
                 self._anchored(anchor, {event.name: mask}, events)
             if watch in self.table:
                 self._directory(event, events)
-            elif anchor is None or event.watch in self._arming:
-                self._park([event])
+            elif anchor is None or event.watch in self._arrivals:
+                self._arrivals.park([event])
 
     def _ended(self, watch: int, mask: int, events: list[Event]) -> None:
         anchor = self._anchors.get(watch)
         entry = self.table.entry(watch)
-        if entry is not None and entry[0] == 0:
-            events.append(TopGone(_text(entry[1])))
+        if entry is not None and not entry[0]:
+            self._look_again(*entry, events)
         if anchor is not None:
             events.extend(AnchorMoved(anchor[0], name, True) for name in anchor[1])
         if mask & IN_DELETE_SELF:
             self._deleted.add(watch)
         if mask & IN_IGNORED:
-            self._look_again(watch, entry, events)
-            self._arming.discard(watch)
+            if watch in self._deleted:
+                self._deleted.discard(watch)
+            elif entry is not None and entry[0]:
+                self._look_again(*entry, events)
+            self._arrivals.ended(watch)
             self.table.drop(watch)
-            self._parked_count -= len(self._parked.pop(watch, ()))
             if anchor is not None:
                 del self._anchors[watch]
                 self._anchor_of.pop(anchor[0], None)
 
-    def _look_again(self, watch: int, entry: tuple[int, bytes] | None, events: list[Event]) -> None:
-        """A watch ended although its directory wasn't deleted: whatever stands there now needs a new one."""
-        if watch in self._deleted:
-            self._deleted.discard(watch)
-        elif entry is not None and entry[0]:
-            above = self.table.path(entry[0])
-            if above is not None:
-                events.append(NewDirectory(entry[0], above, _text(entry[1])))
+    def _look_again(self, parent: int, name: bytes, events: list[Event]) -> None:
+        """A watch ended: whatever stands in its directory's place now needs a new one."""
+        if not parent:
+            events.append(TopGone(_text(name)))
+        elif (above := self.table.path(parent)) is not None:
+            events.append(NewDirectory(parent, above, _text(name)))
 
     def _directory(self, event: RawEvent, events: list[Event]) -> None:
         parent = self.table.path(event.watch)
@@ -452,23 +341,14 @@ class InotifyBackend:
             if old is not None and new is not None:
                 events.append(Renamed((old, _text(source[1])), (new, _text(target[1]))))
 
-    # ---- parking
-
-    def _park(self, parked: list[RawEvent]) -> None:
-        if self._parked_count > _MOST_PARKED:
-            return  # adopting them ends in a listing anyway
-        self._parked.setdefault(parked[0].watch, []).extend(parked)
-        self._parked_count += len(parked)
-        self._counts["parked"] += len(parked)
-
-    def _unpark(self, watch: int) -> None:
-        events = self._parked.pop(watch)
-        self._parked_count -= len(events)
-        self._replay.extend(events)
-
     def statistics(self) -> Mapping[str, Any]:
         """Counters since the start, and how many watches are held."""
-        return {**self._counts, "watches": self.table.count, "anchors": len(self._anchors)}
+        return {
+            **self._counts,
+            "parked": self._arrivals.parked,
+            "watches": self.table.count,
+            "anchors": len(self._anchors),
+        }
 
 
 def build(pool: Pool, clock: Clock) -> InotifyBackend:
@@ -478,7 +358,3 @@ def build(pool: Pool, clock: Clock) -> InotifyBackend:
 
 def _text(name: bytes) -> str:
     return name.rstrip(b"\0").decode("utf-8", "surrogateescape")
-
-
-def _pack(event: RawEvent) -> bytes:
-    return HEADER.pack(event.watch, event.mask, event.cookie, len(event.name)) + event.name

@@ -21,7 +21,8 @@ from collections.abc import Sequence
 from filewatchd.clock import Clock
 from filewatchd.errors import FatalError
 from filewatchd.extras import backend_lacks
-from filewatchd.watch.backends.inotify import Descriptor, InotifyBackend, no_descriptor
+from filewatchd.watch.backends.inotify import InotifyBackend
+from filewatchd.watch.backends.inotify_queue import Descriptor, no_descriptor
 from filewatchd.work.pool import Pool
 
 

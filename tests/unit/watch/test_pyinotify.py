@@ -29,7 +29,7 @@ class TestPyinotify(Stories):
         async def story(r: Any) -> None:
             root, told = await r.watch(tmp_path)
             told.forget()
-            with r.backend._reading:
+            with r.backend.reader.reading:
                 for number in range(200):
                     (tmp_path / f"f{number}").write_text("x")
             await r.watcher.flush()

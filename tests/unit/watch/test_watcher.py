@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import shutil
 import threading
@@ -316,6 +317,28 @@ def test_an_overflow_scans_every_root_again(rig: Rig, tmp_path: Path) -> None:
             told.forget()
             backend.feed(Lost())
             await r.until(lambda: told.scanned == ["unseen"] and root.state is RootState.LIVE, "the rescan")
+
+    asyncio.run(story())
+
+
+def test_a_root_that_was_gone_when_it_was_scanned_is_scanned_again(rig: Rig, tmp_path: Path) -> None:
+    """The directory that is there next may have the inode of the one before it."""
+
+    async def story() -> None:
+        class GoneOnce(InotifyBackend):
+            gone = True
+
+            def arm(self, fd: int) -> int:
+                if self.gone:
+                    self.gone = False
+                    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+                return super().arm(fd)
+
+        async with rig(GoneOnce()) as r:
+            root, told = await r.watch(tmp_path)
+            assert root.state is RootState.LIVE
+            (tmp_path / "a").write_text("x")
+            await r.until(lambda: "a" in told.seen, "a file in the directory that was there at last")
 
     asyncio.run(story())
 

@@ -1,0 +1,78 @@
+"""Watches that a scan thread has armed and the loop hasn't adopted yet: what is kept for them until it has.
+
+Their events are parked. And they can end meanwhile: a directory that is deleted at once takes its watch with it, and
+if the next one under its name has the same inode, as it often does, nothing but the end of the watch tells them apart.
+So that is remembered, too.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from filewatchd.watch.dirty import HEADER, RawEvent
+
+_MOST_PARKED = 100_000
+
+
+class Arrivals:
+    """`arm` is called in scan threads, everything else on the loop."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._beginning = 0  # calls of `arm` that haven't returned
+        self._armed: set[int] = set()
+        self._ended: set[int] = set()
+        self._parked: dict[int, list[RawEvent]] = {}
+        self._count = 0
+        self._replay: list[RawEvent] = []
+        self.parked = 0  # since the start
+
+    def __contains__(self, watch: int) -> bool:
+        return watch in self._armed
+
+    def arm(self, add: Callable[[], int]) -> int:
+        """``add`` a watch, and expect its adoption. Not done under the lock: a filesystem may not answer."""
+        with self._lock:
+            self._beginning += 1
+        try:
+            watch = add()
+            self._armed.add(watch)
+            return watch
+        finally:
+            with self._lock:
+                self._beginning -= 1
+
+    def ended(self, watch: int) -> None:
+        """The kernel has ended a watch."""
+        if self._beginning or self._armed:
+            self._ended.add(watch)
+        self._count -= len(self._parked.pop(watch, ()))
+
+    def adopt(self, watch: int) -> bool:
+        """The loop takes it over; False if it has ended already."""
+        self._armed.discard(watch)
+        alive = watch not in self._ended
+        if not self._armed and not self._beginning:
+            self._ended.clear()
+        return alive
+
+    def park(self, events: list[RawEvent]) -> None:
+        """Keep events of one watch that the loop doesn't know yet."""
+        if self._count > _MOST_PARKED:
+            return  # adopting them ends in a listing anyway
+        self._parked.setdefault(events[0].watch, []).extend(events)
+        self._count += len(events)
+        self.parked += len(events)
+
+    def unpark(self, watch: int) -> bool:
+        """Hand out a watch's events with the next `replay`; True if there are any."""
+        events = self._parked.pop(watch, [])
+        self._count -= len(events)
+        self._replay.extend(events)
+        return bool(events)
+
+    def replay(self) -> bytes:
+        """What was unparked, as the kernel writes it."""
+        replayed, self._replay = self._replay, []
+        return b"".join(HEADER.pack(*event[:3], len(event.name)) + event.name for event in replayed)
