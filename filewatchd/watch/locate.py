@@ -148,13 +148,28 @@ class Members(NamedTuple):
 def expand(pattern: str, arm: Callable[[int], int] | None = None) -> Members:
     """What a glob names right now. Wildcards match within one component; hidden names need a literal dot."""
     hops: list[Hop] = []
-    places = ["/"]
+    places = [("/", "/")]  # as the pattern names it, and where it really is
     for part in (p for p in pattern.split("/") if p):
-        found: list[str] = []
-        for directory in places:
-            found += _expand_part(directory, part, arm, hops)
+        found: list[tuple[str, str]] = []
+        for named, real in places:
+            there = _real(real, arm, hops)
+            names = _expand_part(there, part, arm, hops) if there else []
+            found += [(_join(named, name), _join(there, name)) for name in names]
         places = found
-    return Members(hops, sorted(places), _device_above(pattern))
+    return Members(hops, sorted(named for named, _ in places), _device_above(pattern))
+
+
+def _real(path: str, arm: Callable[[int], int] | None, hops: list[Hop]) -> str:
+    """Where a symlink leads, with the hops of its way; "" if that is nowhere."""
+    if not os.path.islink(path):
+        return path
+    place = locate(path, arm)
+    hops.extend(place.hops)
+    return place.real or ""
+
+
+def _join(directory: str, name: str) -> str:
+    return f"{directory.rstrip('/')}/{name}"
 
 
 def _device_above(pattern: str) -> int:
@@ -177,10 +192,8 @@ def _expand_part(directory: str, part: str, arm: Callable[[int], int] | None, ho
                 token = arm(fd)
         hops.append(Hop(directory, ANY if is_glob(part) else part, token))
         if not is_glob(part):
-            names = [part] if _exists(fd, part) else []
-        else:
-            names = [n for n in os.listdir(fd) if fnmatch.fnmatchcase(n, part) and (n[0] != "." or part[0] == ".")]
-        return [f"{directory.rstrip('/')}/{name}" for name in names]
+            return [part] if _exists(fd, part) else []
+        return [n for n in os.listdir(fd) if fnmatch.fnmatchcase(n, part) and (n[0] != "." or part[0] == ".")]
     except OSError:
         return []
     finally:

@@ -1,4 +1,4 @@
-"""The backend inotify by itself, on the real kernel: what only a race shows through a watcher."""
+"""The backend inotify on the real kernel: the stories of all, and what through a watcher only a race shows."""
 
 from __future__ import annotations
 
@@ -11,6 +11,14 @@ import pytest
 
 from filewatchd.watch.backends.base import Armed, Event, NewDirectory, TopGone
 from filewatchd.watch.backends.inotify import InotifyBackend
+from filewatchd.work.pool import Pool
+from tests.unit.watch.root_stories import RootStories
+from tests.unit.watch.stories import Stories
+
+
+class TestInotify(Stories, RootStories):
+    def backend(self, pool: Pool) -> InotifyBackend:
+        return InotifyBackend()
 
 
 @pytest.fixture

@@ -15,8 +15,7 @@ from typing import Any
 import pytest
 
 from filewatchd.clock import SystemClock
-from filewatchd.model import Hint, RootState
-from filewatchd.rules.match import Selection
+from filewatchd.model import Hint
 from filewatchd.testing.clock import FakeClock, settle
 from filewatchd.testing.waiting import eventually
 from filewatchd.watch.backends import poll
@@ -24,6 +23,7 @@ from filewatchd.watch.backends.base import (
     ANY,
     AnchorMoved,
     Armed,
+    Backend,
     DirtyNames,
     Event,
     GoneDirectory,
@@ -34,10 +34,23 @@ from filewatchd.watch.backends.pacing import Device, next_interval, rest_for
 from filewatchd.watch.backends.poll import PollBackend, build
 from filewatchd.watch.backends.snapshot import Looked, Wanted, look_at
 from filewatchd.work.pool import Pool
+from tests.unit.watch.root_stories import RootStories
+from tests.unit.watch.stories import Stories
 
 Rig = Callable[..., Any]
 Story = Callable[[Any], Any]
 WRITTEN = Hint.LIVE | Hint.WRITE
+
+
+class TestPoll(Stories, RootStories):
+    closes = False
+    pairs = False  # the rule finds them, by inode
+
+    def backend(self, pool: Pool) -> Backend:
+        return build(pool, SystemClock())
+
+    def directories(self, r: Any) -> int:
+        return int(r.backend.statistics()["directories"])
 
 
 @pytest.fixture
@@ -73,29 +86,6 @@ def test_created_modified_rewritten_chmodded_and_deleted(polling: Rig, tmp_path:
                 told.forget()
             await r.watcher.flush()
             assert not told.seen, "nothing happened"
-
-    asyncio.run(story())
-
-
-def test_the_first_file_of_fresh_directories_is_never_missed(polling: Rig, tmp_path: Path) -> None:
-    async def story() -> None:
-        async with polling() as r:
-            _, told = await r.watch(tmp_path)
-            wanted = set()
-            for number in range(50):
-                deep = tmp_path / f"n{number}" / "b" / "c"
-                deep.mkdir(parents=True)
-                (deep / "first").write_text("x")
-                wanted.add(f"n{number}/b/c/first")
-                if number % 10 == 0:
-                    await r.watcher.flush()
-                    assert wanted <= told.seen
-            await r.watcher.flush()
-            assert wanted <= told.seen
-            told.forget()
-            (tmp_path / "n7" / "b" / "c" / "first").write_text("later")
-            await r.watcher.flush()
-            assert told.marked == [("n7/b/c/first", WRITTEN)]
 
     asyncio.run(story())
 
@@ -153,47 +143,6 @@ def test_a_tree_moved_in_across_and_out(polling: Rig, tmp_path: Path) -> None:
     asyncio.run(story())
 
 
-def test_a_renamed_directory_is_polled_under_its_new_name(polling: Rig, tmp_path: Path) -> None:
-    async def story() -> None:
-        async with polling() as r:
-            (tmp_path / "old" / "deep").mkdir(parents=True)
-            (tmp_path / "old" / "deep" / "file").write_text("x")
-            _, told = await r.watch(tmp_path)
-            told.forget()
-            (tmp_path / "old").rename(tmp_path / "new")
-            await r.watcher.flush()
-            assert told.pairs == [("old/deep/file", "new/deep/file")]
-            told.forget()
-            (tmp_path / "new" / "deep" / "file").write_text("y")
-            await r.watcher.flush()
-            assert told.marked == [("new/deep/file", WRITTEN)]
-
-    asyncio.run(story())
-
-
-def test_directories_that_change_places_in_one_go(polling: Rig, tmp_path: Path) -> None:
-    async def story() -> None:
-        for name in ("a", "b", "c"):
-            (tmp_path / name / "deep").mkdir(parents=True)
-            (tmp_path / name / "deep" / f"in-{name}").write_text("x")
-        async with polling() as r:
-            _, told = await r.watch(tmp_path)
-            told.forget()
-            (tmp_path / "c").rename(tmp_path / "d")
-            (tmp_path / "b").rename(tmp_path / "c")
-            (tmp_path / "a").rename(tmp_path / "b")
-            await r.watcher.flush()
-            assert set(told.doubted) == {"a", "b", "c"}
-            assert {"b/deep/in-a", "c/deep/in-b", "d/deep/in-c"} <= told.seen
-            told.forget()
-            for name in ("b", "c", "d"):
-                (tmp_path / name / "deep" / "later").write_text("x")
-            await r.watcher.flush()
-            assert told.seen == {"b/deep/later", "c/deep/later", "d/deep/later"}
-
-    asyncio.run(story())
-
-
 def test_a_directory_becomes_a_file_and_a_directory_again(polling: Rig, tmp_path: Path) -> None:
     async def story() -> None:
         async with polling() as r:
@@ -216,78 +165,6 @@ def test_a_directory_becomes_a_file_and_a_directory_again(polling: Rig, tmp_path
     asyncio.run(story())
 
 
-def test_a_root_deleted_and_recreated_is_live_again(polling: Rig, tmp_path: Path) -> None:
-    async def story() -> None:
-        async with polling() as r:
-            path = tmp_path / "up" / "root"
-            path.mkdir(parents=True)
-            root, told = await r.watch(path)
-            for number in range(10):
-                shutil.rmtree(path.parent)
-                path.mkdir(parents=True)
-                (path / f"f{number}").write_text("x")
-                await r.watcher.flush()
-                assert f"f{number}" in told.seen
-            shutil.rmtree(path)
-            await r.watcher.flush()
-            assert root.state.value == "waiting"
-            assert told.doubted[-1] == ""
-            path.mkdir()
-            (path / "last").write_text("x")
-            await r.watcher.flush()
-            assert root.state.value == "live"
-            assert "last" in told.seen
-
-    asyncio.run(story())
-
-
-def test_a_missing_root_appears_at_any_depth(polling: Rig, tmp_path: Path) -> None:
-    async def story() -> None:
-        async with polling() as r:
-            path = tmp_path / "a" / "b" / "c"
-            root, told = await r.watch(path)
-            assert root.state.value == "waiting"
-            path.mkdir(parents=True)
-            (path / "first").write_text("x")
-            await r.until(lambda: root.state is RootState.LIVE and "first" in told.seen, "live without any flush")
-            assert told.appeared[-1]
-
-    asyncio.run(story())
-
-
-def test_a_file_root_survives_replacement_deletion_and_data_flips(polling: Rig, tmp_path: Path) -> None:
-    async def story() -> None:
-        async with polling() as r:
-            for version in ("v1", "v2"):
-                (tmp_path / version).mkdir()
-                (tmp_path / version / "conf").write_text(version)
-            (tmp_path / "..data").symlink_to("v1")
-            path = tmp_path / "conf"
-            path.symlink_to("..data/conf")
-            root, told = await r.watch(path)
-            await r.watcher.flush()
-            told.forget()
-            (tmp_path / "tmp").symlink_to("v2")
-            (tmp_path / "tmp").rename(tmp_path / "..data")
-            await r.watcher.flush()
-            assert "" in told.seen
-            assert root.top == str(tmp_path / "v2")
-            for number in range(3):
-                told.forget()
-                (tmp_path / "v2" / "new").write_text(f"atomic{number}")
-                (tmp_path / "v2" / "new").rename(tmp_path / "v2" / "conf")
-                await r.watcher.flush()
-                assert "" in told.seen
-            (tmp_path / "v2" / "conf").unlink()
-            await r.watcher.flush()
-            assert root.state.value == "waiting"
-            (tmp_path / "v2" / "conf").write_text("back")
-            await r.watcher.flush()
-            assert root.state.value == "live"
-
-    asyncio.run(story())
-
-
 def test_followed_symlinks_are_marked_when_their_target_changes(polling: Rig, tmp_path: Path) -> None:
     async def story() -> None:
         async with polling() as r:
@@ -304,64 +181,6 @@ def test_followed_symlinks_are_marked_when_their_target_changes(polling: Rig, tm
             (away / "target").write_text("2")
             await r.watcher.flush()
             assert ("link", WRITTEN) in told.marked
-
-    asyncio.run(story())
-
-
-def test_globs_gain_and_lose_members_also_behind_a_symlink(polling: Rig, tmp_path: Path) -> None:
-    async def story() -> None:
-        async with polling() as r:
-            (tmp_path / "real" / "one" / "logs").mkdir(parents=True)
-            (tmp_path / "way").symlink_to("real")
-            pattern = f"{tmp_path}/way/*/logs"
-            r.watcher.set_globs([pattern])
-            glob = r.watcher.globs[pattern]
-            await r.until(lambda: glob.members == [f"{tmp_path}/way/one/logs"], "the first member")
-            (tmp_path / "real" / "two").mkdir()
-            await r.watcher.flush()
-            (tmp_path / "real" / "two" / "logs").mkdir()
-            await r.watcher.flush()
-            assert len(glob.members) == 2
-            shutil.rmtree(tmp_path / "real" / "one")
-            await r.watcher.flush()
-            assert glob.members == [f"{tmp_path}/way/two/logs"]
-
-    asyncio.run(story())
-
-
-def test_excluded_directories_are_not_polled(polling: Rig, tmp_path: Path) -> None:
-    async def story() -> None:
-        async with polling() as r:
-            for name in ("keep/x", "node_modules/deep/er"):
-                (tmp_path / name).mkdir(parents=True)
-            await r.watch(tmp_path, selection=Selection([], ["node_modules/"]))
-            assert r.backend.statistics()["directories"] == 3, "the root, keep and keep/x"
-            (tmp_path / "keep").rename(tmp_path / "node_modules" / "keep")
-            await r.watcher.flush()
-            assert r.backend.statistics()["directories"] == 1
-
-    asyncio.run(story())
-
-
-def test_overlapping_roots_both_see_and_one_may_go(polling: Rig, tmp_path: Path) -> None:
-    async def story() -> None:
-        async with polling() as r:
-            inner_path = tmp_path / "outer" / "inner"
-            inner_path.mkdir(parents=True)
-            inner, told_inner = await r.watch(inner_path)
-            _, told_outer = await r.watch(tmp_path / "outer")
-            (inner_path / "f").write_text("x")
-            await r.watcher.flush()
-            assert "f" in told_inner.seen
-            assert "inner/f" in told_outer.seen
-            r.watcher.set_roots({inner.key: inner.subscribers})
-            (inner_path / "g").write_text("x")
-            await r.watcher.flush()
-            assert "g" in told_inner.seen
-            assert r.backend.statistics()["directories"] == 1
-            r.watcher.set_roots({})
-            await r.watcher.flush()
-            await r.until(lambda: not r.backend._devices, "nothing is polled any more")
 
     asyncio.run(story())
 

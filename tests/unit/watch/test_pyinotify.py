@@ -18,10 +18,11 @@ from filewatchd.watch.backends.base import Backend
 from filewatchd.watch.backends.pyinotify import PyinotifyBackend, PyinotifyDescriptor
 from filewatchd.work.pool import Pool
 from tests.unit.watch.conftest import few_queued
+from tests.unit.watch.root_stories import RootStories
 from tests.unit.watch.stories import Rig, Stories
 
 
-class TestPyinotify(Stories):
+class TestPyinotify(Stories, RootStories):
     def backend(self, pool: Pool) -> Backend:
         return PyinotifyBackend()
 

@@ -28,10 +28,13 @@ from filewatchd.watch.backends.watchdog import WatchdogBackend
 from filewatchd.watch.backends.watchdog_events import Telling
 from filewatchd.work.pool import Pool
 from tests.unit.watch.conftest import few_queued
-from tests.unit.watch.stories import Rig, Stories, closed, watches
+from tests.unit.watch.root_stories import RootStories
+from tests.unit.watch.stories import Rig, Stories
 
 
-class TestWatchdog(Stories):
+class TestWatchdog(Stories, RootStories):
+    prunes = False
+
     def backend(self, pool: Pool) -> Backend:
         return WatchdogBackend(pool)
 
@@ -47,7 +50,7 @@ class TestWatchdog(Stories):
             await r.until(lambda: "sub/unseen" in told.seen, "what happened meanwhile")
             (tmp_path / "sub" / "later").write_text("x")
             await r.watcher.flush()
-            assert closed(told, "sub/later")
+            assert self.complete(told, "sub/later")
 
         self.play(rig, story)
 
@@ -74,13 +77,13 @@ class TestWatchdog(Stories):
             (tmp_path / "etc" / "conf").write_text("x")
             _, file = await r.watch(tmp_path / "etc" / "conf")
             _, flat = await r.watch(tmp_path / "etc", recursive=False)
-            assert watches(r) < 20
+            assert self.directories(r) < 20
             file.forget()
             flat.forget()
             (tmp_path / "etc" / "conf").write_text("y")
             await r.watcher.flush()
-            assert closed(file, "")
-            assert closed(flat, "conf")
+            assert self.complete(file, "")
+            assert self.complete(flat, "conf")
 
         self.play(rig, story)
 
@@ -100,7 +103,7 @@ class TestWatchdog(Stories):
             shutil.rmtree(r.backend._private)
             (tmp_path / "a").write_text("x")
             await r.watcher.flush()
-            assert closed(told, "a")
+            assert self.complete(told, "a")
 
         self.play(rig, story)
 
