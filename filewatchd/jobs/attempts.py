@@ -10,7 +10,7 @@ import functools
 import math
 import random
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 from filewatchd.actions.base import Use
@@ -152,17 +152,24 @@ class Attempts:
             self.waiting.pop(key, None)
         self._pipeline.taken.update(dict.fromkeys(keys, math.inf))  # no flush waits for a retry
         try:
-            try:
+            looks: list[Look] | None = None
+            with suppress(StalledError):
                 looks = await self._pipeline.looking.look_at(keys, None)
-            except StalledError:  # no attempt was made: it waits on
+            if self._pipeline.successor is not None:  # a reload came between, and took the actions along
+                for key in keys:
+                    self._pipeline.mark_after(key, Hint.SCAN, self._pipeline.clock.monotonic(), 0.0)
+            elif looks is None:  # no attempt was made: it waits on
                 self._back_off(record, list(record.items.values()), ERROR_PAUSE)
-                return
-            for key, look in zip(keys, looks, strict=True):
-                self._renew(record, key, look)
-            if record.items:
-                await self.attempt(record)
+            else:
+                await self._retry(record, keys, looks)
         finally:
             self._pipeline.release(keys)
+
+    async def _retry(self, record: Record, keys: Sequence[Key], looks: Sequence[Look]) -> None:
+        for key, look in zip(keys, looks, strict=True):
+            self._renew(record, key, look)
+        if record.items:
+            await self.attempt(record)
 
     def _renew(self, record: Record, key: Key, look: Look) -> None:
         item = record.items[key]

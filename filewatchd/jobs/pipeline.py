@@ -61,6 +61,14 @@ class Pipeline:
         self.draining = False
         self.successor: Pipeline | None = None  # a reload replaced this one: what it still finds goes there
 
+    @property
+    def heir(self) -> Pipeline:
+        """The pipeline that takes what this one finds: itself, or who has replaced it by now."""
+        heir = self
+        while heir.successor is not None:
+            heir = heir.successor
+        return heir
+
     # ---- dirty paths
 
     def grown(self) -> int:
@@ -71,7 +79,7 @@ class Pipeline:
     def mark(self, key: Key, hint: int, now: float) -> None:
         """A path is dirty. A newer change supersedes a retry that waits, or joins what `on_busy: skip` left."""
         if self.successor is not None:
-            self.successor.mark(key, hint, now)
+            self.heir.mark(key, hint, now)
             return
         if self.attempts.waiting and hint & Hint.LIVE:
             self.attempts.supersede(key)
@@ -215,21 +223,26 @@ class Pipeline:
         """Look at a batch, and make a job of what the rule wants of it."""
         try:
             looks = await self.looking.look(taken)
+            if self.successor is not None:  # a reload came between, and took the actions along
+                self._put_back(taken, 0.0)
+                return
             now = self.clock.monotonic()
             items = self.looking.changes(self.looking.resolve_all(taken, looks, now), now)
             if items:
                 await self.attempts.attempt(Record(_trigger(taken), items, self.clock.wall_ns()))
-        except FilewatchdError as error:
-            self._put_back(taken, error)
+        except FilewatchdError as error:  # state can't be written: the paths stay dirty until it can
+            log.error("rule %s waits: %s", self.settings.name, error, extra={"rule": self.settings.name})
+            self._put_back(taken, ERROR_PAUSE)
         finally:
             self.release(key for key, _ in taken)
 
-    def _put_back(self, taken: Taken, error: FilewatchdError) -> None:
-        """State can't be written: nothing is lost, the paths stay dirty until it can."""
-        log.error("rule %s waits: %s", self.settings.name, error, extra={"rule": self.settings.name})
-        now = self.clock.monotonic()
+    def _put_back(self, taken: Taken, delay: float) -> None:
+        """Nothing came of a batch, and nothing is lost: its paths are dirty as before."""
+        heir, now = self.heir, self.clock.monotonic()
         for key, entry in taken:
-            self.window.put_back(key, entry, ERROR_PAUSE, now)
+            if heir.selection.selects_path(key[1]):
+                heir.window.put_back(key, entry, delay, now)
+        self.engine.touched.add(heir)
 
     def release(self, keys: Iterable[Key]) -> None:
         """These paths are no longer looked at or run."""
@@ -256,9 +269,9 @@ class Pipeline:
                 self.engine.touched.add(self)
 
     def mark_after(self, key: Key, hint: int, now: float, delay: float, since: float | None = None) -> None:
-        target = self.successor or self
-        target.window.mark_after(key, hint, now, delay, since)
-        self.engine.touched.add(target)
+        heir = self.heir
+        heir.window.mark_after(key, hint, now, delay, since)
+        self.engine.touched.add(heir)
 
     # ---- life
 
