@@ -92,11 +92,12 @@ class Looking:
         granularity, follow = engine.granularity(self._pipeline), self._pipeline.settings.follow_symlinks
         # A file root is a path, whose last step may be a link, too (Kubernetes' files lead through `..data`).
         follows = [follow or not key[1] for key in keys]
+        tops = [len(bindings[key[0]].root) if key[0] in bindings else 0 for key in keys]
         if len(keys) <= _FEW and writers is None and engine.is_quick(self._pipeline):
-            return look_many(paths, None, granularity, follows)  # a hop to a thread and back costs 50 times as much
+            return look_many(paths, None, granularity, follows, tops)  # a hop to a thread costs 50 times as much
         try:
             async with asyncio.timeout(_PATIENCE):
-                return await engine.pool.run(lane, look_many, paths, writers, granularity, follows)
+                return await engine.pool.run(lane, look_many, paths, writers, granularity, follows, tops)
         except TimeoutError:
             raise StalledError(f"the filesystem of {paths[0]} doesn't answer") from None
 

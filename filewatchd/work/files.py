@@ -2,7 +2,9 @@
 
 Looking. Only a regular file has an identity. A FIFO, socket, device or directory counts as absent and is never
 opened: opening a FIFO waits for a writer, opening a device may do anything. A symlink counts as absent unless links
-are followed, and then only if it leads to a regular file.
+are followed, and then only if it leads to a regular file. Below a root no directory is reached through a symlink:
+where one has taken a directory's place, the files known beneath are gone, whatever lies behind it has such names.
+That is asked *before* the look: what changes later is an event, which brings the path up again.
 
 Racy. The kernel stamps a write with a clock that stands still for some milliseconds (a tick; whole seconds on some
 filesystems). A write just after our look may so get the very stamp we have just read, with an equal size, and be
@@ -65,20 +67,47 @@ _OVERLAY_MAGIC = 0x794C7630
 
 
 def look_many(
-    paths: Sequence[str], want_writers: Sequence[bool] | None, granularity_ns: int, follow: Sequence[bool]
+    paths: Sequence[str],
+    want_writers: Sequence[bool] | None,
+    granularity_ns: int,
+    follow: Sequence[bool],
+    tops: Sequence[int],
 ) -> list[Look]:
     """Look at each path, in order; ``want_writers`` tells for which to ask whether somebody has it open for writing.
 
     ``granularity_ns`` is that of the filesystem (`filewatchd.work.granularity`); ``follow``: for which a symlink
-    stands for the file it leads to. Blocks as long as the filesystem does; raises nothing, errors are in the looks.
+    stands for the file it leads to; ``tops``: how many characters of each path are its root, which may be reached
+    through links. Blocks as long as the filesystem does; raises nothing, errors are in the looks.
     """
-    looks = [look_at(path, granularity_ns, links) for path, links in zip(paths, follow, strict=True)]
+    real: set[str] = set()
+    looks = [
+        _ABSENT if behind_link(path, top, real) else look_at(path, granularity_ns, links)
+        for path, links, top in zip(paths, follow, tops, strict=True)
+    ]
     if want_writers is None:
         return looks
     return [
         with_writers(path, found, links) if wanted and found.identity else found
         for path, found, wanted, links in zip(paths, looks, want_writers, follow, strict=True)
     ]
+
+
+def behind_link(path: str, top: int, real: set[str]) -> bool:
+    """Whether a directory on the way from the root, the first ``top`` characters, is a symlink.
+
+    ``real`` remembers directories that aren't, for as long as the looks of one batch take.
+    """
+    if path.rpartition("/")[0] in real:
+        return False
+    end = path.find("/", top + 1)
+    while end >= 0:
+        directory = path[:end]
+        if directory not in real:
+            if os.path.islink(directory):
+                return True
+            real.add(directory)
+        end = path.find("/", end + 1)
+    return False
 
 
 def look_at(path: str, granularity_ns: int, follow: bool) -> Look:

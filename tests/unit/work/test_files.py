@@ -24,7 +24,7 @@ SECOND = 1_000_000_000
 
 
 def look(path: Path | str, *, writers: bool = False, granularity: int = 0, follow: bool = False) -> Look:
-    return look_many([str(path)], [writers] if writers else None, granularity, [follow])[0]
+    return look_many([str(path)], [writers] if writers else None, granularity, [follow], [len(str(path))])[0]
 
 
 def identity(path: Path) -> FileIdentity:
@@ -46,10 +46,26 @@ def test_regular_files_have_an_identity_and_their_order(tmp_path: Path) -> None:
     for path in paths:
         path.write_bytes(os.fsencode(path.name))
     os.link(paths[0], tmp_path / "c")
-    looks = look_many([str(path) for path in [*paths, tmp_path / "missing"]], None, 0, [False] * (len(paths) + 1))
+    count = len(paths) + 1
+    looks = look_many([str(path) for path in [*paths, tmp_path / "missing"]], None, 0, [False] * count, [0] * count)
     assert [found.identity for found in looks] == [*map(identity, paths), None]
     assert [found.nlink for found in looks[:3]] == [2, 1, 1]
     assert looks[3] == Look(None)
+
+
+def test_below_the_root_nothing_is_reached_through_a_link(tmp_path: Path) -> None:
+    """The root's own path may lead through links; a directory below it, whose place a link has taken, is gone."""
+    (tmp_path / "there/real").mkdir(parents=True)
+    (tmp_path / "root").symlink_to("there")
+    (tmp_path / "there/link").symlink_to("real")
+    (tmp_path / "there/real/file").touch()
+    (tmp_path / "there/real/loop").symlink_to("..")
+    root = str(tmp_path / "root")
+    names = ["real/file", "link/file", "real/loop/real/file"]
+    looks = look_many([f"{root}/{name}" for name in names], None, 0, [True] * 3, [len(root)] * 3)
+    assert [found.identity for found in looks] == [identity(tmp_path / "there/real/file"), None, None]
+    looks = look_many(["/tmp/no/such", "/proc/self/root/etc/passwd"], None, 0, [False] * 2, [1, 1])
+    assert looks == [Look(None), Look(None)], "/proc/self is a link, and the root is /"
 
 
 def test_what_is_no_regular_file_is_absent_and_never_opened(tmp_path: Path) -> None:
@@ -135,7 +151,7 @@ def test_writers_are_seen_however_they_write(tmp_path: Path) -> None:
 def test_only_those_wanted_are_asked_for_writers(tmp_path: Path) -> None:
     file = tmp_path / "file"
     with file.open("w"):
-        looks = look_many([str(file)] * 2, [True, False], 0, [False, False])
+        looks = look_many([str(file)] * 2, [True, False], 0, [False, False], [0, 0])
     assert [found.writers for found in looks] == [True, False]
 
 
