@@ -1,42 +1,106 @@
-"""Many seeds, two at a time: ``python -m tests.oracle [FIRST [COUNT]]``; SOAK_SEEDS is the count where none is given.
+"""Many seeds on all backends, two at a time.
 
-A failing seed is printed at once and shrunk at the end; the exit status is 1 if there was one.
+    python -m tests.oracle [--first SEED] [--count N] [--backend NAME]... [--keep]
+    python -m tests.oracle --seed SEED --backend NAME [--tries N] [--keep]
+
+Without --count, SOAK_SEEDS (1000) says how many. A failing seed is printed at once, with the command that tries it
+again; the first few are shrunk at the end. --keep leaves the directories of failing trials, with all that was logged.
+How the processes interleave isn't part of a seed, so it is tried several times, and it is told how often it failed.
+The exit status is 1 if anything failed.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
+import threading
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from tests.oracle.operations import plan
-from tests.oracle.shrink import attempt, report, shrink
+from tests.oracle.operations import BACKENDS, plan
+from tests.oracle.shrink import attempt, attempts, report, shrink
+
+_AT_ONCE = 2
+_PROGRESS = 50  # trials between two lines
+_SHRUNK = 3
+
+Case = tuple[int, str]  # seed, backend
 
 
-def one(seed: int) -> list[str]:
-    """Try one seed, and say so if it fails."""
-    wrong = attempt(plan(seed), tries=1)
-    if wrong:
-        print(f"seed {seed} fails: {'; '.join(wrong[:3])}", flush=True)
-    return wrong
+class Soak:
+    """Trials under way, counted."""
+
+    def __init__(self, cases: Sequence[Case], keep: bool) -> None:
+        self.failed: list[Case] = []
+        self._cases = cases
+        self._keep = keep
+        self._done = 0
+        self._began = time.monotonic()
+        self._lock = threading.Lock()
+
+    def run(self) -> None:
+        """Try them all."""
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            list(pool.map(self._one, self._cases))
+
+    def _one(self, case: Case) -> None:
+        seed, backend = case
+        wrong = attempt(plan(seed, backend), self._keep)
+        with self._lock:
+            self._done += 1
+            if wrong:
+                self.failed.append(case)
+                print(f"seed {seed} on {backend} fails: {'; '.join(wrong[:3])}\n  again: {_again(case)}", flush=True)
+            if self._done % _PROGRESS == 0 or self._done == len(self._cases):
+                self._progress()
+
+    def _progress(self) -> None:
+        spent = time.monotonic() - self._began
+        print(f"{self._done} of {len(self._cases)} trials, {len(self.failed)} failed, {spent:.0f} s", flush=True)
+
+
+def _again(case: Case) -> str:
+    return f"python -m tests.oracle --seed {case[0]} --backend {case[1]}"
+
+
+def again(case: Case, tries: int, keep: bool) -> bool:
+    """Try one seed many times; whether it ever failed. It is shrunk then."""
+    drawn = plan(*case)
+    wrong = attempts(drawn, tries, keep)
+    print(f"seed {case[0]} on {case[1]} failed in {len(wrong)} of {tries} tries", flush=True)
+    for each in wrong:
+        print("  " + "\n  ".join(each[:6]))
+    if wrong and not keep:
+        print(report(shrink(drawn, tries=min(8, 2 * tries // len(wrong))), wrong[0]), flush=True)
+    return bool(wrong)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.oracle")
+    parser.add_argument("--first", type=int, default=int(time.time()))
+    parser.add_argument("--count", type=int, default=int(os.environ.get("SOAK_SEEDS", "1000")))
+    parser.add_argument("--backend", action="append", choices=BACKENDS)
+    parser.add_argument("--seed", type=int)
+    parser.add_argument("--tries", type=int, default=8)
+    parser.add_argument("--keep", action="store_true")
+    return parser.parse_args()
 
 
 def main() -> int:
     """Try the seeds; returns the exit status."""
-    words = [int(word) for word in sys.argv[1:]]
-    first = words[0] if words else int(time.time())
-    count = words[1] if len(words) > 1 else int(os.environ.get("SOAK_SEEDS", "1000"))
-    began = time.monotonic()
-    seeds = range(first, first + count)
-    with ThreadPoolExecutor(2) as pool:
-        failed = [seed for seed, wrong in zip(seeds, pool.map(one, seeds), strict=True) if wrong]
-    print(f"{count} seeds from {first}: {len(failed)} failed, {time.monotonic() - began:.0f} s")
-    for seed in failed[:3]:
-        wrong = attempt(plan(seed))
-        small = shrink(plan(seed)) if wrong else plan(seed)
-        print(report(small, wrong or ["it didn't fail again"]), flush=True)
-    return 1 if failed else 0
+    wanted = _arguments()
+    backends = wanted.backend or BACKENDS
+    if wanted.seed is not None:
+        failed = [again((wanted.seed, backend), wanted.tries, wanted.keep) for backend in backends]
+        return int(any(failed))
+    seeds = range(wanted.first, wanted.first + wanted.count)
+    soak = Soak([(seed, backend) for seed in seeds for backend in backends], wanted.keep)
+    soak.run()
+    for case in soak.failed[:_SHRUNK]:
+        again(case, wanted.tries, wanted.keep)
+    return int(bool(soak.failed))
 
 
 if __name__ == "__main__":

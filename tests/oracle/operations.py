@@ -1,59 +1,92 @@
-"""What is done to a tree and to the daemon: a list that is a pure function of a seed.
+"""What is done to a tree and to the daemon: lists that are a pure function of a seed.
+
+Several processes work on the tree at once, each on a list of its own; another list is the daemon's life. All are cut
+into phases, so that on a slow machine, too, something is done in each part of that life. How the processes interleave
+isn't drawn: a seed that failed once may need some tries to fail again.
 
 Each operation carries all it needs, its content too, so that any of them can be left out and the rest still means
-the same: that is how a failing list is shrunk. An operation that can't be done (its file isn't there) does nothing.
+the same: that is how failing lists are shrunk.
 """
 
 from __future__ import annotations
 
-import ctypes
 import os
 import random
-import shutil
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-FILES = [f"f{number}" for number in range(8)]
-DIRECTORIES = ["d1", "d2", "d1/x", "d2/y", "d3"]
-FLOOD = 6000  # files made and removed in one go: more events than the kernel queues for a daemon that is stalled
+from tests.oracle.tree import EXCLUDE, INCLUDE
+
+BACKENDS = ("inotify", "pyinotify", "watchdog", "poll")
+WORKERS = 3
+PHASES = 10
+_STEPS = 12  # a worker's operations in a phase
+
+FILES = [*(f"f{number}" for number in range(8)), "g0", "g1"]  # no rule wants the last two
+DIRECTORIES = ["d1", "d2", "d1/x", "d2/y", "d3", "d1/x/y"]
+_UNWATCHED = ["skip", "d1/skip", "../away/a1", "../away/a2"]
+_MOVED_TO = [*DIRECTORIES, *DIRECTORIES, "d1/z", "d3/z/q", *_UNWATCHED]
+
+Arguments = tuple[str | float, ...]
 
 
 class Operation(NamedTuple):
-    """One step: ``name`` is a function below, or something done to the daemon."""
+    """One step: ``name`` is one of `tree.Tree` or, on the daemon's lists, of `subject.Subject`."""
 
     name: str
-    arguments: tuple[str | float, ...] = ()
+    arguments: Arguments = ()
 
 
 class Settings(NamedTuple):
     """The rule's keys, as YAML, and how its command behaves: shares of attempts that fail or dawdle."""
 
-    keys: dict[str, object]
+    keys: Mapping[str, object]
     failing: float
     dawdling: float
 
 
 class Plan(NamedTuple):
-    """A trial: what is there first, the rule, and what is done then."""
+    """A trial in phases, each a part of every list: the daemon's, and one for each worker.
+
+    Lists are named ``before`` (what is there first) and ``PHASE daemon`` and ``PHASE worker NUMBER``.
+    """
 
     seed: int
     settings: Settings
-    before: list[Operation]
-    operations: list[Operation]
+    lists: Mapping[str, list[Operation]]
+
+    def flat(self) -> list[tuple[str, Operation]]:
+        """All operations, each with the name of its list."""
+        return [(name, operation) for name, found in self.lists.items() for operation in found]
+
+    def only(self, flat: list[tuple[str, Operation]]) -> Plan:
+        """The plan with just these operations."""
+        lists: dict[str, list[Operation]] = {name: [] for name in self.lists}
+        for name, operation in flat:
+            lists[name].append(operation)
+        return self._replace(lists=lists)
 
 
-def plan(seed: int, steps: int = 250) -> Plan:
+def plan(seed: int, backend: str = "inotify") -> Plan:
     """The trial of this seed."""
     dice = random.Random(seed)
-    settings = _settings(dice)
-    before = [_on_files(dice, serial) for serial in range(30)]
-    return Plan(seed, settings, before, list(_operations(dice, steps)))
+    settings = _settings(dice, backend)
+    weights = dice.choice([_MIXED, _MIXED, _MOVES])
+    serials = iter(range(1000, 10000))
+    lists = {"before": [_on_tree(dice, weights, next(serials)) for _ in range(30)]}
+    for phase, life in zip(range(PHASES), _life(dice), strict=False):
+        lists[f"{phase} daemon"] = life
+        for number in range(WORKERS):
+            lists[f"{phase} worker {number}"] = list(_work(dice, weights, serials))
+    return Plan(seed, settings, lists)
 
 
-def _settings(dice: random.Random) -> Settings:
+def _settings(dice: random.Random, backend: str) -> Settings:
     on_busy = dice.choice(["queue", "queue", "restart", "parallel"])
     keys: dict[str, object] = {
+        "backend": backend,
+        "include": [INCLUDE],
+        "exclude": [EXCLUDE],
         "changes": ["created", "modified", "deleted", "moved"],
         "settle": dice.choice(["0s", "20ms", "50ms", "200ms"]),
         "max_wait": dice.choice(["200ms", "1s"]),
@@ -68,153 +101,94 @@ def _settings(dice: random.Random) -> Settings:
     return Settings(keys, dice.choice([0.0, 0.15]), dice.choice([0.0, 0.1]))
 
 
-def _operations(dice: random.Random, steps: int) -> Iterator[Operation]:
-    for serial in range(1000, 1000 + steps):
-        kind = dice.random()
-        if kind < 0.82:
-            yield _on_files(dice, serial)
-        elif kind < 0.92:
-            yield Operation("pause", (round(dice.random() ** 3 * 0.3, 4),))
-        elif kind < 0.935:
-            yield Operation("kill")
-        elif kind < 0.97:
-            yield Operation("start")
-        elif kind < 0.98:
-            yield Operation("stall")
-        elif kind < 0.997:
-            yield Operation("go_on")
+def _life(dice: random.Random) -> Iterator[list[Operation]]:
+    """It runs, is stalled, is down; it may die by itself at a step of its own work, or at any moment."""
+    yield _perhaps_ready(dice)
+    state = "running"
+    while True:
+        if state == "down":
+            state = "running"
+            again = [dice.choice([Operation("start"), Operation("start_to_die", (_side(dice), dice.randint(1, 60)))])]
+            again += _perhaps_ready(dice)
+        elif state == "stalled":
+            state = dice.choice(["running", "running", "down"])
+            again = [Operation("go_on" if state == "running" else "kill")]
         else:
-            yield Operation(dice.choice(["flood", "reload"]))
+            name = dice.choice(["kill", "kill", "stall", "stall", "reload", "terminate"])
+            state = {"kill": "down", "terminate": "down", "stall": "stalled"}.get(name, state)
+            again = [Operation(name)]
+        yield [_pause(dice, 0.3), *again]
+
+
+def _perhaps_ready(dice: random.Random) -> list[Operation]:
+    return [Operation("wait_until_ready")] if dice.random() < 0.7 else []
+
+
+def _side(dice: random.Random) -> str:
+    return dice.choice(["before", "after"])
+
+
+def _pause(dice: random.Random, most: float) -> Operation:
+    return Operation("pause", (round(dice.random() ** 2 * most, 4),))
+
+
+def _work(dice: random.Random, weights: Mapping[str, int], serials: Iterator[int]) -> Iterator[Operation]:
+    """A worker's part of a phase."""
+    for _ in range(_STEPS):
+        kind = dice.random()
+        if kind < 0.88:
+            yield _on_tree(dice, weights, next(serials))
+        elif kind < 0.999:
+            yield _pause(dice, 0.2)
+        else:
+            yield Operation("flood")
 
 
 def _path(dice: random.Random) -> str:
-    directory = dice.choice(["", "", *DIRECTORIES])
+    directory = dice.choice(["", "", *DIRECTORIES, *DIRECTORIES, "skip"])
     return os.path.join(directory, dice.choice(FILES))
 
 
-def _on_files(dice: random.Random, serial: int) -> Operation:
-    name = dice.choices(list(_WEIGHTS), list(_WEIGHTS.values()))[0]
+def _on_tree(dice: random.Random, weights: Mapping[str, int], serial: int) -> Operation:
+    """One operation; contents are all of one size, so that many rewrites change nothing else."""
+    name = dice.choices(list(weights), list(weights.values()))[0]
     content = f"content {serial}"
-    if name in ("create", "replace", "append", "write", "hold"):
+    if name in ("create", "append", "write", "hold"):
         return Operation(name, (_path(dice), content))
+    if name == "replace":
+        path = _path(dice)
+        beside = path + ".new" if dice.random() < 0.5 else os.path.join(os.path.dirname(path), ".tmp")
+        return Operation(name, (path, beside, content))
+    if name == "chmod":
+        return Operation(name, (_path(dice), dice.choice([0o644, 0o600])))
     if name in ("unlink", "truncate"):
         return Operation(name, (_path(dice),))
+    if name == "rename" and dice.random() < 0.1:
+        return Operation(name, dice.choice([(_path(dice), "../away/f0"), ("../away/f0", _path(dice))]))
     if name in ("rename", "link", "exchange"):
         return Operation(name, (_path(dice), _path(dice)))
-    if name in ("rmtree", "mkdirs"):
-        return Operation(name, (dice.choice(DIRECTORIES),))
+    if name == "symlink":
+        return Operation(name, (dice.choice([*FILES, *DIRECTORIES, "skip"]), dice.choice([_path(dice), *DIRECTORIES])))
+    return _on_directories(dice, name, content)
+
+
+def _on_directories(dice: random.Random, name: str, content: str) -> Operation:
     if name == "let_go":
         return Operation(name)
-    return Operation(name, (dice.choice(DIRECTORIES), dice.choice([*DIRECTORIES, "d1/z", "d3/z/q"])))
+    if name in ("rmtree", "mkdirs"):
+        return Operation(name, (dice.choice([*DIRECTORIES, "skip"]),))
+    if name == "grow":
+        return Operation(name, (dice.choice(DIRECTORIES), content))
+    return Operation(name, (dice.choice([*DIRECTORIES, *_UNWATCHED]), dice.choice(_MOVED_TO)))
 
 
-_WEIGHTS = {
-    "create": 24, "replace": 8, "append": 6, "write": 6, "truncate": 2, "unlink": 14, "rename": 12, "link": 3,
-    "exchange": 3, "rmtree": 4, "mkdirs": 4, "rename_directory": 6, "exchange_directories": 2, "hold": 2, "let_go": 3,
+_MIXED = {
+    "create": 24, "replace": 8, "append": 6, "write": 6, "truncate": 2, "unlink": 10, "rename": 12, "link": 3,
+    "symlink": 1, "exchange": 3, "chmod": 2, "rmtree": 3, "mkdirs": 4, "grow": 2, "rename_directory": 8,
+    "exchange_directories": 3, "hold": 2, "let_go": 3,
 }  # fmt: skip
-
-
-# ---- done to the tree
-
-_RENAME_EXCHANGE = 2
-_AT_FDCWD = -100
-
-
-class Tree:
-    """The tree the operations work on. Files that are held open stay so until they are let go."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self._held: list[int] = []
-        self._libc = ctypes.CDLL(None, use_errno=True)
-
-    def do(self, operation: Operation) -> None:
-        """Do one, or nothing where it can't be done."""
-        work: Callable[..., None] = getattr(self, operation.name)
-        try:
-            work(*operation.arguments)
-        except (OSError, shutil.Error):
-            return
-
-    def _at(self, path: str) -> str:
-        return os.path.join(self.root, path)
-
-    def _put(self, path: str, content: str, flags: int) -> None:
-        descriptor = os.open(path, os.O_WRONLY | flags, 0o644)
-        try:
-            os.write(descriptor, content.encode())
-        finally:
-            os.close(descriptor)
-
-    def create(self, path: str, content: str) -> None:
-        os.makedirs(os.path.dirname(self._at(path)), exist_ok=True)
-        self._put(self._at(path), content, os.O_CREAT | os.O_TRUNC)
-
-    def replace(self, path: str, content: str) -> None:
-        self._put(self._at(path) + ".new", content, os.O_CREAT | os.O_TRUNC)
-        os.rename(self._at(path) + ".new", self._at(path))
-
-    def append(self, path: str, content: str) -> None:
-        self._put(self._at(path), content, os.O_APPEND)
-
-    def write(self, path: str, content: str) -> None:
-        """In place, and often of the same size as before."""
-        self._put(self._at(path), content, 0)
-
-    def truncate(self, path: str) -> None:
-        os.truncate(self._at(path), 3)
-
-    def unlink(self, path: str) -> None:
-        os.unlink(self._at(path))
-
-    def rename(self, old: str, new: str) -> None:
-        os.rename(self._at(old), self._at(new))
-
-    def link(self, old: str, new: str) -> None:
-        os.link(self._at(old), self._at(new))
-
-    def exchange(self, one: str, other: str) -> None:
-        first, second = os.fsencode(self._at(one)), os.fsencode(self._at(other))
-        self._libc.renameat2(_AT_FDCWD, first, _AT_FDCWD, second, _RENAME_EXCHANGE)
-
-    exchange_directories = exchange
-
-    def rmtree(self, path: str) -> None:
-        shutil.rmtree(self._at(path))
-
-    def mkdirs(self, path: str) -> None:
-        os.makedirs(self._at(path), exist_ok=True)
-
-    def rename_directory(self, old: str, new: str) -> None:
-        os.makedirs(os.path.dirname(self._at(new)), exist_ok=True)
-        os.rename(self._at(old), self._at(new))
-
-    def hold(self, path: str, content: str) -> None:
-        """Write and stay open, as a slow writer does."""
-        descriptor = os.open(self._at(path), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-        self._held.append(descriptor)
-        os.write(descriptor, content.encode())
-
-    def let_go(self) -> None:
-        """The slow writers write their last and close."""
-        while self._held:
-            descriptor = self._held.pop()
-            os.write(descriptor, b".")
-            os.close(descriptor)
-
-    def flood(self) -> None:
-        """More events than a stalled reader's queue takes."""
-        self.mkdirs("flood")
-        for number in range(FLOOD):
-            path = self._at(f"flood/{number}")
-            os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o644))
-            os.unlink(path)
-
-    def files(self) -> dict[str, str]:
-        """Every file with its content, by relative path."""
-        found = {}
-        for directory, _, names in os.walk(self.root):
-            for name in names:
-                path = os.path.join(directory, name)
-                found[os.path.relpath(path, self.root)] = Path(path).read_text()
-        return found
+#: Directories go in, out and across, and their parents with them, while they are written below.
+_MOVES = {
+    "create": 30, "replace": 4, "write": 4, "unlink": 3, "rename": 3, "rmtree": 3, "mkdirs": 3, "grow": 8,
+    "rename_directory": 32, "exchange_directories": 10,
+}  # fmt: skip

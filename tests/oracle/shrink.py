@@ -1,47 +1,58 @@
-"""Make a failing plan small: leave out chunks of its operations while it still fails.
+"""Make a failing plan small: leave out chunks of its operations, of all lists, while it still fails.
 
 Failures hang on timing, so each candidate gets several tries, and one failure is enough.
 """
 
 from __future__ import annotations
 
+import shutil
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.oracle.operations import Operation, Plan
+from tests.oracle.operations import Plan
 from tests.oracle.trial import Trial
 
-_TRIES = 3
+_AT_ONCE = 2
 
 
-def attempt(plan: Plan, tries: int = _TRIES) -> list[str]:
-    """What goes wrong with this plan in any of so many tries."""
-    for _ in range(tries):
-        with tempfile.TemporaryDirectory(prefix="oracle-") as directory:
-            wrong = Trial(plan, Path(directory)).run()
-        if wrong:
-            return wrong
-    return []
+def attempt(plan: Plan, keep: bool = False) -> list[str]:
+    """What goes wrong with this plan. ``keep``: then its directory stays, and is named first."""
+    directory = Path(tempfile.mkdtemp(prefix="oracle-"))
+    wrong = []
+    try:
+        wrong = Trial(plan, directory).run()
+        return [f"see {directory}", *wrong] if wrong and keep else wrong
+    finally:
+        if not (wrong and keep):
+            shutil.rmtree(directory)
 
 
-def shrink(plan: Plan, most: int = 60) -> Plan:
+def attempts(plan: Plan, tries: int, keep: bool = False) -> list[list[str]]:
+    """What goes wrong in each of so many tries that fail, two at a time."""
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        return [wrong for wrong in pool.map(lambda _: attempt(plan, keep), range(tries)) if wrong]
+
+
+def shrink(plan: Plan, tries: int = 4, most: int = 60) -> Plan:
     """The plan with as few operations as ``most`` candidates find."""
-    size = max(1, len(plan.operations) // 2)
+    flat = plan.flat()
+    size = max(1, len(flat) // 2)
     while size and most:
         at = 0
-        while at < len(plan.operations) and most:
+        while at < len(flat) and most:
             most -= 1
-            fewer: list[Operation] = plan.operations[:at] + plan.operations[at + size :]
-            candidate = plan._replace(operations=fewer)
-            if attempt(candidate):
-                plan = candidate
+            fewer = flat[:at] + flat[at + size :]
+            if attempts(plan.only(fewer), tries):
+                flat = fewer
             else:
                 at += size
         size //= 2
-    return plan
+    return plan.only(flat)
 
 
 def report(plan: Plan, wrong: list[str]) -> str:
     """A failing plan as a person reads it."""
-    lines = [f"seed {plan.seed}: {plan.settings}", *wrong[:10], f"{len(plan.operations)} operations:"]
-    return "\n  ".join([*lines, *(f"{name} {' '.join(map(str, arguments))}" for name, arguments in plan.operations)])
+    lines = [f"seed {plan.seed}: {plan.settings}", *wrong[:10], f"{len(plan.flat())} operations:"]
+    lines += [f"{where}: {name} {' '.join(map(str, arguments))}" for where, (name, arguments) in plan.flat()]
+    return "\n  ".join(lines)

@@ -6,16 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.oracle.operations import Tree, plan
+from tests.oracle.operations import BACKENDS, Operation, plan
 from tests.oracle.shrink import report
+from tests.oracle.tree import Tree
 from tests.oracle.trial import Trial
 
 SEEDS = 12
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))
-def test_the_jobs_know_the_tree_in_the_end(seed: int, tmp_path: Path) -> None:
-    drawn = plan(seed)
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_the_jobs_know_the_tree_in_the_end(seed: int, backend: str, tmp_path: Path) -> None:
+    drawn = plan(seed, backend)
     wrong = Trial(drawn, tmp_path).run()
     assert not wrong, report(drawn, wrong)
 
@@ -26,20 +28,23 @@ def test_a_plan_is_a_pure_function_of_its_seed() -> None:
 
 
 def test_operations_do_what_they_say(tmp_path: Path) -> None:
-    """All kinds are drawn, and most of them find something to do."""
-    drawn = [operation for seed in range(20) for operation in plan(seed).operations]
-    assert len({operation.name for operation in drawn}) >= 19
-    tree = Tree(tmp_path)
-    for operation in plan(1).before:
-        tree.do(operation)
-    assert tree.files()
+    """All kinds are drawn, and those of one worker find something to do."""
+    drawn = [operation for seed in range(20) for _, operation in plan(seed).flat()]
+    assert len({operation.name for operation in drawn}) >= 25
+    (tmp_path / "root").mkdir()
+    tree = Tree(tmp_path / "root")
+    for operation in plan(1).lists["before"]:
+        tree.do(*operation)
     tree.let_go()
+    assert tree.files()
 
 
 def test_an_oracle_that_is_lied_to_notices(tmp_path: Path) -> None:
-    """A rule that never tells of deletions leaves the oracle with files that are gone."""
-    drawn = plan(1)
-    keys = {**drawn.settings.keys, "changes": ["created", "modified", "moved"], "initial": "process"}
-    trial = Trial(drawn._replace(settings=drawn.settings._replace(keys=keys)), tmp_path)
-    trial.patience = 3.0
-    assert any("the disk has 'nothing'" in line for line in trial.run())
+    """A rule that never tells of deletions leaves the oracle with a file that is gone."""
+    drawn = plan(1).only([])
+    drawn.lists["before"].append(Operation("create", ("f0", "content")))
+    drawn.lists["0 daemon"].append(Operation("wait_until_ready"))
+    drawn.lists["1 worker 0"].append(Operation("unlink", ("f0",)))
+    keys = {**drawn.settings.keys, "changes": ["created", "modified", "moved"], "initial": "ignore"}
+    wrong = Trial(drawn._replace(settings=drawn.settings._replace(keys=keys)), tmp_path).run()
+    assert "f0: the jobs know 'content', the disk has 'nothing'" in wrong

@@ -1,45 +1,30 @@
-"""One trial: a plan carried out on a real tree beside a real daemon, and what must be true when all is quiet again.
+"""One trial: a plan carried out by several processes beside a real daemon, and what must be true after a flush.
 
-The rule's command reads every path it is given and writes down what it saw; it does so last of all, so that only a
-command that succeeds has seen anything. Whoever believes these records must in the end know the tree: each file with
-its content, and no file that is gone. A restart on the quiet tree has nothing more to tell.
+What the jobs saw must amount to the tree: each file with its content, and no file that is gone. The manifest must have
+each file's identity, and nothing else. Nothing may have run for a path that never matched, nothing may be left to
+do, and the promise must be said to be kept. A restart on the quiet tree has nothing more to tell.
 """
 
 from __future__ import annotations
 
 import json
-import re
-import signal
+import subprocess
 import sys
 import time
+from collections.abc import Collection, Iterator
 from pathlib import Path
+from typing import Any
 
-from tests.e2e.running import Daemon, eventually
-from tests.oracle.operations import Operation, Plan, Tree
+from tests.e2e.running import eventually
+from tests.oracle.operations import PHASES, WORKERS, Operation, Plan
+from tests.oracle.subject import Row, Subject
+from tests.oracle.tree import Tree, matches
 
-_PATIENCE = 30.0  # seconds for all to become quiet; only a failing trial waits so long
-_STATISTICS = re.compile(r"statistics (\{.*\})$", re.MULTILINE)
-_BAD = ("internal error", "Traceback", "is held:")
-
-# Whether it fails or dawdles is decided by the job and the attempt, so that the same trial does the same.
-_COMMAND = """
-import json, os, random, sys, time
-record, seed, failing, dawdling = sys.argv[1], sys.argv[2], float(sys.argv[3]), float(sys.argv[4])
-document = json.load(sys.stdin)
-dice = random.Random(" ".join([seed, str(document["job"]), str(document["attempt"])]))
-if dice.random() < failing:
-    sys.exit(1)
-if dice.random() < dawdling:
-    time.sleep(dice.random() / 4)
-for change in document["changes"]:
-    try:
-        with open(change["path"]) as file:
-            change["seen"] = file.read()
-    except OSError:
-        change["seen"] = None
-with open(record, "a") as file:
-    file.write(json.dumps(document["changes"]) + chr(10))
-"""
+_PATIENCE = 30.0  # seconds; only a failing trial waits so long
+_BAD = ("internal error", "Traceback", " is held:", "damaged", "failed by a bug")
+_LEFT = ("held", "backoff", "failed", "skipped", "stalled")
+_NOTHING = "nothing"
+_WORKER = Path(__file__).with_name("tree.py")
 
 
 class Trial:
@@ -47,155 +32,144 @@ class Trial:
 
     def __init__(self, plan: Plan, directory: Path) -> None:
         self.plan = plan
-        self.daemon = Daemon(directory)
-        self.tree = Tree(self.daemon.root)
-        self.kills = self.stalls = 0
+        self.subject = Subject(directory, plan.seed, plan.settings)
+        self.tree = Tree(self.subject.daemon.root)
         self.patience = _PATIENCE
-        self._began = 0  # where in the log the running daemon begins
         self._known: dict[str, str] = {}  # what was there before the rule, and isn't told
-        self._record = directory / "record"
+        self._workers: list[subprocess.Popen[bytes]] = []
+        (directory / "away").mkdir()
 
     def run(self) -> list[str]:
         """Carry it out; returns what is wrong in the end, nothing if all is well."""
         try:
-            for operation in self.plan.before:
-                self.tree.do(operation)
-            if self.plan.settings.keys["initial"] == "ignore":
-                self._known = self.tree.files()
-            self._configure()
-            self._start()
-            eventually(self._listens, "the daemon is ready")
-            for operation in self.plan.operations:
-                self._do(operation)
-            return self._judge()
+            self._work()
+            return list(self._judge())
         except AssertionError as problem:
             return [str(problem)]
         finally:
-            self.tree.let_go()
-            self.daemon.kill()
+            self._end()
 
-    # ---- operations
+    # ---- work
 
-    def _configure(self) -> None:
-        settings = self.plan.settings
-        program = self.daemon.directory / "command.py"
-        program.write_text(_COMMAND)
-        command = [sys.executable, "-I", "-S", str(program), str(self._record), str(self.plan.seed)]
-        command += [str(settings.failing), str(settings.dawdling)]
-        action = f"exec: {json.dumps({'command': command, 'stdin': 'json'})}"
-        self.daemon.configure(self.daemon.rule("mirror", actions=action, **settings.keys))
-
-    def _do(self, operation: Operation) -> None:
-        if operation.name == "pause":
-            time.sleep(float(operation.arguments[0]))  # the pace of whoever works on the tree
-        elif operation.name in _ON_THE_DAEMON:
-            getattr(self, f"_{operation.name}")()
-        else:
-            self.tree.do(operation)
-
-    def _kill(self) -> None:
-        self.kills += self.daemon.process is not None
-        self.daemon.kill()
-
-    def _start(self) -> None:
-        if self.daemon.process is None:
-            self._began = len(self.daemon.log())
-            self.daemon.process = self.daemon.launch()
-
-    def _stall(self) -> None:
-        if self.daemon.process is not None:
-            self.stalls += 1
-            self.daemon.signal(signal.SIGSTOP)
-
-    def _go_on(self) -> None:
-        if self.daemon.process is not None:
-            self.daemon.signal(signal.SIGCONT)
-
-    def _reload(self) -> None:
-        if self._listens():
-            self.daemon.signal(signal.SIGHUP)
-
-    def _listens(self) -> bool:
-        """True once the running daemon takes signals; before that they would end it."""
-        return self.daemon.process is not None and "ready:" in self.daemon.log()[self._began :]
-
-    # ---- the end
-
-    def _judge(self) -> list[str]:
-        self._start()
-        self._go_on()
+    def _work(self) -> None:
+        for operation in self.plan.lists["before"]:
+            self.tree.do(*operation)
         self.tree.let_go()
-        wrong = self._when_quiet()
-        if wrong:
-            return wrong
-        self.daemon.stop()
-        told = len(self._records())
-        self._start()
-        eventually(self._listens, "the daemon is ready")
-        self.tree.create("sentinel", "x")
-        wrong = self._when_quiet()
-        extra = [f"told again after a restart: {change}" for change in self._records()[told:]]
-        extra = [line for line in extra if "sentinel" not in line]
-        bad = [line for line in self.daemon.log().splitlines() if any(word in line for word in _BAD)]
-        return wrong + extra + bad
+        ignored = self.plan.settings.keys["initial"] == "ignore"
+        if ignored:
+            self._known = self.tree.contents()
+        self.subject.start()
+        if ignored:  # what changes before the rule's time begins is nothing new either
+            eventually(self.subject.listens, "the daemon is ready")
+        self._workers = [self._worker() for _ in range(WORKERS)]
+        for phase in range(PHASES):
+            self._phase(phase)
+        for worker in self._workers:
+            worker.communicate(timeout=self.patience * 2)
+            assert worker.returncode == 0, "a worker failed: the trial itself is at fault"
 
-    def _when_quiet(self) -> list[str]:
-        """What the records get wrong once nothing is left to do."""
+    def _worker(self) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-I", "-S", str(_WORKER), str(self.tree.root)]
+        return subprocess.Popen(command, stdin=subprocess.PIPE)
+
+    def _phase(self, phase: int) -> None:
+        for number, worker in enumerate(self._workers):
+            assert worker.stdin is not None
+            operations = self.plan.lists[f"{phase} worker {number}"]
+            worker.stdin.write(json.dumps(operations).encode() + b"\n")
+            worker.stdin.flush()
+        for operation in self.plan.lists[f"{phase} daemon"]:
+            self._live(operation)
+
+    def _live(self, operation: Operation) -> None:
+        if operation.name == "pause":
+            time.sleep(float(operation.arguments[0]))
+        else:
+            getattr(self.subject, operation.name)(*operation.arguments)
+
+    def _end(self) -> None:
+        for worker in self._workers:
+            worker.kill()
+            worker.communicate()
+        self.subject.kill()
+
+    # ---- judgement
+
+    def _judge(self) -> Iterator[str]:
+        self.subject.go_on()
+        self.subject.start()
+        yield from self._flushed()
+        yield from self._at_rest()
+        yield from self._left_behind()
+        yield from self._told_again()
+        log = self.subject.daemon.log()
+        yield from (line for line in log.splitlines() if any(word in line for word in _BAD))
+
+    def _flushed(self) -> Iterator[str]:
+        """After one flush only what it lists may be unknown; then that gets done, too."""
+        answer = self._flush()
+        listed = {self.subject.inside(entry["path"]) for kind in _LEFT for entry in answer[kind]}
+        yield from (f"right after a flush: {line}" for line in self._differences(besides=listed))
         deadline = time.monotonic() + self.patience
-        wrong = ["the daemon never became quiet"]
-        while time.monotonic() < deadline:
-            if self.daemon.running().poll() is not None:
-                return [f"the daemon ended: {self.daemon.log()[-2000:]}"]
-            before = len(self._records())
-            if self._idle():
-                wrong = self._differences()
-                if not wrong and self._idle() and len(self._records()) == before:
-                    return []
-            time.sleep(0.05)
-        return wrong
+        while any(answer[kind] for kind in (*_LEFT, "paused")) and time.monotonic() < deadline:
+            time.sleep(0.02)
+            answer = self._flush()
+        yield from (f"flush leaves {kind}: {answer[kind]}" for kind in (*_LEFT, "paused") if answer[kind])
 
-    def _idle(self) -> bool:
-        """Ask the daemon whether anything is left to do; False until it answers."""
-        if not self._listens():
-            return False
-        offset = len(self.daemon.log())
-        self.daemon.signal(signal.SIGUSR1)
-        until = time.monotonic() + 2.0
-        while time.monotonic() < until:
-            line = _STATISTICS.search(self.daemon.log(), offset)
-            if line:
-                rule = json.loads(line[1])["rules"]["mirror"]
-                return not any(rule[key] for key in ("dirty", "running", "retrying", "open"))
-            time.sleep(0.01)
-        return False
+    def _flush(self) -> Any:
+        answer = self.subject.flush(self.patience)
+        assert answer["done"], f"a flush doesn't end: {answer}, {self.subject.unrest()}"
+        return answer
 
-    def _records(self) -> list[dict[str, str | None]]:
-        text = self._record.read_text() if self._record.exists() else ""
-        whole = [line for line in text.splitlines(keepends=True) if line.endswith("\n")]
-        return [change for line in whole for change in json.loads(line)]
+    def _at_rest(self) -> Iterator[str]:
+        """Second looks come by themselves; then nothing is left to do."""
+        deadline = time.monotonic() + self.patience
+        while (unrest := self.subject.unrest()) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        yield from unrest
+        yield from self._differences()
+        yield from self._strangers()
 
     def _view(self) -> dict[str, str | None]:
         """What the records say: each path as it was last seen, until it was told to be gone."""
         view: dict[str, str | None] = dict(self._known)
-        prefix = f"{self.daemon.root}/"
-        for change in self._records():
+        for change in self.subject.told():
             if change["kind"] == "moved":
-                view.pop(str(change["old_path"]).removeprefix(prefix), None)
-            path = str(change["path"]).removeprefix(prefix)
+                view.pop(change["old_path"], None)
             if change["kind"] == "deleted":
-                view.pop(path, None)
+                view.pop(change["path"], None)
             else:
-                view[path] = change["seen"]
+                view[change["path"]] = change["seen"]
         return view
 
-    def _differences(self) -> list[str]:
-        view, disk = self._view(), self.tree.files()
+    def _differences(self, besides: Collection[str] = ()) -> list[str]:
+        view, disk = self._view(), self.tree.contents()
         return [
             f"{path}: the jobs know {view.get(path, _NOTHING)!r}, the disk has {disk.get(path, _NOTHING)!r}"
-            for path in sorted(view.keys() | disk.keys())
+            for path in sorted((view.keys() | disk.keys()) - set(besides))
             if view.get(path, _NOTHING) != disk.get(path, _NOTHING)
         ]
 
+    def _strangers(self) -> Iterator[str]:
+        for change in self.subject.told():
+            if not all(matches(change[key]) for key in ("path", "old_path") if change.get(key)):
+                yield f"run for a path that never matched: {change}"
 
-_NOTHING = "nothing"
-_ON_THE_DAEMON = {"kill", "start", "stall", "go_on", "reload"}
+    def _left_behind(self) -> Iterator[str]:
+        """The manifest, the job journal and the state file, once the daemon has ended."""
+        self.subject.daemon.stop()
+        rows, disk = self.subject.manifest(), self.tree.files()
+        files = {path: Row(found.st_ino, found.st_size, found.st_mtime_ns) for path, found in disk.items()}
+        for path in sorted(rows.keys() | files.keys()):
+            if rows.get(path) != files.get(path):
+                yield f"{path}: the manifest has {rows.get(path)}, the disk has {files.get(path)}"
+        yield from self.subject.unfinished()
+        broken = self.subject.daemon.statistics()["promise_broken_since_ns"]
+        if broken is not None:
+            yield f"the promise is said to be broken since {broken}"
+
+    def _told_again(self) -> Iterator[str]:
+        told = len(self.subject.told())
+        self.subject.start()
+        self._flush()
+        yield from (f"told again after a restart: {change}" for change in self.subject.told()[told:])
