@@ -78,6 +78,8 @@ class ControlServer:
                 await _Connection(self, reader, writer).serve()
         except (OSError, TimeoutError, h11.RemoteProtocolError, asyncio.IncompleteReadError):
             pass  # it went away, dawdled or doesn't speak HTTP: its own affair
+        except asyncio.CancelledError:
+            pass  # only `stop` cancels; until Python 3.12 asyncio.streams logs a cancelled handler as an error
         finally:
             self._connections.discard(task)
             writer.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -17,11 +18,14 @@ _LONGEST = 86400.0
 class Asking:
     """The handlers of `control.api.ROUTES`."""
 
-    def __init__(self, engine: Engine, rooting: Rooting, status: Callable[[], dict[str, Any]]) -> None:
-        """``status``: everything that can be told of the daemon."""
+    def __init__(
+        self, engine: Engine, rooting: Rooting, status: Callable[[], dict[str, Any]], configured: asyncio.Event
+    ) -> None:
+        """``status``: everything that can be told of the daemon. ``configured``: its rules have their roots."""
         self._engine = engine
         self._rooting = rooting
         self._status = status
+        self._configured = configured
 
     def handlers(self) -> Mapping[str, Handler]:
         """By the routes' names."""
@@ -33,14 +37,15 @@ class Asking:
 
     async def flush(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """``{rule, timeout}``: wait for what happened before, of one rule or of all; say what wasn't waited for."""
-        rules = self._rules(arguments.get("rule"))
-        try:
+        wanted, done = arguments.get("rule"), False
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_seconds(arguments.get("timeout", _FLUSH_FOR))):
+                await self._configured.wait()
+                rules = self._rules(wanted)
                 await self._rooting.flush()
                 await self._engine.flush(rules)
                 done = True
-        except TimeoutError:
-            done = False
+        rules = self._rules(wanted)
         left = self._engine.left(rules)
         paths = {name: [listed(path) for path in found] for name, found in left._asdict().items() if name != "paused"}
         return {"done": done, **paths, "paused": left.paused, "stalled": list(map(listed, self._rooting.stalled()))}

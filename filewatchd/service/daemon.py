@@ -142,7 +142,8 @@ class Daemon:
             state_changed=self._upkeep.state_changed,
         )
         self._rooting.engine = self._engine
-        asking = Asking(self._engine, self._rooting, self.status)
+        self._configured = asyncio.Event()
+        asking = Asking(self._engine, self._rooting, self.status, self._configured)
         self._control = ControlServer(daemon.runtime_dir, asking.handlers())
 
     async def _sweep(self, groups: cgroup.Groups) -> None:
@@ -161,6 +162,7 @@ class Daemon:
         await self._control.start()
         await self._configure(self.generation)
         self._apply_roots()
+        self._configured.set()
         self._root_changed()  # without a root, nothing else would say so
         self._upkeep.spawn(self._upkeep.forget_dropped(self._store))
         await self._over.wait()

@@ -161,6 +161,17 @@ def test_several_requests_on_one_connection(daemon: Daemon) -> None:
     connection.close()
 
 
+def test_a_client_that_stays_connected_keeps_nobody_from_ending(daemon: Daemon) -> None:
+    daemon.configure(daemon.rule())
+    daemon.start()
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(socket_in(str(daemon.directory / "run")))
+        client.sendall(b"GET /v1/status HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert client.recv(65536)
+        daemon.stop()
+    assert "Traceback" not in daemon.log()
+
+
 def test_a_stranger_gets_the_reason(daemon: Daemon) -> None:
     if os.geteuid() != 0:
         pytest.skip("only root can play a stranger")

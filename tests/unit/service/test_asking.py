@@ -1,0 +1,27 @@
+"""The control socket's answers, before there is anything to answer of."""
+
+from __future__ import annotations
+
+import asyncio
+from unittest.mock import AsyncMock, MagicMock
+
+from filewatchd.jobs.flush import Left
+from filewatchd.service.asking import Asking
+
+
+def test_a_flush_that_comes_early_waits_until_the_rules_have_their_roots() -> None:
+    """The socket is there first. What a flush finds nothing of, it would call done."""
+
+    async def scene() -> None:
+        engine, rooting, configured = MagicMock(pipelines={}), AsyncMock(), asyncio.Event()
+        engine.flush = AsyncMock()
+        engine.left.return_value = Left([], [], [], [], [])
+        rooting.stalled = list
+        asking = Asking(engine, rooting, dict, configured)
+        assert (await asking.flush({"timeout": 0.01}))["done"] is False
+        rooting.flush.assert_not_awaited()
+        configured.set()
+        assert (await asking.flush({"timeout": 10}))["done"] is True
+        rooting.flush.assert_awaited_once()
+
+    asyncio.run(scene())
