@@ -7,11 +7,10 @@ from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 
-from pathspec import GitIgnoreSpec
-
 from filewatchd.config.schema import Daemon, Logging
 from filewatchd.model import RuleSettings
 from filewatchd.patience import Patience
+from filewatchd.patterns import selects
 
 
 class Seen(NamedTuple):
@@ -71,6 +70,4 @@ def _selects(rule: RuleSettings, below: str) -> bool:
         return True
     if not rule.recursive and "/" in below:
         return False
-    if rule.include and not GitIgnoreSpec.from_lines(rule.include).match_file(below):
-        return False
-    return not GitIgnoreSpec.from_lines(rule.exclude).match_file(below)
+    return selects(rule.include, rule.exclude, below)

@@ -40,7 +40,7 @@ the keys where a file begins with this line (`filewatchd schema` prints the sche
 | share | `10%` |
 | path | relative ones start at the directory of their file; from flags and the environment, at the working directory. \
 `~`, `~user` and `${VAR}` expand; an unknown variable is a mistake |
-| pattern | gitignore syntax, relative to the root |
+| pattern | gitignore syntax, relative to the root; named classes such as `[[:digit:]]` are ASCII's |
 | signal | a name (`TERM`, `HUP`) or a number |
 | user, group | a name that this system knows |
 | secret | `{file: PATH}` or `{credential: NAME}` (systemd's `LoadCredential=`); read when needed, never shown |

@@ -10,11 +10,11 @@ import re
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
-from pathspec.patterns.gitignore.spec import GitIgnoreSpecPattern
 
 from filewatchd.extras import BACKENDS
 from filewatchd.model import BatchBy, Busy, Initial, Kind, Ready
 from filewatchd.notation import MalformedError, quoted
+from filewatchd.patterns import translated
 from filewatchd.values import Duration, PathTo, Reader, Size, User, annotation
 
 BACKENDS_ALLOWED = ("auto", *BACKENDS)
@@ -33,13 +33,8 @@ def _parse_pattern(value: object) -> str:
     """A gitignore pattern; what it matches is decided elsewhere."""
     if not isinstance(value, str):
         raise MalformedError(f"{value} is not a pattern", "put it in quotes")
-    if not value.strip() or value.startswith("#"):
+    if translated(value, files_only=False) is None:
         raise MalformedError(f"the pattern {quoted(value)} matches nothing", "remove it, or write \\#")
-    try:
-        regex, _ = GitIgnoreSpecPattern.pattern_to_regex(value)
-        re.compile(regex or "")
-    except (ValueError, re.error):
-        raise MalformedError(f"{quoted(value)} is not a gitignore pattern", "see gitignore(5)") from None
     return value
 
 

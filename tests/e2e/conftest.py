@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,17 +19,3 @@ def daemon(tmp_path: Path) -> Iterator[Daemon]:
         daemon.stop()
     finally:
         daemon.kill()
-
-
-@pytest.fixture
-def program() -> Callable[[str], str]:
-    """Finds a program the test needs. CI has them all; elsewhere the test is skipped and says what it lacks."""
-
-    def find(name: str) -> str:
-        path = shutil.which(name)
-        if path is None and "CI" not in os.environ:
-            pytest.skip(f"{name} is not installed (as root, `make deps` installs it)")
-        assert path, f"{name} is not installed: requirements/debian.txt must name it"
-        return path
-
-    return find

@@ -8,12 +8,11 @@ import shutil
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-from pathspec import GitIgnoreSpec
-
 from filewatchd.actions.base import Problem
 from filewatchd.actions.command import environment
 from filewatchd.actions.template import NAMES, PATHS, PER_PATH, Template, TemplateError, change_values, parse
 from filewatchd.model import Change, Kind, RuleSettings
+from filewatchd.patterns import lifted, selects
 from filewatchd.security import others_may_write
 from filewatchd.values import Secret
 
@@ -128,7 +127,7 @@ def check_own_output(command: Sequence[str], rule: RuleSettings) -> Iterator[Pro
             continue
         for root, sample in samples(rule):
             below = below_root(template.fill(values_of(root, sample)), root)
-            if below and below != sample and selects(rule, below):
+            if below and below != sample and selects(rule.include, rule.exclude, below):
                 hint = f"put it elsewhere, or add a pattern for it to `exclude`, for example {pattern_for(below)!r}"
                 message = f"{word} names files such as {below}, which this rule would take up again"
                 yield Problem(message, hint, ("command", index))
@@ -161,16 +160,10 @@ def samples(rule: RuleSettings) -> Iterator[tuple[str, str]]:
     patterns = [pattern for pattern in rule.include if not pattern.startswith(("!", "#"))] or ["sample"]
     for root in rule.roots[:1]:
         for pattern in patterns[:8]:
-            sample = re.sub(r"\[[^]]*\]|\?", "x", pattern.replace("**/", "").replace("*", "sample")).strip("/")
-            if sample and selects(rule, sample):
+            plain, _ = lifted(pattern)
+            sample = re.sub(r"[\0?]", "x", plain.replace("**/", "").replace("*", "sample")).strip("/")
+            if sample and selects(rule.include, rule.exclude, sample):
                 yield root.rstrip("/"), sample
-
-
-def selects(rule: RuleSettings, below: str) -> bool:
-    """Whether the rule's own patterns select a path below its root."""
-    if rule.include and not GitIgnoreSpec.from_lines(rule.include).match_file(below):
-        return False
-    return not GitIgnoreSpec.from_lines(rule.exclude).match_file(below)
 
 
 def pattern_for(below: str) -> str:

@@ -173,6 +173,11 @@ def test_concurrency_is_two_where_jobs_run_in_parallel(desk: Desk) -> None:
         (rule("backend: fanotify"), "3:56: there is no backend 'fanotify'; write one of: auto, inotify, poll,"),
         (rule('include: ["!"]'), "3:57: '!' is not a gitignore pattern"),
         (rule('exclude: [""]'), "3:57: the pattern '' matches nothing"),
+        (rule('include: ["/"]'), "3:57: the pattern '/' matches nothing"),
+        (
+            rule('include: ["[[:digits:]]"]'),
+            "3:57: there is no class [:digits:] (in the pattern '[[:digits:]]'); there are: alnum, alpha",
+        ),
         (rule("exclude: [5]"), "3:57: 5 is not a pattern; put it in quotes"),
         (rule("retry: {backoff: 5m, max_backoff: 1m}"), "3:54: backoff is longer than max_backoff"),
         (rule("retry: {attempts: 0}"), "3:65: 0 is out of range; it must be at least 1"),
