@@ -1,62 +1,62 @@
 """Asking a disk that may not answer: a call on a dead network mount waits for its server, for hours if need be.
 
-Such a call can't be taken back. So it is made in a thread of its own kind, which is left behind, as a daemon thread, if
-it doesn't come back in time; the next call gets a new one. A thread that answers is used again.
+Such a call takes no time-out and can't be taken back. So it is made in a thread of its own, which is left behind, as a
+daemon thread, if nothing has moved for a while; it ends with the process.
 """
 
 from __future__ import annotations
 
+import concurrent.futures
 import threading
+import time
 from collections.abc import Callable
-from queue import Empty, SimpleQueue
-from typing import Any, TypeVar
+from typing import TypeVar
+
+from filewatchd.errors import StalledError
 
 T = TypeVar("T")
 
-
-class Patience:
-    """Makes blocking calls, one after the other, each with a limit of time. Close it by forgetting it."""
-
-    def __init__(self, seconds: float = 5.0) -> None:
-        """``seconds`` for each call."""
-        self._seconds = seconds
-        self._asked: SimpleQueue[tuple[Callable[..., Any], tuple[Any, ...]] | None] | None = None
-        self._answers: SimpleQueue[tuple[Any, BaseException | None]] = SimpleQueue()
-
-    def ask(self, work: Callable[..., T], *args: Any) -> T:
-        """What ``work(*args)`` returns or raises.
-
-        Raises:
-            TimeoutError: it didn't come back.
-        """
-        if self._asked is None:
-            self._asked, self._answers = SimpleQueue(), SimpleQueue()
-            threading.Thread(target=_serve, args=(self._asked, self._answers), name="patience", daemon=True).start()
-        self._asked.put((work, args))
-        try:
-            result, error = self._answers.get(timeout=self._seconds)
-        except Empty:
-            self.close()
-            raise TimeoutError(f"no answer within {self._seconds:g} s") from None
-        if error is not None:
-            raise error
-        found: T = result
-        return found
-
-    def close(self) -> None:
-        """Let the thread end once its call is over."""
-        if self._asked is not None:
-            self._asked.put(None)
-            self._asked = None
+_BEAT = 0.2  # seconds between looks at the progress
 
 
-def _serve(
-    asked: SimpleQueue[tuple[Callable[..., Any], tuple[Any, ...]] | None],
-    answers: SimpleQueue[tuple[Any, BaseException | None]],
-) -> None:
-    while (call := asked.get()) is not None:
-        work, args = call
-        try:
-            answers.put((work(*args), None))
-        except BaseException as error:  # noqa: BLE001 - it travels to whoever asked
-            answers.put((None, error))
+def attend(
+    work: Callable[[], T],
+    patience: float,
+    pulse: Callable[[], object] = lambda: None,
+    tell: Callable[[], None] = lambda: None,
+) -> T:
+    """Do blocking work in a thread of its own, and wait for it as long as ``pulse`` gives ever new values.
+
+    Args:
+        work: what to do; its exceptions pass through.
+        patience: seconds without a new value.
+        pulse: something that changes while the work goes on.
+        tell: called now and then while waiting.
+
+    Raises:
+        StalledError: it doesn't go on. Its thread is left behind.
+    """
+    future = begun(work)
+    last, since = pulse(), time.monotonic()
+    while not concurrent.futures.wait([future], min(_BEAT, patience)).done:
+        tell()
+        now = time.monotonic()
+        if (value := pulse()) != last:
+            last, since = value, now
+        elif now - since >= patience:
+            raise StalledError(f"no answer for {patience:g} s")
+    return future.result()
+
+
+def begun(work: Callable[[], T]) -> concurrent.futures.Future[T]:
+    """Begin blocking work in a thread of its own; nobody has to wait for it."""
+    future: concurrent.futures.Future[T] = concurrent.futures.Future()
+    threading.Thread(target=_fulfil, args=(future, work), name="patience", daemon=True).start()
+    return future
+
+
+def _fulfil(future: concurrent.futures.Future[T], work: Callable[[], T]) -> None:
+    try:
+        future.set_result(work())
+    except BaseException as error:  # noqa: BLE001 - it travels to whoever waits
+        future.set_exception(error)

@@ -24,7 +24,6 @@ from filewatchd.config.schema import Daemon, Logging, RuleDefaults
 from filewatchd.config.show import default_rows, rows
 from filewatchd.errors import ConfigError, Mistake
 from filewatchd.model import RuleSettings
-from filewatchd.patience import Patience
 
 if TYPE_CHECKING:
     from filewatchd.actions.base import ActionPackage
@@ -78,17 +77,10 @@ class _Loading:
         self._converter = converter
         self._shown = shown
         self._defaults = layers.sections.get("defaults")
-        self._patience = Patience()
-        self._builder = RuleBuilder(registry, self._defaults, converter, self._patience)
+        self._builder = RuleBuilder(registry, self._defaults, converter)
 
     def result(self) -> Configuration:
         """Raises ConfigError."""
-        try:
-            return self._result()
-        finally:
-            self._patience.close()
-
-    def _result(self) -> Configuration:
         daemon, logging = self._section("daemon", Daemon), self._section("logging", Logging)
         if self._defaults is not None:
             self._converter.struct(RuleDefaults, self._defaults)
@@ -97,7 +89,7 @@ class _Loading:
         self._check_names(built)
         self._check_users(built)
         if daemon is not None and logging is not None:
-            self._check_own_files(built, OwnFiles(daemon, logging, self._patience))
+            self._check_own_files(built, OwnFiles(daemon, logging))
         mistakes = self._converter.mistakes
         if mistakes or daemon is None or logging is None:
             raise ConfigError(sorted(set(mistakes)))

@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 
+from filewatchd.config.rules import PATIENCE
 from filewatchd.config.schema import Daemon, Logging
+from filewatchd.errors import StalledError
 from filewatchd.model import RuleSettings
-from filewatchd.patience import Patience
+from filewatchd.patience import attend
 from filewatchd.patterns import selects
 
 
@@ -25,9 +27,7 @@ class Seen(NamedTuple):
 class OwnFiles:
     """The files the daemon writes without end."""
 
-    def __init__(self, daemon: Daemon, logging: Logging, patience: Patience) -> None:
-        """``patience``: with roots that don't answer."""
-        self._patience = patience
+    def __init__(self, daemon: Daemon, logging: Logging) -> None:
         state = os.path.realpath(daemon.state_dir)
         self._written = [("daemon.state_dir", state, f"{state}/{name}") for name in ("journal.db-wal", "state.json")]
         for what, path in (("path", logging.files.path), ("errors", logging.files.errors)) if logging.files else ():
@@ -37,8 +37,8 @@ class OwnFiles:
 
     def _real(self, root: str) -> str:
         try:
-            return str(self._patience.ask(os.path.realpath, root))
-        except TimeoutError:  # as it is named, then: our own files answered, so they aren't behind it
+            return attend(lambda: os.path.realpath(root), PATIENCE)
+        except StalledError:  # as it is named, then: our own files answered, so they aren't behind it
             return root
 
     def seen_by(self, rule: RuleSettings) -> Iterator[Seen]:

@@ -20,17 +20,18 @@ from filewatchd.config.convert import INVALID, Converter, suggestion, type_of
 from filewatchd.config.nodes import Node, Source, from_plain, merged
 from filewatchd.config.schema import Rule
 from filewatchd.config.show import BUILT_IN, rows
-from filewatchd.errors import Mistake
+from filewatchd.errors import Mistake, StalledError
 from filewatchd.extras import backend_lacks, lacks
 from filewatchd.model import ActionSpec, Busy, Limit, Retry, RuleSettings
 from filewatchd.notation import quoted
-from filewatchd.patience import Patience
+from filewatchd.patience import attend
 from filewatchd.security import others_may_write
 
 if TYPE_CHECKING:
     from filewatchd.actions.base import ActionPackage, Needs, Problem
 
 T = TypeVar("T")
+PATIENCE = 5.0  # seconds for a root to answer
 ACTION_DEFAULTS = ("batch", "ready", "initial", "changes", "retry")  # what an action may bring
 
 
@@ -50,11 +51,8 @@ class RuleBuilder:
         registry: Mapping[str, ActionPackage],
         defaults: Node | None,
         converter: Converter,
-        patience: Patience,
     ) -> None:
-        """``patience``: with roots that don't answer."""
         self._registry = registry
-        self._patience = patience
         self._defaults = defaults
         self._converter = converter
         self.warnings: list[Mistake] = []
@@ -207,8 +205,8 @@ class RuleBuilder:
 
     def _unsafe(self, root: str, place: Node) -> str | None:
         try:
-            return self._patience.ask(others_may_write, fixed_part(root))
-        except TimeoutError:
+            return attend(lambda: others_may_write(fixed_part(root)), PATIENCE)
+        except StalledError:
             message = f"{root} doesn't answer, so it isn't known who may write there"
             self.warnings.append(place.mistake(message, "check again when its filesystem answers, or set `user:`"))
             return None

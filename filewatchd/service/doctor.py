@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 
 from filewatchd.config.configuration import Configuration
 from filewatchd.errors import StalledError
+from filewatchd.patience import attend
 from filewatchd.service import checks
 from filewatchd.service.findings import Facts, Finding, Report, Severity, StateFacts
 from filewatchd.service.limits import INSTANCES, QUEUE, WATCHES, limits, usage
-from filewatchd.service.survey import BOUND, PATIENCE, Survey, Surveyor, attend, unanswering
+from filewatchd.service.survey import BOUND, PATIENCE, Survey, Surveyor, unanswering
 from filewatchd.state.lock import holder
 from filewatchd.watch.backends.choose import SHARED
 from filewatchd.watch.mounts import MountTable

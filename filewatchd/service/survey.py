@@ -1,8 +1,7 @@
 """What the rules' roots lead to: the facts that `filewatchd doctor` judges, found without a daemon.
 
-A system call on a network or FUSE filesystem whose other side is gone doesn't come back, and none takes a time-out. So
-each look is left to a thread, one at a time, and given up once nothing has moved for a while: the thread stays behind
-and ends with the process. Everything else goes on.
+A system call on a network or FUSE filesystem whose other side is gone doesn't come back. So each look is attended to
+(`filewatchd.patience`), one at a time, and given up once nothing has moved for a while. Everything else goes on.
 
 What counts as watched is what the daemon would watch: in each root the directories that a rule wants, and on the way
 to it the directories whose names lead there; each once for a backend, however many rules want it.
@@ -12,24 +11,21 @@ from __future__ import annotations
 
 import concurrent.futures
 import os
-import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple, TypeVar
+from functools import partial
+from typing import NamedTuple
 
 from filewatchd.config.rules import fixed_part
 from filewatchd.errors import StalledError
 from filewatchd.model import RuleSettings
+from filewatchd.patience import attend, begun
 from filewatchd.service.trees import Scope, Tree, key_of
 from filewatchd.watch.backends.choose import Choice, choose
 from filewatchd.watch.locate import Place, expand, is_glob, locate
 from filewatchd.watch.mounts import MountTable
 
-T = TypeVar("T")
-
 PATIENCE = 10.0  # seconds without any progress after which a filesystem counts as one that doesn't answer
 BOUND = 2_000_000  # directories looked into at most
-_BEAT = 0.2  # seconds between looks at the progress
 
 
 class RootFacts(NamedTuple):
@@ -69,43 +65,6 @@ class Survey(NamedTuple):
     def trees(self) -> tuple[Tree, ...]:
         """The trees that were walked, each once."""
         return tuple({id(root.tree): root.tree for root in self.roots if root.tree is not None}.values())
-
-
-def attend(
-    work: Callable[[], T],
-    patience: float = PATIENCE,
-    pulse: Callable[[], object] = lambda: None,
-    tell: Callable[[], None] = lambda: None,
-) -> T:
-    """Do blocking work in a thread of its own, and wait for it as long as ``pulse`` gives ever new values.
-
-    Args:
-        work: what to do; its exceptions pass through.
-        patience: seconds without a new value.
-        pulse: something that changes while the work goes on.
-        tell: called now and then while waiting.
-
-    Raises:
-        StalledError: it doesn't go on. Its thread is left behind.
-    """
-    future: concurrent.futures.Future[T] = concurrent.futures.Future()
-    threading.Thread(target=_fulfil, args=(future, work), daemon=True).start()
-    last, since = pulse(), time.monotonic()
-    while not concurrent.futures.wait([future], min(_BEAT, patience)).done:
-        tell()
-        now = time.monotonic()
-        if (value := pulse()) != last:
-            last, since = value, now
-        elif now - since >= patience:
-            raise StalledError(f"no answer for {patience:.0f} s")
-    return future.result()
-
-
-def _fulfil(future: concurrent.futures.Future[T], work: Callable[[], T]) -> None:
-    try:
-        future.set_result(work())
-    except BaseException as error:  # noqa: BLE001  # it is the waiting thread's to handle
-        future.set_exception(error)
 
 
 class Surveyor:
@@ -231,9 +190,6 @@ def _find(path: str, seen: set[int]) -> tuple[Place, bool]:
 
 def unanswering(table: MountTable, patience: float = PATIENCE) -> Iterator[str]:
     """The mount points that don't answer. All are asked at once."""
-    futures: dict[str, concurrent.futures.Future[object]] = {}
-    for place in table.places():
-        future = futures[place] = concurrent.futures.Future()
-        threading.Thread(target=_fulfil, args=(future, lambda place=place: os.stat(place)), daemon=True).start()
+    futures = {place: begun(partial(os.stat, place)) for place in table.places()}
     concurrent.futures.wait(futures.values(), patience)
     return (place for place, future in futures.items() if not future.done())

@@ -6,31 +6,35 @@ import threading
 
 import pytest
 
-from filewatchd.patience import Patience
+from filewatchd.errors import StalledError
+from filewatchd.patience import attend
 
 
-def fail() -> None:
-    raise LookupError("from the thread")
+def test_an_answer_comes_back() -> None:
+    assert attend(lambda: sum([1, 2]), 30) == 3
 
 
-def test_answers_and_errors_come_back_from_one_thread() -> None:
-    patience = Patience()
-    first = patience.ask(threading.get_ident)
-    assert patience.ask(threading.get_ident) == first
-    assert patience.ask(sum, [1, 2]) == 3
-    with pytest.raises(LookupError, match="from the thread"):
-        patience.ask(fail)
-    assert patience.ask(threading.get_ident) == first
-    patience.close()
-    assert patience.ask(sum, [2, 2]) == 4  # by a new thread
-    patience.close()
+def test_waiting_ends_when_nothing_moves() -> None:
+    door = threading.Event()
+    with pytest.raises(StalledError):
+        attend(door.wait, 0.05)
+    door.set()
 
 
-def test_what_doesnt_come_back_is_left_behind() -> None:
-    hung = threading.Event()
-    patience = Patience(0.05)
-    with pytest.raises(TimeoutError, match="no answer within"):
-        patience.ask(hung.wait)
-    assert patience.ask(sum, [1, 2]) == 3
-    hung.set()
-    patience.close()
+def test_waiting_goes_on_while_something_moves() -> None:
+    door = threading.Event()
+    pulses: list[int] = []
+
+    def pulse() -> int:
+        pulses.append(0)
+        if len(pulses) == 6:
+            door.set()
+        return len(pulses)
+
+    assert attend(door.wait, 0.05, pulse) is True
+    assert len(pulses) >= 6
+
+
+def test_work_that_fails_says_so() -> None:
+    with pytest.raises(TimeoutError, match="the work's own"):
+        attend(lambda: (_ for _ in ()).throw(TimeoutError("the work's own")), 30)

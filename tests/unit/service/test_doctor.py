@@ -11,7 +11,6 @@ import pytest
 from filewatchd.actions import registry
 from filewatchd.config.configuration import Configuration
 from filewatchd.config.load import load
-from filewatchd.errors import StalledError
 from filewatchd.service import checks, doctor, limits, survey
 from filewatchd.service.findings import Facts, Finding, Report, Severity, StateFacts
 from filewatchd.service.limits import INSTANCES, QUEUE, WATCHES, Limit
@@ -264,32 +263,6 @@ def test_what_check_warns_of_and_rules_that_rest(desk: Desk) -> None:
 
 
 # ---- filesystems that don't answer
-
-
-def test_waiting_ends_when_nothing_moves() -> None:
-    door = threading.Event()
-    with pytest.raises(StalledError):
-        survey.attend(door.wait, 0.05)
-    door.set()
-
-
-def test_waiting_goes_on_while_something_moves() -> None:
-    door = threading.Event()
-    pulses: list[int] = []
-
-    def pulse() -> int:
-        pulses.append(0)
-        if len(pulses) == 6:
-            door.set()
-        return len(pulses)
-
-    assert survey.attend(door.wait, 0.05, pulse) is True
-    assert len(pulses) >= 6
-
-
-def test_work_that_fails_says_so() -> None:
-    with pytest.raises(TimeoutError, match="the work's own"):
-        survey.attend(lambda: (_ for _ in ()).throw(TimeoutError("the work's own")), 30)
 
 
 def test_a_tree_that_stops_answering(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
