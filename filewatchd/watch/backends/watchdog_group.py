@@ -11,8 +11,11 @@ that all that happens there is told of a wrong place for good; and the end of on
 KeyError in the thread that reads for all emitters (7.1.0). So the tables are replaced by two that can't disagree
 (`mend`): a watch has one path and a path one watch, and whoever loses its path gets one that no directory can have.
 
-Each directory that a walk arms is watched once more, which moves nothing in the kernel: the number that it gives says
-where the watch really is (`cover`). What moved out of the tree is found (`beneath`) and given back (`drop`).
+So watchdog isn't asked to go down by itself: each directory that a walk arms is added here (`cover`). A watch that is
+there already stays, and the number that the kernel gives says where it really is. What moved out of the tree is found
+(`beneath`) and given back (`drop`). watchdog's own going down would also be slow: it walks all that is below a new
+directory again for each level of it, and writes both tables into a warning for each directory it meets twice (while a
+tree of 200 levels is made and renamed: 6 to more than 60 s with it, 1 to 4 s so).
 """
 
 from __future__ import annotations

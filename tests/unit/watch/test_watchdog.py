@@ -22,6 +22,7 @@ from watchdog.observers.inotify_c import InotifyFD
 from watchdog.utils import BaseThread
 
 from filewatchd.model import Hint, RootState
+from filewatchd.rules.match import Selection
 from filewatchd.testing.waiting import wait_until
 from filewatchd.watch.backends.base import AnchorMoved, Backend, DirtyNames, GoneDirectory, NewDirectory
 from filewatchd.watch.backends.watchdog import WatchdogBackend
@@ -42,11 +43,11 @@ class TestWatchdog(Stories, RootStories):
         async def story(r: Any) -> None:
             (tmp_path / "sub").mkdir()
             _, told = await r.watch(tmp_path)
-            old = r.backend._observer
+            old = r.backend._observation.observer
             old._inotify_fd.handle_event = lambda event: 1 / 0
             (tmp_path / "sub" / "unseen").write_text("x")
             await r.until(lambda: r.backend.statistics()["revivals"] == 1, "a new observer")
-            assert r.backend._observer is not old
+            assert r.backend._observation.observer is not old
             await r.until(lambda: "sub/unseen" in told.seen, "what happened meanwhile")
             (tmp_path / "sub" / "later").write_text("x")
             await r.watcher.flush()
@@ -59,7 +60,7 @@ class TestWatchdog(Stories, RootStories):
             (tmp_path / "sub").mkdir()
             root, told = await r.watch(tmp_path)
             told.forget()
-            with stopped(r.backend._observer._inotify_fd):
+            with stopped(r.backend._observation.observer._inotify_fd):
                 for number in range(200):
                     (tmp_path / "sub" / f"f{number}").write_text("x")
             await r.watcher.flush()
@@ -87,6 +88,21 @@ class TestWatchdog(Stories, RootStories):
 
         self.play(rig, story)
 
+    def test_excluded_directories_are_not_watched(self, rig: Rig, tmp_path: Path) -> None:
+        async def story(r: Any) -> None:
+            for number in range(20):
+                (tmp_path / "out" / f"d{number}").mkdir(parents=True)
+            (tmp_path / "keep").mkdir()
+            await r.watch(tmp_path, selection=Selection([], ["out/"]))
+            before = watches(r)
+            assert before < 20
+            (tmp_path / "out" / "later").mkdir()
+            (tmp_path / "keep" / "later").mkdir()
+            await r.watcher.flush()
+            assert watches(r) == before + 1
+
+        self.play(rig, story)
+
     def test_the_last_root_gone_leaves_no_schedule_but_our_own(self, rig: Rig, tmp_path: Path) -> None:
         async def story(r: Any) -> None:
             (tmp_path / "root" / "sub").mkdir(parents=True)
@@ -100,7 +116,7 @@ class TestWatchdog(Stories, RootStories):
     def test_our_own_directory_may_vanish(self, rig: Rig, tmp_path: Path) -> None:
         async def story(r: Any) -> None:
             _, told = await r.watch(tmp_path)
-            shutil.rmtree(r.backend._private)
+            shutil.rmtree(r.backend._barrier.directory)
             (tmp_path / "a").write_text("x")
             await r.watcher.flush()
             assert self.complete(told, "a")
@@ -120,9 +136,9 @@ class TestWatchdog(Stories, RootStories):
             lambda: not any(isinstance(thread, BaseThread) for thread in set(threading.enumerate()) - before),
             "no thread of watchdog's",
         )
-        wait_until(lambda: not os.path.exists(backends[0]._private), "no directory of ours")
+        wait_until(lambda: not os.path.exists(backends[0]._barrier.directory), "no directory of ours")
         assert threading.excepthook is hook
-        assert backends[0]._ear not in logging.getLogger("watchdog").handlers
+        assert backends[0]._observation._ear not in logging.getLogger("watchdog").handlers
         assert logging.getLogger("watchdog").propagate
 
 
