@@ -11,86 +11,21 @@ import errno
 import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple
 
 from filewatchd.clock import Clock
-from filewatchd.errors import FilewatchdError
-from filewatchd.model import Hint, RootState
+from filewatchd.model import RootState
 from filewatchd.watch.backends.base import Backend, NewDirectory
 from filewatchd.watch.cover import Cover
 from filewatchd.watch.placing import Placing
-from filewatchd.watch.roots import Happening, Root, Subscriber
-from filewatchd.watch.scan import Batch, Inspect, Listed, Scanner, Walk
+from filewatchd.watch.purposes import FullScan, Renamed, Ticket
+from filewatchd.watch.roots import Happening, Root
+from filewatchd.watch.scan import Batch, Inspect, Scanner, Walk
 from filewatchd.work.pool import Pool
 from filewatchd.work.pulse import Pulse
 
 log = logging.getLogger("filewatchd.watch")
 
 _COMPARE_AGAIN = 5.0  # seconds after a comparison failed because state couldn't be read
-
-
-class _FullScan:
-    """One full scan of a root; `inspect` runs in the scan thread."""
-
-    def __init__(self, root: Root, appeared: bool) -> None:
-        self.root = root
-        self.subscribers = list(root.subscribers)
-        self.error: FilewatchdError | None = None
-        self._comparisons = {id(s): s.comparison(appeared=appeared) for s in self.subscribers}
-        self.every = any(comparison.every for comparison in self._comparisons.values())
-
-    def inspect(self, batch: Batch, done: bool) -> None:
-        """Replace what was listed by how it differs."""
-        try:
-            self._compare(batch, done)
-        except FilewatchdError as error:
-            self.error = error
-        batch.listed.clear()
-
-    def _compare(self, batch: Batch, done: bool) -> None:
-        for listed in batch.listed:
-            comparison = self._comparisons.get(id(listed.subscriber))
-            if comparison is not None:
-                batch.compared.append((listed.subscriber, comparison.feed(listed.directory, listed.entries)))
-        for path, _ in batch.failed:
-            inside = self.root.relative(path)
-            for comparison in self._comparisons.values() if inside is not None else ():
-                comparison.skip(inside or "")
-        if done:
-            batch.compared.extend((s, self._comparisons[id(s)].finish()) for s in self.subscribers)
-
-
-class _Ticket(NamedTuple):
-    """A walk under way: its number, what its batches are for, and the roots it serves."""
-
-    number: int
-    purpose: _FullScan | _Renamed | None
-    roots: tuple[Root, ...]
-
-
-class _Renamed:
-    """A renamed directory's walk: what is found under the new name is paired with what was known under the old one."""
-
-    def __init__(self, places: Mapping[int, tuple[str, str]], subscribers: list[tuple[Subscriber, str]]) -> None:
-        """``places``: the id of a root to (old, new) path in it. ``subscribers``: they know the old one."""
-        self._places = places
-        self._subscribers = subscribers
-
-    def found(self, listed: Listed, now: float) -> None:
-        """Both sides of each file's rename share a deadline and a batch."""
-        place = self._places.get(id(listed.scope))
-        if place is None:
-            return
-        old, new = place
-        was = old + listed.directory[len(new) :]
-        for name, _, _ in listed.entries:
-            listed.subscriber.mark(f"{was}/{name}", Hint.AGAIN, now)
-            listed.subscriber.pair(f"{was}/{name}", f"{listed.directory}/{name}")
-
-    def ended(self, now: float) -> None:
-        """The walk is over: whatever else was known under the old name is in doubt."""
-        for subscriber, old in self._subscribers:
-            subscriber.beneath(old, now)
 
 
 class Scanning:
@@ -121,7 +56,7 @@ class Scanning:
         self.room.set()
         self.counts = {"scanned_directories": 0}
         self._begun = 0
-        self._under_way: dict[int, _Ticket] = {}
+        self._under_way: dict[int, Ticket] = {}
         self.pulse = Pulse()  # beats when a walk is over
         self.stopped = False
 
@@ -146,7 +81,7 @@ class Scanning:
         """Compare a root with what its subscribers know. ``appeared``: it was made while we looked."""
         assert root.top is not None
         assert root.place is not None
-        full = _FullScan(root, appeared)
+        full = FullScan(root, appeared)
         root.scans += 1
         root.failed.clear()
         walk = Walk(self._backend, root.top, [(root, "")], every=full.every)
@@ -171,22 +106,22 @@ class Scanning:
         walk = Walk(self._backend, path, scopes, event.parent)
         self._walk(place.device if place else 0, renamed, [root for root, _ in scopes], walk)
 
-    def _renamed(self, source: tuple[str, str], scopes: Mapping[Root, str]) -> _Renamed:
+    def _renamed(self, source: tuple[str, str], scopes: Mapping[Root, str]) -> Renamed:
         old = self._cover.below(*source)
         places = {id(root): (was, scopes[root]) for root, was in old if root in scopes}
-        return _Renamed(places, [(subscriber, was) for root, was in old for subscriber in root.subscribers])
+        return Renamed(places, [(subscriber, was) for root, was in old for subscriber in root.subscribers])
 
     def _walk(
         self,
         device: int,
-        purpose: _FullScan | _Renamed | None,
+        purpose: FullScan | Renamed | None,
         roots: Iterable[Root],
         walk: Walk,
         inspect: Inspect | None = None,
     ) -> None:
         """Begin a walk; those without ``inspect`` go first."""
         self._begun += 1
-        ticket = self._under_way[self._begun] = _Ticket(self._begun, purpose, tuple(roots))
+        ticket = self._under_way[self._begun] = Ticket(self._begun, purpose, tuple(roots))
         lane = f"scan:{device}"
         scanner = self._scanners.get(lane)
         if scanner is None:
@@ -205,16 +140,16 @@ class Scanning:
         finally:
             scanner.running = False
 
-    def _deliver(self, ticket: _Ticket, batch: Batch, done: bool) -> None:
+    def _deliver(self, ticket: Ticket, batch: Batch, done: bool) -> None:
         """Called in a scan thread."""
         self._loop.call_soon_threadsafe(self._delivered, ticket, batch, done)
 
-    def _delivered(self, ticket: _Ticket, batch: Batch, done: bool) -> None:
+    def _delivered(self, ticket: Ticket, batch: Batch, done: bool) -> None:
         if self.stopped:
             return
         now = self._clock.monotonic()
-        renamed = ticket.purpose if isinstance(ticket.purpose, _Renamed) else None
-        full = ticket.purpose if isinstance(ticket.purpose, _FullScan) else None
+        renamed = ticket.purpose if isinstance(ticket.purpose, Renamed) else None
+        full = ticket.purpose if isinstance(ticket.purpose, FullScan) else None
         self._backend.adopt(batch.armed)
         self.counts["scanned_directories"] += len(batch.armed)
         for listed in batch.listed:
@@ -233,22 +168,22 @@ class Scanning:
         if done:
             self._over(ticket)
 
-    def _over(self, ticket: _Ticket) -> None:
+    def _over(self, ticket: Ticket) -> None:
         for root in ticket.roots:
             if root.state is RootState.DEGRADED:  # what wasn't watched may be now
                 self.judge(root)
         del self._under_way[ticket.number]
         self.pulse.beat()
 
-    def _ended(self, ticket: _Ticket, now: float) -> None:
-        if isinstance(ticket.purpose, _FullScan):
+    def _ended(self, ticket: Ticket, now: float) -> None:
+        if isinstance(ticket.purpose, FullScan):
             self._scanned(ticket.purpose, now)
             return
         if ticket.purpose is not None:
             ticket.purpose.ended(now)
         self.mended(ticket.roots)
 
-    def _failed(self, full: _FullScan | None, path: str, error: OSError) -> None:
+    def _failed(self, full: FullScan | None, path: str, error: OSError) -> None:
         if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
             if full is not None and path == full.root.top:
                 full.root.again_scan = True  # the next one at its path may look the same
@@ -262,7 +197,7 @@ class Scanning:
             if full is None or root is not full.root:
                 self._judge(root)
 
-    def _scanned(self, full: _FullScan, now: float) -> None:
+    def _scanned(self, full: FullScan, now: float) -> None:
         root = full.root
         root.scans -= 1
         root.scanned_once = True
@@ -294,5 +229,5 @@ class Scanning:
             self._placing.move(root, Happening.COVERED, "")
 
 
-def _answers(ticket: _Ticket) -> bool:
+def _answers(ticket: Ticket) -> bool:
     return not ticket.roots or any(root.state is not RootState.STALLED for root in ticket.roots)

@@ -1,0 +1,75 @@
+"""What a walk is for: what happens to its batches, in the scan thread and on the loop."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from filewatchd.errors import FilewatchdError
+from filewatchd.model import Hint
+from filewatchd.watch.roots import Root, Subscriber
+from filewatchd.watch.scan import Batch, Listed
+
+
+class FullScan:
+    """One full scan of a root; `inspect` runs in the scan thread."""
+
+    def __init__(self, root: Root, appeared: bool) -> None:
+        self.root = root
+        self.subscribers = list(root.subscribers)
+        self.error: FilewatchdError | None = None
+        self._comparisons = {id(s): s.comparison(appeared=appeared) for s in self.subscribers}
+        self.every = any(comparison.every for comparison in self._comparisons.values())
+
+    def inspect(self, batch: Batch, done: bool) -> None:
+        """Replace what was listed by how it differs."""
+        try:
+            self._compare(batch, done)
+        except FilewatchdError as error:
+            self.error = error
+        batch.listed.clear()
+
+    def _compare(self, batch: Batch, done: bool) -> None:
+        for listed in batch.listed:
+            comparison = self._comparisons.get(id(listed.subscriber))
+            if comparison is not None:
+                batch.compared.append((listed.subscriber, comparison.feed(listed.directory, listed.entries)))
+        for path, _ in batch.failed:
+            inside = self.root.relative(path)
+            for comparison in self._comparisons.values() if inside is not None else ():
+                comparison.skip(inside or "")
+        if done:
+            batch.compared.extend((s, self._comparisons[id(s)].finish()) for s in self.subscribers)
+
+
+class Renamed:
+    """A renamed directory's walk: what is found under the new name is paired with what was known under the old one."""
+
+    def __init__(self, places: Mapping[int, tuple[str, str]], subscribers: list[tuple[Subscriber, str]]) -> None:
+        """``places``: the id of a root to (old, new) path in it. ``subscribers``: they know the old one."""
+        self._places = places
+        self._subscribers = subscribers
+
+    def found(self, listed: Listed, now: float) -> None:
+        """Both sides of each file's rename share a deadline and a batch."""
+        place = self._places.get(id(listed.scope))
+        if place is None:
+            return
+        old, new = place
+        was = old + listed.directory[len(new) :]
+        for name, _, _ in listed.entries:
+            listed.subscriber.mark(f"{was}/{name}", Hint.AGAIN, now)
+            listed.subscriber.pair(f"{was}/{name}", f"{listed.directory}/{name}")
+
+    def ended(self, now: float) -> None:
+        """The walk is over: whatever else was known under the old name is in doubt."""
+        for subscriber, old in self._subscribers:
+            subscriber.beneath(old, now)
+
+
+class Ticket(NamedTuple):
+    """A walk under way: its number, what its batches are for, and the roots it serves."""
+
+    number: int
+    purpose: FullScan | Renamed | None
+    roots: tuple[Root, ...]
