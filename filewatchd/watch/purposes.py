@@ -12,14 +12,22 @@ from filewatchd.watch.scan import Batch, Listed
 
 
 class FullScan:
-    """One full scan of a root; `inspect` runs in the scan thread."""
+    """One full scan of a root, or of those directories of it that had no watch; `inspect` runs in the scan thread."""
 
-    def __init__(self, root: Root, appeared: bool) -> None:
+    def __init__(self, root: Root, *, appeared: bool = False, part: bool = False) -> None:
         self.root = root
+        self.part = part
+        self.armed = 0  # directories so far
         self.subscribers = list(root.subscribers)
         self.error: FilewatchdError | None = None
         self._comparisons = {id(s): s.comparison(appeared=appeared) for s in self.subscribers}
         self.every = any(comparison.every for comparison in self._comparisons.values())
+
+    def take_in(self, batch: Batch) -> None:
+        """On the loop, before what failed in it is told."""
+        self.armed += len(batch.armed)
+        for path in batch.tried:
+            self.root.failed.pop(path, None)
 
     def inspect(self, batch: Batch, done: bool) -> None:
         """Replace what was listed by how it differs."""
@@ -34,8 +42,8 @@ class FullScan:
             comparison = self._comparisons.get(id(listed.subscriber))
             if comparison is not None:
                 batch.compared.append((listed.subscriber, comparison.feed(listed.directory, listed.entries)))
-        for path, _ in batch.failed:
-            inside = self.root.relative(path)
+        for failed in batch.failed:
+            inside = self.root.relative(failed.path)
             for comparison in self._comparisons.values() if inside is not None else ():
                 comparison.skip(inside or "")
         if done:

@@ -113,6 +113,17 @@ class RootKey(NamedTuple):
     follow: bool = False
 
 
+class Missing(NamedTuple):
+    """Why a directory isn't watched. ``parent``: the backend's token of the one it is in, 0 for a top.
+
+    ``limited``: only because no watch was left.
+    """
+
+    why: str
+    parent: int
+    limited: bool
+
+
 class Root:
     """A path some rules watch. Changed only on the loop; `Scope`'s methods also read it in scan threads."""
 
@@ -126,7 +137,7 @@ class Root:
         self.file: str | None = None  # a file root's name in `top`
         self.subscribers: list[Subscriber] = []
         self.route: Route[Subscriber] = Route(())
-        self.failed: dict[str, str] = {}  # directory -> why it isn't watched
+        self.failed: dict[str, Missing] = {}  # directories that aren't watched; none stands below another
         self.scans = 0  # full scans under way
         self.links_sought = 0  # followed symlinks whose way is being looked for
         self.scanned_once = False
@@ -158,6 +169,16 @@ class Root:
         if self.file is not None or not self.recursive or not directory.startswith(prefix):
             return None
         return directory[len(prefix) :]
+
+    def doubt(self, directory: str, now: float) -> None:
+        """Everything known beneath a directory ("" is the root) is in doubt."""
+        for subscriber in self.subscribers:
+            subscriber.beneath(directory, now)
+
+    @property
+    def limited(self) -> bool:
+        """True while a directory isn't watched for want of a watch."""
+        return any(missing.limited for missing in self.failed.values())
 
     def settle(self, device: int) -> None:
         """It was found on this filesystem: that is the home of who has none, or knows of no file elsewhere."""

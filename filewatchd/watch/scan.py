@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from filewatchd.model import FileIdentity
-from filewatchd.watch.backends.base import Armed, Backend
+from filewatchd.watch.backends.base import Armed, Backend, WatchLimitError
 from filewatchd.work.pool import alive
 
 if TYPE_CHECKING:
@@ -51,14 +51,26 @@ class Listed(NamedTuple):
     entries: list[Entry]
 
 
+class Failed(NamedTuple):
+    """A directory that could not be watched or listed. ``parent``: the token of the one it is in, 0 for a top."""
+
+    path: str
+    error: OSError
+    parent: int
+
+
 class Batch(NamedTuple):
-    """What a stretch of a walk brings to the loop. ``compared``: (subscriber, what its comparison made of it)."""
+    """What a stretch of a walk brings to the loop. ``compared``: (subscriber, what its comparison made of it).
+
+    ``tried``: directories that had no watch, about which ``failed`` tells anew.
+    """
 
     armed: list[Armed]
     listed: list[Listed]
     compared: list[tuple[Subscriber, Any]]
     links: list[tuple[Root, str]]  # (scope, relative path) of symlinks in roots that follow them
-    failed: list[tuple[str, OSError]]
+    failed: list[Failed]
+    tried: list[str]
 
 
 class _Level(NamedTuple):
@@ -85,12 +97,14 @@ class Walk:
         self._top = top
         self._scopes = scopes
         self._parent = parent
-        self._batch = Batch([], [], [], [], [])
+        self._batch = _empty()
         self._files = 0
+        self.limited = False  # it met the limit of watches
+        self.misled = False  # another directory stands where it was to begin
 
     def flush(self) -> Batch:
         """Take what was gathered since the last flush."""
-        gathered, self._batch = self._batch, Batch([], [], [], [], [])
+        gathered, self._batch = self._batch, _empty()
         self._files = 0
         return gathered
 
@@ -102,11 +116,13 @@ class Walk:
     def steps(self) -> Iterator[None]:
         """Walk; after each step a batch may be flushed."""
         try:
-            fd = self._open_top()
+            fd = open_top(self._backend, self._top, self._parent)
         except OSError as error:
-            self._batch.failed.append((self._top, error))
+            self._batch.failed.append(Failed(self._top, error, self._parent))
             return
-        if fd is not None:
+        if fd is None:
+            self.misled = True
+        else:
             yield from self._descend(fd)
 
     def _descend(self, fd: int) -> Iterator[None]:
@@ -131,18 +147,6 @@ class Walk:
             for level in open_now:
                 os.close(level.fd)
 
-    def _open_top(self) -> int | None:
-        if not self._parent:
-            return _open_real(self._top)
-        above, name = os.path.split(self._top)
-        fd = os.open(above, _OPEN)
-        try:
-            if not self._backend.proves(fd, self._parent):
-                return None  # another directory stands there now: its own event will come
-            return os.open(name, _OPEN, dir_fd=fd)
-        finally:
-            os.close(fd)
-
     def _open(self, at: _Level, name: str, path: str, depth: int) -> int | None:
         """Open a directory below another; None, with the reason noted, where that can't be done."""
         try:
@@ -151,7 +155,7 @@ class Walk:
             return os.open(name, _OPEN, dir_fd=at.fd)
         except OSError as error:
             if error.errno not in _NO_DIRECTORY:
-                self._batch.failed.append((path, error))
+                self._batch.failed.append(Failed(path, error, at.token))
             return None
 
     def _visit(self, fd: int, path: str, parent: int, name: bytes, scopes: list[tuple[Root, str]]) -> _Level:
@@ -163,7 +167,8 @@ class Walk:
             below.reverse()
             return _Level(fd, path, token, below)
         except OSError as error:
-            self._batch.failed.append((path, error))
+            self.limited = self.limited or isinstance(error, WatchLimitError)
+            self._batch.failed.append(Failed(path, error, parent))
             return _Level(fd, path, 0, [])
 
     def _list(self, fd: int, scopes: list[tuple[Root, str]]) -> list[tuple[str, list[tuple[Root, str]]]]:
@@ -220,6 +225,25 @@ class Walk:
             return [(scope, child)] if scope.goes_on(child) else []
         children = [(scope, f"{directory}/{name}" if directory else name) for scope, directory in scopes]
         return [(scope, child) for scope, child in children if scope.goes_on(child)]
+
+
+def _empty() -> Batch:
+    return Batch([], [], [], [], [], [])
+
+
+def open_top(backend: Backend, path: str, parent: int) -> int | None:
+    """Open the directory that a walk begins with; None if it isn't in the one with this token any more.
+
+    Then another directory stands there now, and its own event will come.
+    """
+    if not parent:
+        return _open_real(path)
+    above, name = os.path.split(path)
+    fd = os.open(above, _OPEN)
+    try:
+        return os.open(name, _OPEN, dir_fd=fd) if backend.proves(fd, parent) else None
+    finally:
+        os.close(fd)
 
 
 def _open_real(path: str) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import os
 import threading
 from collections.abc import Callable, Iterable, Mapping
 
@@ -16,15 +17,17 @@ from filewatchd.clock import Clock
 from filewatchd.model import RootState
 from filewatchd.watch.backends.base import Backend, NewDirectory
 from filewatchd.watch.cover import Cover
+from filewatchd.watch.mending import Directories, Mending
 from filewatchd.watch.placing import Placing
 from filewatchd.watch.purposes import FullScan, Renamed, Ticket
-from filewatchd.watch.roots import Happening, Root
-from filewatchd.watch.scan import Batch, Inspect, Scanner, Walk
+from filewatchd.watch.roots import Happening, Missing, Root
+from filewatchd.watch.scan import Batch, Failed, Inspect, Scanner, Walk
 from filewatchd.work.pool import Pool
 from filewatchd.work.pulse import Pulse
 
 log = logging.getLogger("filewatchd.watch")
 
+NONE_LEFT = "no inotify watch is left: raise the sysctl fs.inotify.max_user_watches"
 _COMPARE_AGAIN = 5.0  # seconds after a comparison failed because state couldn't be read
 
 
@@ -40,15 +43,20 @@ class Scanning:
         placing: Placing,
         *,
         link_found: Callable[[Root, str], None],
+        short: Callable[[Root, bool], None],
         poke: Callable[[], None],
     ) -> None:
-        """``link_found``: a root that follows symlinks may hold one here. ``poke``: marks were made."""
+        """``link_found``: a root that follows symlinks may hold one here. ``poke``: marks were made.
+
+        ``short(root, scanned)``: a walk of it has met the limit of watches; ``scanned``: it was a full scan.
+        """
         self._backend = backend
         self._pool = pool
         self._clock = clock
         self._cover = cover
         self._placing = placing
         self._link_found = link_found
+        self._short = short
         self._poke = poke
         self._scanners: dict[str, Scanner] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -80,12 +88,25 @@ class Scanning:
     def scan(self, root: Root, *, appeared: bool) -> None:
         """Compare a root with what its subscribers know. ``appeared``: it was made while we looked."""
         assert root.top is not None
-        assert root.place is not None
-        full = FullScan(root, appeared)
+        full = FullScan(root, appeared=appeared)
         root.scans += 1
         root.failed.clear()
         walk = Walk(self._backend, root.top, [(root, "")], every=full.every)
-        self._walk(root.place.device, full, [root], walk, inspect=full.inspect)
+        self._walk(device_of(root), full, [root], walk, inspect=full.inspect)
+
+    async def mend(self, root: Root, directories: Directories) -> bool:
+        """Watch these directories that had no watch, as far as there are watches, and compare them with what is known.
+
+        Returns once that is over, or its filesystem doesn't answer: True if something is watched now.
+        """
+        part = FullScan(root, part=True)
+        root.scans += 1
+        walk = Mending(self._backend, root, directories, every=part.every)
+        ticket = self._walk(device_of(root), part, [root], walk, inspect=part.inspect)
+        await self.pulse.until(lambda: ticket.number not in self._under_way or not _answers(ticket))
+        if walk.misled and not root.scans:
+            self.scan(root, appeared=False)
+        return part.armed > 0
 
     def fresh(self, event: NewDirectory) -> None:
         """A directory came: arm it, and list it with all below it."""
@@ -100,11 +121,11 @@ class Scanning:
             if renamed is not None:
                 renamed.ended(self._clock.monotonic())
             return
-        for root, _ in scopes:
-            root.failed.pop(path, None)
-        place = scopes[0][0].place
+        for root, child in scopes:
+            if root.failed.pop(path, None) is not None:
+                root.doubt(child, self._clock.monotonic())
         walk = Walk(self._backend, path, scopes, event.parent)
-        self._walk(place.device if place else 0, renamed, [root for root, _ in scopes], walk)
+        self._walk(device_of(scopes[0][0]), renamed, [root for root, _ in scopes], walk)
 
     def _renamed(self, source: tuple[str, str], scopes: Mapping[Root, str]) -> Renamed:
         old = self._cover.below(*source)
@@ -118,7 +139,7 @@ class Scanning:
         roots: Iterable[Root],
         walk: Walk,
         inspect: Inspect | None = None,
-    ) -> None:
+    ) -> Ticket:
         """Begin a walk; those without ``inspect`` go first."""
         self._begun += 1
         ticket = self._under_way[self._begun] = Ticket(self._begun, purpose, tuple(roots))
@@ -132,6 +153,7 @@ class Scanning:
             task = self._loop.create_task(self._run_scanner(lane, scanner))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+        return ticket
 
     async def _run_scanner(self, lane: str, scanner: Scanner) -> None:
         try:
@@ -160,8 +182,10 @@ class Scanning:
             subscriber.compared(result, now)
         for scope, path in batch.links:
             self._link_found(scope, path)
-        for path, error in batch.failed:
-            self._failed(full, path, error)
+        if full is not None:
+            full.take_in(batch)
+        for failed in batch.failed:
+            self._failed(full, failed)
         if done:
             self._ended(ticket, now)
         self._poke()
@@ -183,29 +207,36 @@ class Scanning:
             ticket.purpose.ended(now)
         self.mended(ticket.roots)
 
-    def _failed(self, full: FullScan | None, path: str, error: OSError) -> None:
+    def _failed(self, full: FullScan | None, failed: Failed) -> None:
+        path, error, parent = failed
         if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
             if full is not None and path == full.root.top:
                 full.root.again_scan = True  # the next one at its path may look the same
                 self._placing.evaluate(full.root)
             return
-        why = error.strerror or str(error)
-        if error.errno == errno.ENOSPC:
-            why = "no inotify watch is left: raise the sysctl fs.inotify.max_user_watches"
+        limited = error.errno == errno.ENOSPC
+        missing = Missing(NONE_LEFT if limited else error.strerror or str(error), parent, limited)
         for root, _ in self._cover.of(path):
-            root.failed[path] = why
+            if os.path.dirname(path) in root.failed:
+                continue  # given back meanwhile
+            root.failed[path] = missing
+            if limited:
+                self._short(root, False)
             if full is None or root is not full.root:
                 self._judge(root)
 
     def _scanned(self, full: FullScan, now: float) -> None:
         root = full.root
         root.scans -= 1
-        root.scanned_once = True
+        if root.limited and not full.part:
+            self._short(root, True)
         if full.error is not None:
             log.error("root %s could not be compared: %s", root.path, full.error)
             self._loop.call_later(_COMPARE_AGAIN, self.rescan, root)
-        for subscriber in full.subscribers if full.error is None else ():
-            subscriber.scan_ended(whole=not root.failed, now=now)
+        if not full.part:
+            root.scanned_once = True
+            for subscriber in full.subscribers if full.error is None else ():
+                subscriber.scan_ended(whole=not root.failed, now=now)
         self.judge(root)
 
     def mended(self, roots: Iterable[Root]) -> None:
@@ -221,12 +252,17 @@ class Scanning:
 
     def _judge(self, root: Root) -> None:
         if root.failed:
-            path, why = next(iter(root.failed.items()))
+            path, (why, *_) = next(iter(root.failed.items()))
             count = len(root.failed)
             names = f"{count} directories are not watched, first {path}" if count > 1 else f"{path} is not watched"
             self._placing.move(root, Happening.GAPS, f"{names}: {why}")
         elif root.scans == 0 and not root.links_sought and not root.again_scan:
             self._placing.move(root, Happening.COVERED, "")
+
+
+def device_of(root: Root) -> int:
+    """The filesystem a root is on, whose walks go one after the other; 0 if it isn't found."""
+    return root.place.device if root.place is not None else 0
 
 
 def _answers(ticket: Ticket) -> bool:

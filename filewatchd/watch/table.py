@@ -7,8 +7,10 @@ directory renames all beneath it, without touching them. 52,000 directories cost
 
 from __future__ import annotations
 
+import os
 from array import array
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Collection, Container, Iterator
 
 _BITS = 10
 _SIZE = 1 << _BITS
@@ -16,6 +18,7 @@ _MASK = _SIZE - 1
 _NONE = -1
 _TOP = 0
 _CACHE = 4096
+_MOST_ASKED = 50_000  # watches looked at for some to give back
 _DEEPEST = 4096  # a chain longer than this is a cycle, which only a bug could make
 
 
@@ -108,6 +111,50 @@ class WatchTable:
             for slot, parent in enumerate(page.parents):
                 if parent in parents and (parent, page.names[slot]) in wanted:
                     found.append((number << _BITS) + slot)
+        return found
+
+    def census(self, tops: Collection[str]) -> dict[str, int]:
+        """How many directories are at and below each of these: one pass over the table."""
+        names = {os.fsencode(os.path.basename(top)) for top in tops}
+        chosen: dict[int, str] = {}
+        direct: Counter[int] = Counter()
+        nearest: dict[int, int] = {_TOP: _TOP}  # directory -> the chosen one it is in
+        for watch in self:
+            parent, name = self.entry(watch) or (_TOP, b"")
+            path = self.path(watch) if not parent or name in names else None
+            if path is not None and path in tops:
+                chosen[watch] = path
+        for watch in self:
+            direct[self._nearest(watch, chosen, nearest)] += 1
+        held = dict.fromkeys(tops, 0)
+        for watch in chosen:
+            at = watch
+            while at != _TOP:
+                held[chosen[at]] += direct[watch]
+                at = self._nearest((self.entry(at) or (_TOP,))[0], chosen, nearest)
+        return held
+
+    def _nearest(self, watch: int, chosen: Container[int], known: dict[int, int]) -> int:
+        """The directory itself or the nearest above it that is chosen; 0 if there is none."""
+        chain: list[int] = []
+        at = watch
+        while at not in known and at not in chosen and len(chain) < _DEEPEST:
+            chain.append(at)
+            at = (self.entry(at) or (_TOP,))[0]
+        found = at if at in chosen else known.get(at, _TOP)
+        known.update(dict.fromkeys(chain, found))
+        return found
+
+    def latest(self, number: int, may: Callable[[int], bool]) -> list[int]:
+        """Up to so many watches that ``may`` says yes to, the latest first; of none one that stays is below."""
+        below: Counter[int] = Counter((self.entry(watch) or (_TOP,))[0] for watch in self)
+        found: list[int] = []
+        for watch in sorted(self, reverse=True)[:_MOST_ASKED]:
+            if len(found) == number:
+                break
+            if not below[watch] and may(watch):
+                found.append(watch)
+                below[(self.entry(watch) or (_TOP,))[0]] -= 1
         return found
 
     def orphans(self, doomed: set[int]) -> list[int]:

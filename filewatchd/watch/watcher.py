@@ -24,6 +24,7 @@ from filewatchd.watch.backends.base import (
     Renamed,
     TopGone,
 )
+from filewatchd.watch.budget import Budget, Later, on_loop
 from filewatchd.watch.cover import Cover
 from filewatchd.watch.links import Link, Links
 from filewatchd.watch.locate import is_glob
@@ -52,8 +53,12 @@ class Watcher:
         changed: Callable[[], None] = lambda: None,
         members: Callable[[Glob], None] = lambda _glob: None,
         poke: Callable[[], None] = lambda: None,
+        later: Later = on_loop,
     ) -> None:
-        """``changed``: some root's state moved. ``members``: a glob's members changed. ``poke``: marks were made."""
+        """``changed``: some root's state moved. ``members``: a glob's members changed. ``poke``: marks were made.
+
+        ``later``: see `Budget`.
+        """
         self._backend = backend
         self._pool = pool
         self._clock = clock
@@ -65,8 +70,10 @@ class Watcher:
             backend, pool, self._cover, self._ways, found=self._found, gone=self._lost, changed=changed, members=members
         )
         self._scanning = Scanning(
-            backend, pool, clock, self._cover, self._placing, link_found=self._link_found, poke=poke
-        )
+            backend, pool, clock, self._cover, self._placing,
+            link_found=self._link_found, short=self._is_short, poke=poke,
+        )  # fmt: skip
+        self._budget = Budget(backend, pool, clock, self._cover, self._scanning, later)
         self._links = Links(backend, pool, self._ways, mark=self._mark, placed=self._scanning.judge)
         self._tasks: set[asyncio.Task[None]] = set()
         self._overflows: list[float] = []
@@ -92,6 +99,7 @@ class Watcher:
     def stop(self) -> None:
         """Give all watches back; no call reaches a subscriber afterwards."""
         self.stopped = self._placing.stopped = self._scanning.stopped = self._links.stopped = True
+        self._budget.stop()
         self._backend.stop()
 
     @property
@@ -140,14 +148,17 @@ class Watcher:
 
     def _lost(self, root: Root) -> None:
         now = self._clock.monotonic()
-        for subscriber in root.subscribers:
-            subscriber.beneath("", now)
+        root.doubt("", now)
         self._release()
         self._poke()
+
+    def _is_short(self, root: Root, scanned: bool) -> None:
+        self._budget.short(root, scanned)
 
     def _release(self) -> None:
         self._cover.changed()
         self._backend.release(lambda directory: not self._cover.of(directory))
+        self._budget.look()
 
     # ---- asked by others
 
@@ -167,6 +178,7 @@ class Watcher:
         await self._placing.pulse.until(lambda: not self._rescan_due and not self._looked_for())
         await self._links.quiet()
         await self._scanning.quiet()
+        await self._budget.quiet()
 
     def _looked_for(self) -> bool:
         targets = [*self._cover, *self.globs.values()]
@@ -180,6 +192,7 @@ class Watcher:
             elif root.state is RootState.STALLED:
                 root.again_scan = True
                 self._placing.evaluate(root)
+        self._scanning.pulse.beat()  # stalled roots aren't waited for
 
     # ---- events
 
@@ -192,6 +205,7 @@ class Watcher:
                 self._dirty(event, now)
             else:
                 self._structural(event, now)
+        self._budget.look()
         self._poke()
 
     def _dirty(self, event: DirtyNames, now: float) -> None:
@@ -230,8 +244,8 @@ class Watcher:
             for failed in [known for known in root.failed if known == path or known.startswith(path + "/")]:
                 del root.failed[failed]
             self._scanning.mended([root])
-            for subscriber in root.subscribers if not event.renamed else ():
-                subscriber.beneath(child, now)
+            if not event.renamed:
+                root.doubt(child, now)
         if event.moved and not self._sweeping:
             self._sweeping = True
             self._loop.call_later(_SWEEP_AFTER, self._sweep)
@@ -271,6 +285,7 @@ class Watcher:
         there = await self._pool.run("sweep", self._those_there, suspects)
         if not self.stopped:
             self._backend.cleared(suspects.keys() - there, there)
+            self._budget.look()
 
     def _those_there(self, suspects: dict[int, str]) -> set[int]:
         return {token for token, path in suspects.items() if self._backend.still_there(token, path)}
@@ -325,7 +340,7 @@ class Watcher:
 
     def statistics(self) -> dict[str, Any]:
         """What status shows of watching."""
-        counts = {"rescans": self._rescans, **self._scanning.counts}
+        counts = {"rescans": self._rescans, **self._scanning.counts, "budget": self._budget.statistics()}
         return {**counts, **self._backend.statistics(), "limits": list(self._backend.limits)}
 
 

@@ -8,8 +8,8 @@ directories; what they mean for roots and rules is not its business.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 ANY = "*"  # as an anchor's name: every name in the directory
 
@@ -80,6 +80,13 @@ class Armed(NamedTuple):
     token: int
     parent: int  # 0: a top, whose name is an absolute path
     name: bytes
+
+
+class Given(NamedTuple):
+    """A directory whose watch was given back. ``parent``: the token of the one it is in."""
+
+    path: str
+    parent: int
 
 
 class WatchLimitError(OSError):
@@ -158,3 +165,28 @@ class Backend(Protocol):
         ...
 
     def statistics(self) -> Mapping[str, Any]: ...
+
+
+@runtime_checkable
+class Sharing(Protocol):
+    """What a backend can do besides if it holds one watch a directory: then one root can make room for another.
+
+    ``ended``: watches that have ended since the start but for those that `disarm` and `give_back` took.
+    """
+
+    ended: int
+
+    def census(self, tops: Collection[str]) -> Mapping[str, int]:
+        """How many directories are watched at and below each of these."""
+        ...
+
+    def give_back(self, number: int, may: Callable[[str], bool]) -> list[Given]:
+        """Stop watching up to so many directories that ``may`` says yes to: the latest that hold no watched one.
+
+        Whatever happened in them before is told by the next drain; they are not told to be gone.
+        """
+        ...
+
+    def disarm(self, token: int) -> None:
+        """Give a watch back that was armed just to see whether it can be had, unless it is in use."""
+        ...

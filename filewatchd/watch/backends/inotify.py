@@ -18,7 +18,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from filewatchd.clock import Clock
@@ -28,6 +28,7 @@ from filewatchd.watch.backends.base import (
     Armed,
     DirtyNames,
     Event,
+    Given,
     GoneDirectory,
     Lost,
     NewDirectory,
@@ -91,6 +92,8 @@ class InotifyBackend:
         self._renames: dict[int, tuple[str, str]] = {}  # directories, of the drain under way
         self._suspects: set[int] = set()
         self._deleted: set[int] = set()  # said DELETE_SELF; IGNORED follows
+        self._given: set[int] = set()  # given back just now; IGNORED follows
+        self.ended = 0
         self._wake: Callable[[], None] = lambda: None
         self.reader = Reader(self._kernel.fd)
         self._counts = {"raw_events": 0, "reads": 0, "overflows": 0}
@@ -117,8 +120,17 @@ class InotifyBackend:
         return self._arrivals.arm(lambda: self._add(fd, _TREE))
 
     def proves(self, fd: int, token: int) -> bool:
-        """The kernel gives a directory that is watched the same number again."""
-        return self._add(fd, _TREE) == token
+        """The kernel gives a directory that is watched the same number again, and that even if no other is left."""
+        try:
+            watch = self._add(fd, _TREE)
+        except WatchLimitError:
+            return False
+        if watch != token and not self._known(watch):
+            self._remove(watch)
+        return watch == token
+
+    def _known(self, watch: int) -> bool:
+        return watch in self.table or watch in self._anchors or watch in self._arrivals
 
     def arm_anchor(self, fd: int, *, contents: bool = False) -> int:
         """Watch an open directory for names that come and go, or also for what is written to them.
@@ -170,6 +182,7 @@ class InotifyBackend:
             self._anchors.pop(watch, None)
             if watch not in self.table and watch not in self._arrivals:
                 self._remove(watch)
+                self.ended += 1
 
     def release(self, unwanted: Callable[[str], bool]) -> None:
         """Give back the watches of every directory that ``unwanted`` says yes to."""
@@ -215,6 +228,39 @@ class InotifyBackend:
             self.table.drop(watch)
             if watch not in self._anchors:
                 self._remove(watch)
+                self.ended += 1
+
+    def census(self, tops: Collection[str]) -> Mapping[str, int]:
+        """How many directories are watched at and below each of these."""
+        return self.table.census(tops)
+
+    def give_back(self, number: int, may: Callable[[str], bool]) -> list[Given]:
+        """Stop watching the latest directories; the queue is read to its end while their paths are known."""
+        given = self.table.latest(number, lambda watch: self._is_free(watch, may))
+        places = [(self.table.path(watch), self.table.entry(watch)) for watch in given]
+        self._given.update(given)
+        for watch in given:
+            self._remove(watch)
+        self.reader.catch_up()
+        self._missed = self.drain()
+        self._given.clear()
+        for watch in given:
+            self.table.drop(watch)
+        self._wake()
+        return [Given(path, entry[0]) for path, entry in places if path is not None and entry is not None]
+
+    def _is_free(self, watch: int, may: Callable[[str], bool]) -> bool:
+        entry = self.table.entry(watch)
+        if entry is None or not entry[0] or watch in self._anchors or watch in self._arrivals:
+            return False
+        path = self.table.path(watch)
+        return path is not None and may(path)
+
+    def disarm(self, token: int) -> None:
+        """Give back a watch that was armed to see whether it can be had."""
+        self._arrivals.adopt(token)
+        if not self._known(token):
+            self._remove(token)
 
     def _remove(self, watch: int) -> None:
         self._kernel.remove(watch)
@@ -285,6 +331,8 @@ class InotifyBackend:
                 self._arrivals.park([event])
 
     def _ended(self, watch: int, mask: int, events: list[Event]) -> None:
+        if watch in self._given:
+            return
         anchor = self._anchors.get(watch)
         entry = self.table.entry(watch)
         if entry is not None and not entry[0]:
@@ -294,6 +342,7 @@ class InotifyBackend:
         if mask & IN_DELETE_SELF:
             self._deleted.add(watch)
         if mask & IN_IGNORED:
+            self.ended += entry is not None or anchor is not None
             if watch in self._deleted:
                 self._deleted.discard(watch)
             elif entry is not None and entry[0]:
