@@ -1,16 +1,26 @@
-"""A backend that says what the test tells it to: `filewatchd.watch.backends.base.Backend` without a kernel."""
+"""A backend that says what the test tells it to: `filewatchd.watch.backends.base.Backend` without a kernel.
+
+It is a `Sharing`, too: a directory has one watch, and the test may change how many there are.
+"""
 
 from __future__ import annotations
 
+import errno
+import os
+import threading
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
-from filewatchd.watch.backends.base import Armed, Event, WatchLimitError
+from filewatchd.watch.backends.base import Armed, Event, Given, WatchLimitError
+from filewatchd.watch.table import WatchTable
 
 
 class ScriptedBackend:
-    """Arms nothing, and drains the events the test fed. ``budget``: how many directories can be armed."""
+    """Drains the events the test fed. ``budget``: how many directories can be armed; None: all.
+
+    ``calls`` counts how often it was asked to arm one.
+    """
 
     name = "scripted"
     limits: Sequence[str] = ()
@@ -20,6 +30,11 @@ class ScriptedBackend:
         self.armed: list[Armed] = []
         self.anchors: dict[str, set[str]] = {}
         self.released: list[Callable[[str], bool]] = []
+        self.ended = 0
+        self.calls = 0
+        self.table = WatchTable()
+        self._lock = threading.Lock()
+        self._of: dict[tuple[int, int], int] = {}  # device and inode -> token
         self._events: deque[Event] = deque()
         self._tokens = 0
         self._anchors = 1 << 20  # their tokens are apart: anchors don't count against the budget
@@ -38,11 +53,18 @@ class ScriptedBackend:
         """End."""
 
     def arm(self, fd: int) -> int:
-        """Give out the next token. Raises WatchLimitError past the budget."""
-        if self.budget is not None and self._tokens >= self.budget:
-            raise WatchLimitError(28, "no watch left")
-        self._tokens += 1
-        return self._tokens
+        """The directory's token. Raises WatchLimitError if it has none yet and the budget is used up."""
+        info = os.fstat(fd)
+        with self._lock:
+            self.calls += 1
+            known = self._of.get((info.st_dev, info.st_ino))
+            if known is not None:
+                return known
+            if self.budget is not None and len(self._of) >= self.budget:
+                raise WatchLimitError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            self._tokens += 1
+            self._of[info.st_dev, info.st_ino] = self._tokens
+            return self._tokens
 
     def proves(self, fd: int, token: int) -> bool:
         """Everything is what it was."""
@@ -56,6 +78,8 @@ class ScriptedBackend:
     def adopt(self, armed: list[Armed]) -> None:
         """Remember what was armed."""
         self.armed += armed
+        for token, parent, name in armed:
+            self.table.put(token, parent, name)
 
     def anchor(self, token: int, directory: str, name: str) -> None:
         """Remember an anchored name."""
@@ -66,8 +90,37 @@ class ScriptedBackend:
         self.anchors.pop(directory, None)
 
     def release(self, unwanted: Callable[[str], bool]) -> None:
-        """Remember the question."""
+        """Remember the question, and forget the directories it is about."""
         self.released.append(unwanted)
+        paths = [(token, self.table.path(token)) for token in self.table]
+        doomed = [token for token, path in paths if path is None or unwanted(path)]
+        self._forget(doomed)
+        self.ended += len(doomed)
+
+    def census(self, tops: Collection[str]) -> Mapping[str, int]:
+        """How many directories are armed at and below each of these."""
+        return self.table.census(tops)
+
+    def give_back(self, number: int, may: Callable[[str], bool]) -> list[Given]:
+        """Forget the latest directories."""
+        given = self.table.latest(number, lambda token: bool(self._parent(token)) and may(self.table.path(token) or ""))
+        told = [Given(self.table.path(token) or "", self._parent(token)) for token in given]
+        self._forget(given)
+        return told
+
+    def disarm(self, token: int) -> None:
+        """Forget a directory that nobody adopted."""
+        if token not in self.table:
+            self._forget([token])
+
+    def _parent(self, token: int) -> int:
+        return (self.table.entry(token) or (0,))[0]
+
+    def _forget(self, tokens: Collection[int]) -> None:
+        with self._lock:
+            self._of = {key: token for key, token in self._of.items() if token not in tokens}
+        for token in tokens:
+            self.table.drop(token)
 
     def suspects(self) -> Mapping[int, str]:
         """Nothing moves."""
@@ -90,5 +143,5 @@ class ScriptedBackend:
         """What was fed can be drained."""
 
     def statistics(self) -> Mapping[str, Any]:
-        """How much was armed."""
-        return {"watches": len(self.armed)}
+        """How many directories are armed."""
+        return {"watches": self.table.count}

@@ -20,6 +20,7 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from filewatchd.clock import Clock
 from filewatchd.model import RootState
@@ -67,6 +68,7 @@ class Budget:
         self._last = float("-inf")  # of the last one's end
         self._urgent = False
         self._ended = 0
+        self._kept: WeakKeyDictionary[Root, int] = WeakKeyDictionary()  # what a root had after it made up the reserve
         self._counts = {"retries": 0, "given_back": 0}
         self._pulse = Pulse()
         self.stopped = False
@@ -76,6 +78,7 @@ class Budget:
     def short(self, root: Root, scanned: bool) -> None:
         """A walk of this root has met the limit; ``scanned``: a full scan, after which the shares may be others."""
         if root not in self._short or scanned:
+            self._kept.pop(root, None)
             self._short.add(root)
             self._soon()
 
@@ -183,7 +186,10 @@ class Budget:
         there = [root for root in self._cover if root.top is not None]
         counted = self._sharing.census({root.top for root in there if root.top is not None})
         held = {root: counted[root.top] for root in there if root.top is not None}
-        return {root: many if root.descends("") else min(many, 1) for root, many in held.items()}
+        held = {root: many if root.descends("") else min(many, 1) for root, many in held.items()}
+        for root, many in self._kept.items():
+            self._kept[root] = min(many, held.get(root, 0))
+        return held
 
     def _make_room(self, poor: Root, rich: Mapping[Root, int], held: Mapping[Root, int]) -> bool:
         """Larger roots give watches back: as many as are known to be wanted, or had, and the reserve."""
@@ -195,12 +201,16 @@ class Budget:
         return bool(given)
 
     def _keep(self, number: int, held: Mapping[Root, int]) -> None:
-        """Make up the reserve from the largest root that is degraded anyway."""
-        short = [root for root in self._still_short() if _ready(root)]
-        largest = max(short, key=lambda root: held.get(root, 0), default=None)
+        """Make up the reserve from the largest root that is degraded anyway, out of what it has taken since.
+
+        Without that a program that takes whatever comes free would get it all, bit by bit.
+        """
+        largest = max(filter(_ready, self._still_short()), key=lambda root: held.get(root, 0), default=None)
         if largest is not None:
-            left = dict.fromkeys(short, 0) | {largest: min(number, held.get(largest, 0) // _LEAST_SHARE)}
-            self._give_back(left)
+            has = held.get(largest, 0)
+            taken = has - self._kept.get(largest, 0)
+            given = self._give_back({largest: min(number, taken, has // _LEAST_SHARE)})
+            self._kept[largest] = has - len(given)
 
     def _give_back(self, left: dict[Root, int]) -> list[Given]:
         """Give back so many watches of each of these roots, of directories that no other root has."""
