@@ -16,6 +16,7 @@ decisions/0011.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 from collections.abc import Callable, Iterable, Mapping
@@ -36,6 +37,7 @@ from filewatchd.work.pulse import Pulse
 log = logging.getLogger("filewatchd.watch")
 
 _APART = 1.0  # seconds between two tries, whatever happens
+_PATIENCE = 10.0  # seconds for the ways that are looked for: then their filesystem doesn't answer
 _LEAST_SHARE = 4  # of its watches a root gives a part of so many to the reserve
 
 Later = Callable[[float, Callable[[], None]], Callable[[], None]]
@@ -50,19 +52,33 @@ class Budget:
     """The shortage of watches of one backend's roots."""
 
     def __init__(
-        self, backend: Backend, pool: Pool, clock: Clock, cover: Cover, scanning: Scanning, later: Later = on_loop
+        self,
+        backend: Backend,
+        pool: Pool,
+        clock: Clock,
+        cover: Cover,
+        scanning: Scanning,
+        *,
+        lead: Callable[[object], bool],
+        later: Later = on_loop,
     ) -> None:
-        """``later(seconds, callback)`` calls back, and returns a function that cancels."""
+        """``later(seconds, callback)`` calls back, and returns a function that cancels.
+
+        ``lead(target)`` looks for a target's way anew, and `led` will tell; False: it isn't wanted any more.
+        """
         self._backend = backend
         self._sharing = backend if isinstance(backend, Sharing) else None
         self._pool = pool
         self._clock = clock
         self._cover = cover
         self._scanning = scanning
+        self._lead = lead
         self._later = later
         self._cancel: Callable[[], None] | None = None
         self._back_off = shares.BackOff()
         self._short: set[Root] = set()
+        self._unled: set[object] = set()  # targets with a directory on their way that has no watch
+        self._sought: set[object] = set()  # those of them that are being looked for in this round
         self._round: asyncio.Task[None] | None = None
         self._due = 0.0  # monotonic seconds of the next try, while one is planned
         self._last = float("-inf")  # of the last one's end
@@ -82,9 +98,19 @@ class Budget:
             self._short.add(root)
             self._soon()
 
+    def led(self, target: object, limited: bool) -> None:
+        """The way to a target is known; ``limited``: for a directory on it no watch was left."""
+        self._sought.discard(target)
+        self._pulse.beat()
+        if not limited:
+            self._unled.discard(target)
+        elif target not in self._unled:
+            self._unled.add(target)
+            self._soon()
+
     def look(self) -> None:
         """Watches of our own may have ended."""
-        if self._short and self._sharing is not None and self._sharing.ended != self._ended:
+        if (self._short or self._unled) and self._sharing is not None and self._sharing.ended != self._ended:
             self._ended = self._sharing.ended
             self._soon()
 
@@ -122,6 +148,8 @@ class Budget:
         self._counts["retries"] += 1
         gained = False
         try:
+            if self._unled:
+                await self._serve_ways()
             held = self._held()
             for root in sorted(self._still_short(), key=lambda root: (held.get(root, 0), root.path)):
                 gained = await self._serve(root) or gained
@@ -134,12 +162,26 @@ class Budget:
         self._short = self._still_short()
         if self._urgent and not self.stopped:
             self._soon()
-        elif self._short and not self.stopped:
+        elif (self._short or self._unled) and not self.stopped:
             self._plan(self._back_off.after(gained))
         self._pulse.beat()
 
     def _still_short(self) -> set[Root]:
         return {root for root in self._short if self._cover.roots.get(root.key) is root and root.limited}
+
+    async def _serve_ways(self) -> None:
+        """What is on the way to roots comes first: without it they may be lost sight of, and it is little."""
+        short = [root for root in self._still_short() if _ready(root)]
+        found = await self._probe(short[0], 1) if short else None
+        if found is None or found.limited:
+            held = self._held()
+            self._give_back(shares.ways({root: held[root] for root in held if _ready(root)}, 0, shares.reserve(held)))
+        self._sought = set(self._unled)
+        self._unled = set(filter(self._lead, self._sought))
+        self._sought &= self._unled
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_PATIENCE):
+                await self._pulse.until(lambda: self.stopped or not self._sought)
 
     async def _serve(self, root: Root) -> bool:
         """Let a root have what can be had; True if that was something."""

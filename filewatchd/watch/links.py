@@ -15,7 +15,7 @@ from filewatchd.model import Hint
 from filewatchd.watch.backends.base import Backend
 from filewatchd.watch.locate import Place, locate
 from filewatchd.watch.roots import Root
-from filewatchd.watch.ways import Ways
+from filewatchd.watch.ways import Arming, Ways
 from filewatchd.work.pool import Pool
 
 _WRITTEN = Hint.LIVE | Hint.WRITE
@@ -40,13 +40,18 @@ class Links:
         *,
         mark: Callable[[Root, str, int], None],
         placed: Callable[[Root], None],
+        led: Callable[[Link, bool], None],
     ) -> None:
-        """``mark(root, path, hint)``: it is not what it was. ``placed``: no link of this root is looked for."""
+        """``mark(root, path, hint)``: it is not what it was. ``placed``: no link of this root is looked for.
+
+        ``led(link, limited)``: its way is known; ``limited``: not all of it is watched, no watch was left.
+        """
         self._backend = backend
         self._pool = pool
         self._ways = ways
         self._mark = mark
         self._placed = placed
+        self._led = led
         self._sought: dict[Link, bool] = {}  # True: something happened to it meanwhile
         self._tasks: set[asyncio.Task[None]] = set()
         self.stopped = False
@@ -65,10 +70,7 @@ class Links:
     def moved(self, link: Link) -> None:
         """Something happened to a name that a link hangs on."""
         self._mark(link.root, link.path, _WRITTEN)
-        if link in self._sought:
-            self._sought[link] = True
-        else:
-            self._seek(link)
+        self.seek_again(link)
 
     def keep(self, roots: frozenset[Root]) -> None:
         """Forget the links of all other roots."""
@@ -84,20 +86,26 @@ class Links:
         task.add_done_callback(self._tasks.discard)
 
     async def _find(self, link: Link) -> None:
-        place: Place = await self._pool.run("locate:" + link.root.path, self._locate, f"{link.root.path}/{link.path}")
+        lane, arming = "locate:" + link.root.path, Arming(self._backend, contents=True)
+        place: Place = await self._pool.run(lane, locate, f"{link.root.path}/{link.path}", arming)
         again = self._sought.pop(link)
         link.root.links_sought -= 1
         if link.root.subscribers and not self.stopped:
-            self._lead(link, place)
+            self._led(link, self._lead(link, place) and arming.limited)
             if again:
                 self._seek(link)
             if not link.root.links_sought:
                 self._placed(link.root)
 
-    def _locate(self, path: str) -> Place:
-        return locate(path, lambda fd: self._backend.arm_anchor(fd, contents=True))
+    def seek_again(self, link: Link) -> None:
+        """Its way was not watched whole."""
+        if link in self._sought:
+            self._sought[link] = True
+        else:
+            self._seek(link)
 
-    def _lead(self, link: Link, place: Place) -> None:
+    def _lead(self, link: Link, place: Place) -> bool:
+        """True if its way leads elsewhere."""
         top = link.root.top
         own = f"{top}/{link.path}"
         last = place.hops[-1]
@@ -107,3 +115,4 @@ class Links:
         else:
             self._ways.lead(link, place.hops)
             self._mark(link.root, link.path, _UNSEEN)
+        return not plain

@@ -12,7 +12,7 @@ from filewatchd.watch.backends.base import Backend
 from filewatchd.watch.cover import Cover
 from filewatchd.watch.locate import Members, Place, expand, locate
 from filewatchd.watch.roots import Happening, Root
-from filewatchd.watch.ways import Ways
+from filewatchd.watch.ways import Arming, Ways
 from filewatchd.work.pool import Pool
 from filewatchd.work.pulse import Pulse
 
@@ -47,8 +47,12 @@ class Placing:
         gone: Callable[[Root], None],
         changed: Callable[[], None],
         members: Callable[[Glob], None],
+        led: Callable[[Root | Glob, bool], None],
     ) -> None:
-        """``found(root, appeared)``: it is somewhere new. ``gone``: it is nowhere. ``changed``: a state moved."""
+        """``found(root, appeared)``: it is somewhere new. ``gone``: it is nowhere. ``changed``: a state moved.
+
+        ``led(target, limited)``: its way is known; ``limited``: not all of it is watched, no watch was left.
+        """
         self._backend = backend
         self._pool = pool
         self._cover = cover
@@ -56,6 +60,7 @@ class Placing:
         self._gone = gone
         self._changed = changed
         self._members = members
+        self._led = led
         self._ways = ways
         self._tasks: set[asyncio.Task[None]] = set()
         self.pulse = Pulse()  # beats when something has been looked for, or a root's state moved
@@ -78,14 +83,12 @@ class Placing:
         target.again = False
         path = target.path if isinstance(target, Root) else target.pattern
         work = locate if isinstance(target, Root) else expand
-        lane = "locate:" + path
-        task = self._loop.create_task(
-            self._evaluated(target, self._pool.run(lane, work, path, self._backend.arm_anchor))
-        )
+        lane, arming = "locate:" + path, Arming(self._backend)
+        task = self._loop.create_task(self._evaluated(target, arming, self._pool.run(lane, work, path, arming)))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _evaluated(self, target: Root | Glob, work: Any) -> None:
+    async def _evaluated(self, target: Root | Glob, arming: Arming, work: Any) -> None:
         result = await work
         target.evaluating = False
         self.pulse.beat()
@@ -96,6 +99,7 @@ class Placing:
             self._placed(target, result)
         else:
             self._expanded(target, result)
+        self._led(target, arming.limited)
         if target.again:
             self.evaluate(target)
         else:

@@ -138,6 +138,9 @@ class Root:
         self.subscribers: list[Subscriber] = []
         self.route: Route[Subscriber] = Route(())
         self.failed: dict[str, Missing] = {}  # directories that aren't watched; none stands below another
+        self.unled: set[str] = (
+            set()
+        )  # ways that aren't watched whole: "" is the way to it, else that of a symlink in it
         self.scans = 0  # full scans under way
         self.links_sought = 0  # followed symlinks whose way is being looked for
         self.scanned_once = False
@@ -217,4 +220,9 @@ class Root:
 
     def statistics(self) -> dict[str, Any]:
         """What status shows of it."""
-        return {"path": self.path, "state": self.state.value, "why": self.why, "missing": len(self.failed)}
+        return {
+            "path": self.path,
+            "state": self.state.value,
+            "why": self.why,
+            "missing": len(self.failed) + len(self.unled),
+        }

@@ -256,6 +256,11 @@ class Scanning:
             count = len(root.failed)
             names = f"{count} directories are not watched, first {path}" if count > 1 else f"{path} is not watched"
             self._placing.move(root, Happening.GAPS, f"{names}: {why}")
+        elif root.unled:
+            ways = sorted(f"{root.path}/{link}" if link else root.path for link in root.unled)
+            self._placing.move(
+                root, Happening.GAPS, f"not all directories on the way to {ways[0]} are watched: {NONE_LEFT}"
+            )
         elif root.scans == 0 and not root.links_sought and not root.again_scan:
             self._placing.move(root, Happening.COVERED, "")
 

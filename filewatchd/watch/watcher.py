@@ -30,7 +30,7 @@ from filewatchd.watch.links import Link, Links
 from filewatchd.watch.locate import is_glob
 from filewatchd.watch.placing import Glob, Placing
 from filewatchd.watch.roots import Happening, Root, RootKey, Subscriber
-from filewatchd.watch.scanning import Scanning
+from filewatchd.watch.scanning import NONE_LEFT, Scanning
 from filewatchd.watch.ways import Ways
 from filewatchd.work.pool import Pool
 
@@ -67,14 +67,15 @@ class Watcher:
         self.globs: dict[str, Glob] = {}
         self._ways: Ways[object] = Ways(backend)
         self._placing = Placing(
-            backend, pool, self._cover, self._ways, found=self._found, gone=self._lost, changed=changed, members=members
-        )
+            backend, pool, self._cover, self._ways,
+            found=self._found, gone=self._lost, changed=changed, members=members, led=self._led,
+        )  # fmt: skip
         self._scanning = Scanning(
             backend, pool, clock, self._cover, self._placing,
             link_found=self._link_found, short=self._is_short, poke=poke,
         )  # fmt: skip
-        self._budget = Budget(backend, pool, clock, self._cover, self._scanning, later)
-        self._links = Links(backend, pool, self._ways, mark=self._mark, placed=self._scanning.judge)
+        self._budget = Budget(backend, pool, clock, self._cover, self._scanning, lead=self._lead, later=later)
+        self._links = Links(backend, pool, self._ways, mark=self._mark, placed=self._scanning.judge, led=self._led)
         self._tasks: set[asyncio.Task[None]] = set()
         self._overflows: list[float] = []
         self._rescan_due = False
@@ -151,6 +152,27 @@ class Watcher:
         root.doubt("", now)
         self._release()
         self._poke()
+
+    def _led(self, target: Root | Glob | Link, limited: bool) -> None:
+        """A way is known; ``limited``: for a directory on it no watch was left."""
+        self._budget.led(target, limited)
+        if isinstance(target, Glob):
+            return
+        root, way = (target.root, target.path) if isinstance(target, Link) else (target, "")
+        if limited and root.state is RootState.WAITING:
+            root.why = f"{root.why}; not all directories on the way are watched: {NONE_LEFT}"
+        if limited != (way in root.unled):
+            (root.unled.add if limited else root.unled.discard)(way)
+            self._scanning.judge(root)
+
+    def _lead(self, target: object) -> bool:
+        """Look for a way anew; False if it isn't wanted any more."""
+        wanted = target in self.globs.values() or getattr(target, "root", target) in self._cover.roots.values()
+        if wanted and isinstance(target, Link):
+            self._links.seek_again(target)
+        elif wanted and isinstance(target, Root | Glob):
+            self._placing.evaluate(target)
+        return wanted
 
     def _is_short(self, root: Root, scanned: bool) -> None:
         self._budget.short(root, scanned)

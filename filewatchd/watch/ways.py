@@ -5,10 +5,31 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable
 from typing import Generic, TypeVar
 
-from filewatchd.watch.backends.base import ANY, Backend
+from filewatchd.watch.backends.base import ANY, Backend, WatchLimitError
 from filewatchd.watch.locate import Hop
 
 T = TypeVar("T", bound=Hashable)
+
+
+class Arming:
+    """Arms the directories of one way for names in them, in the pool.
+
+    ``limited``: for one of them no watch was left.
+    """
+
+    def __init__(self, backend: Backend, *, contents: bool = False) -> None:
+        """``contents``: also for what is written to the names."""
+        self._backend = backend
+        self._contents = contents
+        self.limited = False
+
+    def __call__(self, fd: int) -> int:
+        """The token of an open directory. Raises as `Backend.arm_anchor`."""
+        try:
+            return self._backend.arm_anchor(fd, contents=self._contents)
+        except WatchLimitError:
+            self.limited = True
+            raise
 
 
 class Ways(Generic[T]):

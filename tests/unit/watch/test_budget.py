@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import shutil
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
@@ -14,7 +16,7 @@ import pytest
 from filewatchd.model import RootState
 from filewatchd.testing.backend import ScriptedBackend
 from filewatchd.testing.clock import FakeClock
-from filewatchd.watch.backends.base import GoneDirectory, Lost, NewDirectory
+from filewatchd.watch.backends.base import GoneDirectory, Lost, NewDirectory, WatchLimitError
 from filewatchd.watch.roots import Root
 from filewatchd.watch.watcher import Watcher
 from filewatchd.work.pool import Pool
@@ -52,9 +54,20 @@ class Scene(Rig):
         return self.backend.census([root.top])[root.top]
 
 
+class Crowded(ScriptedBackend):
+    """It also has a limit of the directories watched for names in them, or for what is written to them."""
+
+    names = contents = True
+
+    def arm_anchor(self, fd: int, *, contents: bool = False) -> int:
+        if not (self.contents if contents else self.names):
+            raise WatchLimitError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return super().arm_anchor(fd)
+
+
 @asynccontextmanager
-async def scene(budget: int) -> AsyncIterator[Scene]:
-    clock, backend = FakeClock(), ScriptedBackend(budget=budget)
+async def scene(budget: int | None = None, backend: ScriptedBackend | None = None) -> AsyncIterator[Scene]:
+    clock, backend = FakeClock(), backend or ScriptedBackend(budget=budget)
 
     def later(seconds: float, callback: Callable[[], None]) -> Callable[[], None]:
         return clock.call_at(clock.monotonic() + seconds, callback)
@@ -286,5 +299,84 @@ def test_a_missing_directory_that_goes_is_missed_no_more(tmp_path: Path) -> None
             assert set(heard.doubted) == {Path(path).name for path in gone}
             await s.pass_time(60)
             assert s.status["next_retry"] is None
+
+    told(story)
+
+
+# ---- what is on the way
+
+
+def test_a_way_that_cant_be_watched_degrades_its_root_and_is_tried_again(tmp_path: Path) -> None:
+    async def story() -> None:
+        backend = Crowded()
+        backend.names = False
+        async with scene(backend=backend) as s:
+            root, _ = await s.watch(tree(tmp_path / "r", 3))
+            await s.rest()
+            assert root.state.value == "degraded"
+            assert root.statistics()["missing"] == 1
+            assert f"on the way to {tmp_path / 'r'} are watched: no inotify watch is left" in root.why
+            backend.names = True
+            await s.pass_time(60)
+            assert root.state is RootState.LIVE
+            assert backend.anchors[str(tmp_path)] == {"r"}
+            assert s.status["next_retry"] is None
+
+    told(story)
+
+
+def test_a_root_that_waits_out_of_sight_is_found_all_the_same(tmp_path: Path) -> None:
+    async def story() -> None:
+        backend = Crowded()
+        backend.names = False
+        async with scene(backend=backend) as s:
+            root, _ = await s.watch(tmp_path / "r")
+            await s.rest()
+            assert root.why.startswith(f"waits for r in {tmp_path}; not all directories on the way are watched")
+            backend.names = True
+            tree(tmp_path / "r", 1)
+            await s.pass_time(60)
+            assert root.state is RootState.LIVE
+
+    told(story)
+
+
+def test_the_way_of_a_followed_symlink_counts_as_well(tmp_path: Path) -> None:
+    async def story() -> None:
+        (tmp_path / "outside").write_text("x")
+        tree(tmp_path / "r", 1)
+        (tmp_path / "r" / "link").symlink_to(tmp_path / "outside")
+        backend = Crowded()
+        backend.contents = False
+        async with scene(backend=backend) as s:
+            root, heard = await s.watch(tmp_path / "r", follow=True)
+            await s.rest()
+            assert root.state.value == "degraded"
+            assert f"on the way to {tmp_path / 'r' / 'link'} are watched" in root.why
+            backend.contents = True
+            heard.forget()
+            await s.pass_time(60)
+            assert root.state is RootState.LIVE
+            assert "link" in heard.seen, "it is looked at once more now that it is watched"
+
+    told(story)
+
+
+def test_a_large_root_makes_room_for_a_way(tmp_path: Path) -> None:
+    class Shared(ScriptedBackend):
+        """Directories for single names come out of the same budget."""
+
+        def arm_anchor(self, fd: int, *, contents: bool = False) -> int:
+            return self.arm(fd)
+
+    async def story() -> None:
+        async with scene(backend=Shared()) as s:
+            large, _ = await s.watch(tree(tmp_path / "large", 40))
+            (tmp_path / "new").mkdir()
+            s.backend.budget = len(s.backend._of)
+            small, _ = await s.watch(tmp_path / "new" / "small")
+            await s.rest()
+            assert small.why == f"waits for small in {tmp_path / 'new'}"
+            assert large.state is RootState.DEGRADED
 
     told(story)
