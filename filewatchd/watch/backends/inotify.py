@@ -18,6 +18,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
@@ -63,6 +64,7 @@ from filewatchd.work.pool import Pool
 _IN_ONLYDIR = 0x01000000
 _IN_EXCL_UNLINK = 0x04000000
 _IN_MASK_ADD = 0x20000000
+_LATELY = 4096  # watches given back that are remembered until whoever is arming one has anchored it
 _HALF = 0.005  # seconds that a rename's first side waits for the other
 _TREE = TREE_MASK | _IN_ONLYDIR | _IN_EXCL_UNLINK
 _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
@@ -93,6 +95,7 @@ class InotifyBackend:
         self._suspects: set[int] = set()
         self._deleted: set[int] = set()  # said DELETE_SELF; IGNORED follows
         self._given: set[int] = set()  # given back just now; IGNORED follows
+        self._lately: deque[int] = deque(maxlen=_LATELY)  # given back
         self.ended = 0
         self._wake: Callable[[], None] = lambda: None
         self.reader = Reader(self._kernel.fd)
@@ -167,7 +170,8 @@ class InotifyBackend:
         heard = token in self.table or token in self._anchors
         names = self._anchors.pop(old)[1] if old is not None and old in self._anchors else set()
         self._anchor_of[directory] = token
-        if heard and name not in names:  # since it was looked at, its events went to others and weren't parked
+        lost = token in self._lately and not heard  # it was given back after it was armed for this
+        if lost or (heard and name not in names):  # since it was looked at, its events went to others, unparked
             self._missed.append(AnchorMoved(directory, name, True))
             self._wake()
         names.add(name)
@@ -244,6 +248,7 @@ class InotifyBackend:
         self.reader.catch_up()
         self._missed = self.drain()
         self._given.clear()
+        self._lately.extend(given)
         for watch in given:
             self.table.drop(watch)
         self._wake()
@@ -332,6 +337,7 @@ class InotifyBackend:
 
     def _ended(self, watch: int, mask: int, events: list[Event]) -> None:
         if watch in self._given:
+            self._arrivals.ended(watch)  # a scan thread may be arming it again just now
             return
         anchor = self._anchors.get(watch)
         entry = self.table.entry(watch)
