@@ -22,7 +22,6 @@ from watchdog.observers.inotify_c import InotifyFD
 from watchdog.utils import BaseThread
 
 from filewatchd.model import Hint, RootState
-from filewatchd.rules.match import Selection
 from filewatchd.testing.waiting import wait_until
 from filewatchd.watch.backends.base import AnchorMoved, Backend, DirtyNames, GoneDirectory, NewDirectory
 from filewatchd.watch.backends.watchdog import WatchdogBackend
@@ -34,8 +33,6 @@ from tests.unit.watch.stories import Rig, Stories
 
 
 class TestWatchdog(Stories, RootStories):
-    prunes = False
-
     def backend(self, pool: Pool) -> Backend:
         return WatchdogBackend(pool)
 
@@ -85,21 +82,6 @@ class TestWatchdog(Stories, RootStories):
             await r.watcher.flush()
             assert self.complete(file, "")
             assert self.complete(flat, "conf")
-
-        self.play(rig, story)
-
-    def test_excluded_directories_are_not_watched(self, rig: Rig, tmp_path: Path) -> None:
-        async def story(r: Any) -> None:
-            for number in range(20):
-                (tmp_path / "out" / f"d{number}").mkdir(parents=True)
-            (tmp_path / "keep").mkdir()
-            await r.watch(tmp_path, selection=Selection([], ["out/"]))
-            before = watches(r)
-            assert before < 20
-            (tmp_path / "out" / "later").mkdir()
-            (tmp_path / "keep" / "later").mkdir()
-            await r.watcher.flush()
-            assert watches(r) == before + 1
 
         self.play(rig, story)
 
