@@ -95,7 +95,8 @@ class Hint:
     STRICT = 16  # look at ctime too although no event was seen
     AGAIN = 32  # a second look: a racy row, another name of a new link, a symlink whose way is watched now
     STARTUP = 128  # by the first scan of this life
-    FORCED = 64  # run even if nothing differs (trigger, retry)
+    FORCED = 64  # run even if nothing differs: somebody asks for it
+    SCHEDULED = 256  # a timer asks for it
 
 
 class FileIdentity(NamedTuple):

@@ -28,6 +28,8 @@ class Route(NamedTuple):
 ROUTES = (
     Route("status", "GET", "/v1/status", False, "What the daemon does, root by root and rule by rule."),
     Route("flush", "POST", "/v1/flush", True, "Return once all that happened before has been worked."),
+    Route("resume", "POST", "/v1/resume", True, "Let rules go on that a loop, their limit or a failed recovery holds."),
+    Route("retry", "POST", "/v1/jobs/retry", True, "Try failed paths, and those in back-off, again now."),
 )
 
 Handler = Callable[[Mapping[str, Any]], Awaitable[dict[str, Any]]]

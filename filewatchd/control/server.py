@@ -29,6 +29,7 @@ _HEADERS = 16 * 1024  # bytes of a request's head
 _BODY = 64 * 1024  # bytes
 _TIME = 10.0  # seconds for a request to arrive, or for its answer to be taken
 _CONNECTIONS = 1000
+_LOGGED = 200  # characters of a request's arguments
 
 
 class ControlServer:
@@ -93,9 +94,10 @@ class ControlServer:
             if reason is not None:
                 self._counts["refused"] += 1
                 raise RequestError(403, reason)
+            arguments = _arguments(body)
             if route.acts:
-                log.info("uid %d (pid %d): %s", peer.uid, peer.pid, route.name)
-            return 200, await self._handlers[route.name](_arguments(body))
+                log.info("uid %d (pid %d): %s %s", peer.uid, peer.pid, route.name, json.dumps(arguments)[:_LOGGED])
+            return 200, await self._handlers[route.name](arguments)
         except RequestError as error:
             return error.status, {"error": str(error)}
         except Exception:

@@ -35,6 +35,7 @@ class Attempts:
         self._random = random.Random()
         self.waiting: dict[Key, Record] = {}
         self.due: list[Record] = []
+        self._alarms: dict[int, asyncio.TimerHandle] = {}  # jobs in back-off
 
     async def attempt(self, record: Record) -> None:
         """Journal an attempt, run it, and settle its outcomes."""
@@ -131,7 +132,8 @@ class Attempts:
         for key in live:  # a newer change came while it ran
             self.supersede(key)
         if record.items:
-            asyncio.get_running_loop().call_later(pause, self._retry_due, record)
+            alarm = asyncio.get_running_loop().call_later(pause, self._retry_due, record)
+            self._alarms[record.id] = alarm
 
     def supersede(self, key: Key) -> None:
         """A newer change of a path takes it out of the retry that waits."""
@@ -140,7 +142,17 @@ class Attempts:
         if item is not None:
             self._doubt_source(item, self._pipeline.clock.monotonic())
 
+    def hasten(self, job: int | None) -> int:
+        """End the back-off of one job, or of all; how many paths waited in it."""
+        records = {record.id: record for record in self.waiting.values() if record.id in self._alarms}
+        chosen = [record for record in records.values() if job in (None, record.id)]
+        for record in chosen:
+            self._alarms[record.id].cancel()
+            self._retry_due(record)
+        return sum(len(record.items) for record in chosen)
+
     def _retry_due(self, record: Record) -> None:
+        self._alarms.pop(record.id, None)
         if record.items and not self._pipeline.draining:
             self.due.append(record)
             self._pipeline.advance(self._pipeline.clock.monotonic())

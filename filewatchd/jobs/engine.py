@@ -51,6 +51,7 @@ class Watching(NamedTuple):
     wake_on_write: Callable[[str, Callable[[], None]], Callable[[], None]]
     room: Callable[[bool], None]  # may long scans go on?
     held: Callable[[str, str, float], None]  # rule, path, seconds
+    rescan: Callable[[str], None]  # compare the root at this path with the disk
 
 
 class Engine:
@@ -135,9 +136,9 @@ class Engine:
             pipeline.counters = counters.get(name, {})
             pipeline.saved = dict(pipeline.counters)
             self.pipelines[name] = pipeline
-        self.generation, self._digests = generation, dict(digests)
-        for pipeline in self.pipelines.values():
-            pipeline.resume()
+        started, self.generation, self._digests = self.generation == 0, generation, dict(digests)
+        for name, pipeline in fresh.items():
+            pipeline.holding.restore(digests[name], started=started)
         await opening.recover()
 
     def _rename(self, old: str, new: str) -> None:
@@ -152,6 +153,8 @@ class Engine:
             self.effects.pop(opened.context, None)
             if new is None or new.settings.name != old.settings.name:
                 self._timers.retire(old.settings.name, opened.context.action)
+        if new is None or new.settings.name != old.settings.name:
+            self.store.holds.drop(old.settings.name)
         task = asyncio.get_running_loop().create_task(old.drain(self.clock.monotonic() + grace))
         self._draining.add(task)
         task.add_done_callback(self._draining.discard)
@@ -205,6 +208,14 @@ class Engine:
     def facts(self, root: str) -> RootFacts:
         """What is known of a root."""
         return self._watching.facts(root)
+
+    def rescan(self, root: str) -> None:
+        """Compare a root with the disk once more."""
+        self._watching.rescan(root)
+
+    def digest(self, rule: str) -> str:
+        """The digest of a rule's settings in force."""
+        return self._digests.get(rule, "")
 
     def reader(self) -> ManifestReader:
         """A read-only connection for a scan thread."""

@@ -52,7 +52,7 @@ async def work_off(pipelines: Sequence[Pipeline], now: float, pulse: Pulse, begi
 def _done(pipeline: Pipeline, key: Key, since: float) -> bool:
     if pipeline.taken.get(key, since + 1) <= since:
         return False
-    if pipeline.paused is not None or pipeline.is_stalled(key):
+    if pipeline.holding.why is not None or pipeline.is_stalled(key):
         return True
     entry = pipeline.window.get(key)
     if entry is None or entry.first > since:
@@ -66,13 +66,10 @@ def left(pipelines: Iterable[Pipeline]) -> Left:
     found = Left([], [], [], [], [])
     held, backoff, failed, skipped, paused = map(list, found)
     for pipeline in pipelines:
-        retried = pipeline.attempts.waiting
         held += pipeline.named(pipeline.looking.written)
-        backoff += pipeline.named(retried)
-        failed += pipeline.named(
-            key for key in pipeline.open if not (key in retried or key in pipeline.window or key in pipeline.taken)
-        )
+        backoff += pipeline.named(pipeline.attempts.waiting)
+        failed += pipeline.named(pipeline.failed())
         skipped += pipeline.named(pipeline.skipped)
-        if pipeline.paused is not None:
+        if pipeline.holding.why is not None:
             paused.append(pipeline.settings.name)
     return Left(held[:_MOST], backoff[:_MOST], failed[:_MOST], skipped[:_MOST], paused)

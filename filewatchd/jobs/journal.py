@@ -215,6 +215,10 @@ class Journal:
         for (number,) in self._database.execute(f"SELECT id FROM jobs WHERE {where} ORDER BY id"):
             yield from read_open_job(self._database, number)
 
+    def has(self, job: int) -> bool:
+        """Whether there is such a job; old ones are forgotten."""
+        return bool(self._database.execute("SELECT 1 FROM jobs WHERE id = ?", (job,)))
+
     def interrupted(self, now_ns: int) -> int:
         """At start: jobs that a crash or kill left running or waiting are cancelled, their paths stay open."""
         with self._database.transaction() as connection:

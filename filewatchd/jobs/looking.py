@@ -18,8 +18,9 @@ from filewatchd.jobs.runner import Item, Key
 from filewatchd.model import FileIdentity, Hint, Kind, Look, Ready
 from filewatchd.rules.breaker import PROBATION, Loop, LoopBreaker, MassLimit
 from filewatchd.rules.debounce import Pending
+from filewatchd.rules.holding import Brake
 from filewatchd.rules.ready import ask_again, is_ready, sure_hint
-from filewatchd.rules.resolve import Before, Found, changes_of, resolve
+from filewatchd.rules.resolve import Before, Found, Told, changes_of, resolve
 from filewatchd.state.rows import LINKS, RACY
 from filewatchd.work.files import look_many
 
@@ -222,20 +223,21 @@ class Looking:
             return False
         loop = self.breaker.changed(f.path, entry.first, entry.last, now)
         if loop is Loop.YES:
-            self._pipeline.pause(
-                f"{f.path} triggers its own rule in a loop: exclude what the rule writes, or write it elsewhere"
+            self._pipeline.holding.brake(
+                Brake.LOOPED,
+                f"{f.path} triggers its own rule in a loop: exclude what the rule writes, or write it elsewhere",
             )
         return loop is not Loop.NO
 
     def changes(self, found: list[Found], now: float) -> list[Item]:
         """What the rule wants of it, as items; the rest is entered in the manifest without a job."""
         wanted = self._pipeline.settings.changes
+        told = [t for t in changes_of(found, moves=Kind.MOVED in wanted) if t.change.kind in wanted]
         items = [
             Item(t.found.key, t.change, flags_of(t.found.look), t.source.key if t.source is not None else None)
-            for t in changes_of(found, moves=Kind.MOVED in wanted)
-            if t.change.kind in wanted
+            for t in told
         ]
-        if items and self.limit.exceeded(len(items), now):
+        if self.limit.limit is not None and self._exceeds(told, now):
             self._hold_masses(found, now)
             return []
         if len(items) < len(found):
@@ -244,10 +246,16 @@ class Looking:
         self._pipeline.count("changes", len(items))
         return items
 
+    def _exceeds(self, told: list[Told], now: float) -> bool:
+        """Whether too many paths have changed; what somebody asked for doesn't count."""
+        changed = sum(not t.found.hint & Hint.FORCED for t in told)
+        return changed > 0 and self.limit.exceeded(changed, now)
+
     def _hold_masses(self, found: list[Found], now: float) -> None:
         assert self._pipeline.settings.limit is not None
         limit = self._pipeline.settings.limit
-        self._pipeline.pause(f"more than {limit.paths} paths changed within {limit.per:g} s (limit)")
+        why = f"more than {limit.paths} paths changed within {limit.per:g} s (limit)"
+        self._pipeline.holding.brake(Brake.EXCEEDED, why)
         for f in found:
             self._pipeline.window.mark_after(f.key, f.hint & ~Hint.CLOSED, now, 0.0)
 

@@ -15,6 +15,7 @@ from filewatchd.errors import FilewatchdError
 from filewatchd.jobs.context import ActionContext
 from filewatchd.jobs.runner import OpenAction
 from filewatchd.model import ActionSpec
+from filewatchd.rules.holding import Brake
 from filewatchd.state.tables import ActionTables
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class Opening:
                 log.error("%s", error)
                 taken = False
             if not taken:
-                kept.old.pause(f"{kept.opened.name} would not take its former options back")
+                kept.old.holding.brake(Brake.BROKE, f"{kept.opened.name} would not take its former options back")
         for pipeline, opened in self._fresh:
             self._engine.effects.pop(opened.context, None)
             pipeline.actions = []
@@ -78,10 +79,7 @@ class Opening:
     async def recover(self) -> None:
         """Finish or undo what a crash cut off, before the roots of the rules go live."""
         for pipeline, opened in self._fresh:
-            try:
-                await opened.action.recover()
-            except Exception as error:  # noqa: BLE001 - an action's bug holds its rule, not the daemon
-                pipeline.pause(f"{opened.name} could not recover what was cut off: {error}")
+            await recover(pipeline, opened)
 
     def _keep(self, pipeline: Pipeline, old: Pipeline, index: int, spec: ActionSpec) -> OpenAction | None:
         before = old.settings.actions[index : index + 1]
@@ -110,6 +108,16 @@ class Opening:
         opened = OpenAction(spec.name, action, needs, context)
         self._fresh.append((pipeline, opened))
         return opened
+
+
+async def recover(pipeline: Pipeline, opened: OpenAction) -> bool:
+    """Let an action finish or undo what was cut off; where it can't, its rule is held."""
+    try:
+        await opened.action.recover()
+    except Exception as error:  # noqa: BLE001 - an action's bug holds its rule, not the daemon
+        pipeline.holding.brake(Brake.BROKE, f"{opened.name} could not recover what was cut off: {error}")
+        return False
+    return True
 
 
 def _reconfigure(opened: OpenAction, options: Any) -> bool:

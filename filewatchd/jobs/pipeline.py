@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from filewatchd.errors import FilewatchdError
 from filewatchd.jobs.attempts import Attempts
 from filewatchd.jobs.binding import Binding, selection_of
+from filewatchd.jobs.holding import Holding
 from filewatchd.jobs.looking import ERROR_PAUSE, Looking, Taken
 from filewatchd.jobs.queue import share, width
 from filewatchd.jobs.runner import Key, OpenAction, Record
@@ -49,13 +50,13 @@ class Pipeline:
         self.counters: dict[str, int] = {}
         self.saved: dict[str, int] = {}  # the counters as they are on disk
         self.last: dict[str, Any] | None = None
-        self.paused: str | None = None
         self.open: dict[Key, int] = {}  # open rows: path -> the job that journals it
         self.skipped: dict[Key, Pending[Key]] = {}
         self.taken: dict[Key, float] = {}  # being looked at, or in a running job: dirty since when
         self._tasks: dict[asyncio.Task[None], Record | None] = {}
         self.looking = Looking(self)
         self.attempts = Attempts(self)
+        self.holding = Holding(self)
         self._timer: asyncio.TimerHandle | None = None
         self.counted = 0  # dirty paths when they were last counted
         self.draining = False
@@ -72,14 +73,16 @@ class Pipeline:
     # ---- dirty paths
 
     def grown(self) -> int:
-        """By how much the dirty paths are more, or less, than when this was last asked."""
-        before, self.counted = self.counted, len(self.window)
+        """By how much the dirty paths are more, or less, than when this was last asked; a held rule's don't count."""
+        before, self.counted = self.counted, 0 if self.holding.why else len(self.window)
         return self.counted - before
 
     def mark(self, key: Key, hint: int, now: float) -> None:
         """A path is dirty. A newer change supersedes a retry that waits, or joins what `on_busy: skip` left."""
         if self.successor is not None:
             self.heir.mark(key, hint, now)
+            return
+        if self.holding.why is not None and key not in self.window and not self.holding.has_room():
             return
         if self.attempts.waiting and hint & Hint.LIVE:
             self.attempts.supersede(key)
@@ -110,14 +113,14 @@ class Pipeline:
 
     def request(self, trigger: Trigger, paths: Sequence[str]) -> None:
         """Somebody asks for a job over these paths, or for one over no path."""
-        now = self.clock.monotonic()
+        now, hint = self.clock.monotonic(), _asking(trigger)
         if not paths:
             self.attempts.due.append(Record(trigger, [], self.clock.wall_ns()))
         for path in paths:
             for binding in self.bindings.values():
                 relative = binding.relative(path)
                 if relative is not None:
-                    self.mark((binding.number, relative), Hint.FORCED, now)
+                    self.mark((binding.number, relative), hint, now)
         self.engine.touched.add(self)
         self.engine.poke()
 
@@ -150,7 +153,7 @@ class Pipeline:
 
     def _fill(self, now: float) -> None:
         most = width(self.settings.on_busy, self.settings.concurrency)
-        while len(self._tasks) < most and not self.paused and not self.draining:
+        while len(self._tasks) < most and self.holding.why is None and not self.draining:
             due = self.window.release(now)
             if not due and not self.attempts.due:
                 break
@@ -209,7 +212,7 @@ class Pipeline:
                 return
             self._timer.cancel()
             self._timer = None
-        if due is not None and not self.paused:
+        if due is not None and self.holding.why is None:
             self._timer = asyncio.get_running_loop().call_at(due, self._tick)
 
     def _tick(self) -> None:
@@ -275,23 +278,20 @@ class Pipeline:
 
     # ---- life
 
-    def pause(self, reason: str) -> None:
-        """Hold the rule until somebody resumes it; its paths stay dirty."""
-        if self.paused is None:
-            self.paused = reason
-            self.engine.pulse.beat()
-            log.warning(
-                "rule %s is held: %s. A reload (SIGHUP) or restart resumes it.", self.settings.name, reason,
-                extra={"rule": self.settings.name},
-            )  # fmt: skip
-
     def resume(self) -> None:
-        """Go on after a pause."""
-        forgiven = len(self.window) if self.paused is not None else 0
-        self.paused = None
+        """Go on after a hold. What is dirty by now doesn't count towards the limit: a person said go on.
+
+        Raises:
+            StateError: the hold can't be taken from the journal.
+        """
+        discarded = self.holding.discarded
+        self.holding.release()
         self.looking.breaker.reset()
-        self.looking.limit.reset(forgiven)
+        self.looking.limit.reset(len(self.window) + discarded)
         self.engine.touched.add(self)
+        if discarded:
+            for binding in self.bindings.values():
+                self.engine.rescan(binding.root)
 
     def cancel_running(self, *, at_once: bool = False) -> None:
         """Cancel the running jobs; their paths become dirty again. ``at_once``: commands get no grace."""
@@ -323,6 +323,11 @@ class Pipeline:
         self.last = {"job": record.id, "time_ns": self.clock.wall_ns(), "seconds": seconds, "outcomes": counted}
         self.engine.state_changed()
 
+    def failed(self) -> list[Key]:
+        """Paths that have failed for good, and wait for somebody to ask for a retry, or for a change."""
+        busy = self.attempts.waiting, self.window, self.taken
+        return [key for key in self.open if not any(key in each for each in busy)]
+
     def statistics(self) -> dict[str, Any]:
         """What status shows of the rule."""
         return {
@@ -330,11 +335,18 @@ class Pipeline:
             "running": len(self._tasks),
             "retrying": len(self.attempts.waiting),
             "open": len(self.open),
+            "failed": len(self.failed()),
             "held": len(self.looking.held),
-            "paused": self.paused,
+            "paused": self.holding.why,
+            "discarded": self.holding.discarded,
             "counters": dict(self.counters),
             "last": self.last,
         }
+
+
+def _asking(trigger: Trigger) -> int:
+    """The hint of a path for which somebody asks."""
+    return Hint.FORCED | Hint.SCHEDULED if trigger is Trigger.SCHEDULE else Hint.FORCED
 
 
 def _trigger(taken: Taken) -> Trigger:
@@ -343,4 +355,6 @@ def _trigger(taken: Taken) -> Trigger:
         hints |= entry.hint
     if hints & Hint.LIVE:
         return Trigger.CHANGE
+    if hints & Hint.FORCED:
+        return Trigger.SCHEDULE if hints & Hint.SCHEDULED else Trigger.MANUAL
     return Trigger.STARTUP if hints & Hint.STARTUP else Trigger.RESCAN

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from filewatchd.actions.base import Step, Unfinished
 from filewatchd.clock import Clock
 from filewatchd.jobs.findings import Counters, Findings
+from filewatchd.jobs.holding import Holds
 from filewatchd.jobs.journal import Journal, ManifestUpdate, NewJob, Result
 from filewatchd.jobs.runner import Item, Key, Record
 from filewatchd.model import Change, FileIdentity, Kind
@@ -65,6 +66,7 @@ class Store:
         self.journal = Journal(database)
         self.findings = Findings(database)
         self.counters = Counters(database)
+        self.holds = Holds(database)
         self.keep, self.age = keep, age
         self._clock = clock
         self._committed = committed

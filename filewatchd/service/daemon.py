@@ -129,7 +129,8 @@ class Daemon:
         )
         self._timers = DurableTimers(self._database, clock)
         self._rooting = Rooting(self._pool, clock, self._poke, self._root_changed)
-        watching = Watching(self._rooting.facts, self._rooting.wakes.add, self._rooting.room, self._rooting.held)
+        rooting = self._rooting
+        watching = Watching(rooting.facts, rooting.wakes.add, rooting.room, rooting.held, rooting.rescan)
         self._engine = Engine(
             clock,
             self._pool,

@@ -180,6 +180,11 @@ class Rooting:
         """Take in all that happened before the call."""
         await asyncio.gather(*(watcher.flush() for watcher in self._watchers.values()))
 
+    def rescan(self, path: str) -> None:
+        """Compare a root with the disk once more."""
+        for watcher in self._watchers.values():
+            watcher.rescan(path)
+
     def stalled(self) -> list[str]:
         """Roots whose filesystem doesn't answer."""
         return [root.path for root in self._roots() if root.state is RootState.STALLED]

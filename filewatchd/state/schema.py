@@ -112,4 +112,21 @@ CREATE TABLE action_tables (
 );
 """
 
-MIGRATIONS: tuple[Migration, ...] = (_VERSION_1,)
+_VERSION_2 = """
+CREATE TABLE holds (
+    rule TEXT PRIMARY KEY,
+    hold TEXT NOT NULL,
+    why TEXT NOT NULL,
+    digest TEXT NOT NULL,
+    since_ns INTEGER NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE expectations (
+    rule TEXT PRIMARY KEY,
+    spec TEXT NOT NULL,
+    since_ns INTEGER NOT NULL,
+    came_ns INTEGER
+) WITHOUT ROWID;
+"""
+
+MIGRATIONS: tuple[Migration, ...] = (_VERSION_1, _VERSION_2)

@@ -206,6 +206,12 @@ class Watcher:
         targets = [*self._cover, *self.globs.values()]
         return any(t.evaluating and not (isinstance(t, Root) and t.state is RootState.STALLED) for t in targets)
 
+    def rescan(self, path: str) -> None:
+        """Compare a root with the disk once more."""
+        for root in self._cover:
+            if root.path == path:
+                self._scanning.rescan(root)
+
     def hangs(self, wanted: Callable[[Root], bool], does: bool) -> None:
         """The filesystem of these roots doesn't answer, or does again: then they are compared with it."""
         for root in filter(wanted, self._cover):

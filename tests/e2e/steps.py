@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from filewatchd.control import client
+from filewatchd.control.api import socket_in
 from tests.e2e.running import Daemon, Recorder, eventually
 
 ALL = "[created, modified, deleted, moved, metadata]"
@@ -34,6 +36,11 @@ def rule(name: str, *actions: str, **keys: Any) -> str:
 def shell(script: str, *words: str, **options: Any) -> str:
     """The action that runs a script; ``words`` are its arguments and may hold placeholders."""
     return "exec: " + json.dumps({"command": ["sh", "-c", script, "sh", *words], **options})
+
+
+def ask(daemon: Daemon, name: str, /, **arguments: Any) -> dict[str, Any]:
+    """Ask the daemon's control socket."""
+    return client.ask(socket_in(str(daemon.directory / "run")), name, arguments)
 
 
 def second_recorder(daemon: Daemon, name: str = "second") -> Recorder:

@@ -14,15 +14,10 @@ from typing import Any
 
 import pytest
 
-from filewatchd.control import client
 from filewatchd.control.api import RequestError, socket_in
 from filewatchd.errors import FatalError
 from tests.e2e.running import Daemon, eventually
-from tests.e2e.steps import CONTENT, configure, gate, lines, shell, tell, told
-
-
-def ask(daemon: Daemon, name: str, /, **arguments: Any) -> dict[str, Any]:
-    return client.ask(socket_in(str(daemon.directory / "run")), name, arguments)
+from tests.e2e.steps import CONTENT, ask, configure, gate, lines, shell, tell, told
 
 
 def flush(daemon: Daemon, /, **arguments: Any) -> Mapping[str, Any]:

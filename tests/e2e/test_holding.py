@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.running import Daemon, eventually
-from tests.e2e.steps import Writer, configure, rule, rule_state, second_recorder, shell, tell, told, until
+from tests.e2e.steps import Writer, ask, configure, rule, rule_state, second_recorder, shell, tell, told, until
 
 LIMIT = {"paths": 10, "per": "1h"}
 
@@ -20,13 +21,19 @@ def make(root: Path, count: int) -> list[tuple[str, str]]:
     return [("created", str(number)) for number in range(count)]
 
 
-def test_limit_holds_a_rule_and_a_reload_resumes_it(daemon: Daemon) -> None:
+def stopped(daemon: Daemon, count: int) -> list[tuple[str, str]]:
+    """So many new files that the daemon finds all at once."""
+    daemon.signal(signal.SIGSTOP)
+    expected = make(daemon.root, count)
+    daemon.signal(signal.SIGCONT)
+    return expected
+
+
+def test_limit_holds_a_rule_and_no_other_and_a_change_of_the_rule_resumes_it(daemon: Daemon) -> None:
     other = second_recorder(daemon)
     configure(daemon, daemon.rule(limit=LIMIT, batch="rule"), rule("other", other.action(), roots=[str(daemon.root)]))
     daemon.start()
-    daemon.signal(signal.SIGSTOP)
-    expected = make(daemon.root, 30)
-    daemon.signal(signal.SIGCONT)
+    expected = stopped(daemon, 30)
     tell(daemon, *expected, recorder=other)
     daemon.says("rule recorded is held: more than 10 paths changed")
     state = until(daemon, dirty=30, running=0)
@@ -38,34 +45,68 @@ def test_limit_holds_a_rule_and_a_reload_resumes_it(daemon: Daemon) -> None:
     tell(daemon, *expected)
 
 
-def test_a_reload_without_changes_resumes_a_held_rule(daemon: Daemon) -> None:
-    daemon.configure(daemon.rule(limit=LIMIT, batch="path", settle="0s"))
-    daemon.start()
-    expected = make(daemon.root, 15)
-    daemon.says("rule recorded is held")
-    until(daemon, running=0)
-    assert len(daemon.recorder.changes()) <= 10
-    for resumed in range(2, 5):  # it may be held again: more than the limit was left
-        daemon.signal(signal.SIGHUP)
-        daemon.says(f"generation {resumed}")
-        state = until(daemon, running=0)
-        if not state["dirty"]:
-            break
-    tell(daemon, *expected)
-
-
-def test_a_held_rule_goes_on_after_a_restart(daemon: Daemon) -> None:
+def test_a_held_rule_waits_for_resume_over_reloads_and_restarts(daemon: Daemon) -> None:
     daemon.configure(daemon.rule(limit=LIMIT, batch="rule"))
     daemon.start()
-    daemon.signal(signal.SIGSTOP)
-    expected = make(daemon.root, 30)
-    daemon.signal(signal.SIGCONT)
+    expected = stopped(daemon, 30)
+    daemon.says("rule recorded is held")
+    daemon.signal(signal.SIGHUP)
+    daemon.says("generation 2")
+    assert "more than 10 paths" in until(daemon, dirty=30, running=0)["paused"]
+    daemon.stop()
+    (daemon.root / "while down").write_text("x")
+    daemon.start()
+    daemon.says("rule recorded is still held: more than 10 paths changed")
+    assert "more than 10 paths" in until(daemon, dirty=31, running=0)["paused"]
+    daemon.kill()
+    daemon.start()
+    until(daemon, dirty=31, running=0)
+    assert not daemon.recorder.changes()
+    answer = ask(daemon, "resume", rule="recorded")
+    assert answer == {"resumed": ["recorded"], "held": {}}
+    tell(daemon, *expected, ("created", "while down"))
+    assert ask(daemon, "resume") == {"resumed": [], "held": {}}
+    assert re.search(r"uid \d+ \(pid \d+\): resume .*recorded", daemon.log())
+    daemon.stop()
+    daemon.start()
+    assert rule_state(daemon)["paused"] is None
+
+
+def test_a_rule_that_was_changed_while_the_daemon_was_down_is_not_held(daemon: Daemon) -> None:
+    daemon.configure(daemon.rule(limit=LIMIT, batch="rule"))
+    daemon.start()
+    expected = stopped(daemon, 30)
     daemon.says("rule recorded is held")
     daemon.stop()
     assert not daemon.recorder.changes()
     daemon.configure(daemon.rule(batch="rule"))
     daemon.start()
     tell(daemon, *expected)
+
+
+def test_a_held_rule_with_very_many_changes_holds_up_no_scan_and_misses_none(daemon: Daemon) -> None:
+    """It keeps 20,000 paths in memory; what is beyond them is found again by the comparison when it is resumed."""
+    other, elsewhere = second_recorder(daemon), daemon.directory / "elsewhere"
+    elsewhere.mkdir()
+    count = 24_000
+    daemon.configure(
+        daemon.rule(limit=LIMIT, settle="0s", actions="exec: {command: [wc, -c], stdin: nul}"),
+        rule("other", other.action(), roots=[str(elsewhere)]),
+    )
+    daemon.start()
+    daemon.stop()
+    for number in range(count // 1000):
+        (daemon.root / f"d{number}").mkdir()
+        make(daemon.root / f"d{number}", 1000)
+    (elsewhere / "a").write_text("x")
+    daemon.start()
+    eventually(lambda: other.changes(), "another rule's scan goes on", 30)
+    eventually(lambda: rule_state(daemon)["discarded"] > 0, "the rule has no room for more", 20)
+    assert rule_state(daemon)["dirty"] < count
+    assert ask(daemon, "resume")["resumed"] == ["recorded"]
+    assert ask(daemon, "flush")["done"]
+    state = until(daemon, dirty=0, running=0, paused=None)
+    assert state["counters"]["ok"] == count  # the presets exclude none of 0 to 999
 
 
 LOOPS = {

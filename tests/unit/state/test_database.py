@@ -395,12 +395,13 @@ def test_a_directory_that_is_missing_is_said(tmp_path: Path, clock: FakeClock) -
 
 # ---- versions
 
+NOW = len(MIGRATIONS)
 NEXT = (*MIGRATIONS, "CREATE TABLE later (x);\nINSERT INTO later VALUES (';');\n")
 
 
 def test_a_newer_schema_refuses_to_start(path: Path, clock: FakeClock) -> None:
     Database(str(path), clock=clock, migrations=NEXT).close()
-    with pytest.raises(FatalError, match="schema version 2, this filewatchd knows versions up to 1") as caught:
+    with pytest.raises(FatalError, match=f"schema version {NOW + 1}, this filewatchd knows versions up to {NOW}") as caught:
         opened(path, clock)
     assert caught.value.exit_code == 78
     Database(str(path), clock=clock, migrations=NEXT).close()
@@ -410,10 +411,10 @@ def test_a_migration_makes_a_backup_first(path: Path, clock: FakeClock) -> None:
     with opened(path, clock) as database:
         count(database, "a")
     with Database(str(path), clock=clock, migrations=NEXT) as database:
-        assert database.backup == f"{path}.v1-{STAMP}"
+        assert database.backup == f"{path}.v{NOW}-{STAMP}"
         assert database.execute("SELECT x FROM later") == [(";",)]
         assert database.execute(COUNT) == [(1,)]
-    backup = Path(f"{path}.v1-{STAMP}")
+    backup = Path(f"{path}.v{NOW}-{STAMP}")
     assert backup.stat().st_mode & 0o777 == 0o600
     with opened(backup, clock) as old:
         assert old.execute(COUNT) == [(1,)]
