@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from filewatchd.actions.base import Use
 from filewatchd.errors import StalledError
 from filewatchd.jobs.looking import ERROR_PAUSE, flags_of
-from filewatchd.jobs.queue import backoff
+from filewatchd.jobs.queue import Drain, backoff
 from filewatchd.jobs.runner import Item, JobRun, Key, OpenAction, Record, counts, run_actions
 from filewatchd.jobs.story import Start, log_end
 from filewatchd.model import FileIdentity, Hint, Kind, Look, Verdict
@@ -109,7 +109,11 @@ class Attempts:
 
     def _give_up(self, item: Item, now: float) -> None:
         """A cancelled path is dirty again; a failed one stays open, and waits for a retry or a change."""
-        if item.outcome is not None and item.outcome.verdict is Verdict.CANCELLED and not self._pipeline.draining:
+        if (
+            item.outcome is not None
+            and item.outcome.verdict is Verdict.CANCELLED
+            and self._pipeline.drains is Drain.INTAKE
+        ):
             self._pipeline.mark_after(item.key, Hint.SCAN, now, 0.0)
         self._doubt_source(item, now)
 
@@ -153,7 +157,7 @@ class Attempts:
 
     def _retry_due(self, record: Record) -> None:
         self._alarms.pop(record.id, None)
-        if record.items and not self._pipeline.draining:
+        if record.items and self._pipeline.drains is Drain.INTAKE:
             self.due.append(record)
             self._pipeline.advance(self._pipeline.clock.monotonic())
 

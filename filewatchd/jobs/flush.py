@@ -8,7 +8,7 @@ that `on_busy: skip` left, and rules that are held: they may take for ever, so t
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from filewatchd.work.pulse import Pulse
@@ -41,21 +41,32 @@ async def work_off(pipelines: Sequence[Pipeline], now: float, pulse: Pulse, begi
         while waiting and _done(*waiting[0], now):
             waiting.popleft()
         if not waiting:  # a job may have brought others up that go back as far: a file's other names
-            keys = ((pipeline, key) for pipeline in pipelines for key in (*pipeline.window, *pipeline.taken))
-            waiting.extend(each for each in keys if not _done(*each, now))
+            for pipeline in pipelines:
+                waiting.extend((pipeline, key) for key in _undone(pipeline, now))
         return not waiting
 
     begin()
     await pulse.until(done)
 
 
+def _undone(pipeline: Pipeline, since: float) -> Iterator[Key]:
+    yield from (key for key, first in pipeline.taken.items() if first <= since)
+    stalled = {number for number in pipeline.bindings if pipeline.is_stalled(number)}
+    for key in pipeline.window:
+        if key[0] not in stalled and not _rests(pipeline, key, since):
+            yield key
+
+
 def _done(pipeline: Pipeline, key: Key, since: float) -> bool:
     if pipeline.taken.get(key, since + 1) <= since:
         return False
-    if pipeline.holding.why is not None or pipeline.is_stalled(key):
-        return True
+    return _rests(pipeline, key, since) or pipeline.is_stalled(key[0])
+
+
+def _rests(pipeline: Pipeline, key: Key, since: float) -> bool:
+    """Whether a path that isn't taken is dirty no more, or since later, or not waited for."""
     entry = pipeline.window.get(key)
-    if entry is None or entry.first > since:
+    if pipeline.holding.why is not None or entry is None or entry.first > since:
         return True
     known = pipeline.looking.written.get(key)  # held, unless something has happened that the look didn't know of
     return known is not None and known >= min(entry.last, since)

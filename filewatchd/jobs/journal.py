@@ -14,11 +14,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from enum import StrEnum
 from itertools import islice
 from typing import Any, NamedTuple
 
 from filewatchd.actions.base import Step
+from filewatchd.jobs.queue import JOBS, JobState, Turn, last_turn
 from filewatchd.jobs.records import OpenJob, Shown, pack_changes, read_open_job, unpack_changes
 from filewatchd.model import Change, FileIdentity, Outcome, Trigger, Verdict
 from filewatchd.state.database import Database
@@ -30,16 +30,6 @@ STORY_LIMIT = 4 * 1024  # bytes
 SHOWN_PATHS = 20
 _MESSAGE_LIMIT = 2000  # characters
 _NO_COUNTS = dict.fromkeys(Verdict, 0)  # in the order of the columns
-
-
-class JobState(StrEnum):
-    """Where a job stands."""
-
-    RUNNING = "running"
-    BACKOFF = "backoff"
-    OK = "ok"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
 
 
 class NewJob(NamedTuple):
@@ -85,23 +75,29 @@ class Result(NamedTuple):
 
 _START = (
     "INSERT INTO jobs (id, rule, trigger, state, attempt, generation, created_ns, started_ns, total, open, work, story)"
-    " VALUES (?, ?, ?, 'running', 1, ?, ?, ?, ?, ?, ?, ?)"
+    f" VALUES (?, ?, ?, '{JobState.RUNNING}', 1, ?, ?, ?, ?, ?, ?, ?)"
 )
 _ATTEMPT = (
-    "UPDATE jobs SET state = 'running', attempt = ?, started_ns = ?, until_ns = NULL, resume = ?, open = ?, work = ?"
-    " WHERE id = ?"
+    f"UPDATE jobs SET state = '{JOBS[JobState.BACKOFF, Turn.DUE]}', attempt = ?, started_ns = ?, until_ns = NULL,"
+    " resume = ?, open = ?, work = ? WHERE id = ?"
 )
 _END = (
     "UPDATE jobs SET state = ?, finished_ns = ?, until_ns = ?, resume = ?, ok = ok + ?, skipped = skipped + ?,"
     " rejected = rejected + ?, failed = ?, cancelled = ?, open = ?, work = ?, shown = ?, output = ?, message = ?,"
     " progress = ? WHERE id = ?"
 )
-_TAKE = """
+_WAITS_FOR_NOTHING = f"?1 = 0 AND state = '{JobState.BACKOFF}'"
+_TAKE = f"""
 UPDATE jobs SET open = ?1, work = ?2,
-    state = CASE WHEN ?1 = 0 AND state = 'backoff' THEN 'cancelled' ELSE state END,
-    finished_ns = CASE WHEN ?1 = 0 AND state = 'backoff' THEN started_ns ELSE finished_ns END
+    state = CASE WHEN {_WAITS_FOR_NOTHING} THEN '{JOBS[JobState.BACKOFF, Turn.TAKEN]}' ELSE state END,
+    finished_ns = CASE WHEN {_WAITS_FOR_NOTHING} THEN started_ns ELSE finished_ns END
 WHERE id = ?3
 """
+_UNFINISHED = ", ".join(f"'{state}'" for state in JobState if (state, Turn.CUT_OFF) in JOBS)
+_CUT_OFF = (
+    f"UPDATE jobs SET state = '{JOBS[JobState.RUNNING, Turn.CUT_OFF]}', finished_ns = ?, until_ns = NULL,"
+    f" cancelled = open, message = 'cut off when the daemon ended' WHERE state IN ({_UNFINISHED})"
+)
 _PRUNE = """
 DELETE FROM jobs WHERE id IN (
     SELECT id FROM jobs
@@ -155,18 +151,13 @@ class Journal:
 
     def finish(self, job: int, result: Result, finished_ns: int) -> JobState:
         """End a job with its manifest rows. Paths that aren't handled stay open and wait for a retry or a change."""
-        verdicts = {outcome.verdict if outcome else Verdict.CANCELLED for _, outcome in result.outcomes}
-        state = JobState.OK
-        if Verdict.FAILED in verdicts:
-            state = JobState.FAILED
-        elif Verdict.CANCELLED in verdicts:
-            state = JobState.CANCELLED
+        state = JOBS[JobState.RUNNING, last_turn(outcome for _, outcome in result.outcomes)]
         self._end(job, state, result, finished_ns=finished_ns)
         return state
 
     def backoff(self, job: int, result: Result, until_ns: int, resume: int = 0) -> None:
         """End an attempt that will be repeated: the handled paths are finished, the others wait until then."""
-        self._end(job, JobState.BACKOFF, result, until_ns=until_ns, resume=resume)
+        self._end(job, JOBS[JobState.RUNNING, Turn.RETRIED], result, until_ns=until_ns, resume=resume)
 
     def _end(
         self,
@@ -211,7 +202,7 @@ class Journal:
 
     def open_jobs(self) -> Iterator[OpenJob]:
         """Jobs with open paths, oldest first, read one by one; after a crash also those that it cut off."""
-        where = "open > 0 OR state IN ('running', 'backoff')"
+        where = f"open > 0 OR state IN ({_UNFINISHED})"
         for (number,) in self._database.execute(f"SELECT id FROM jobs WHERE {where} ORDER BY id"):
             yield from read_open_job(self._database, number)
 
@@ -222,11 +213,7 @@ class Journal:
     def interrupted(self, now_ns: int) -> int:
         """At start: jobs that a crash or kill left running or waiting are cancelled, their paths stay open."""
         with self._database.transaction() as connection:
-            return connection.execute(
-                "UPDATE jobs SET state = 'cancelled', finished_ns = ?, until_ns = NULL, cancelled = open,"
-                " message = 'cut off when the daemon ended' WHERE state IN ('running', 'backoff')",
-                (now_ns,),
-            ).rowcount
+            return connection.execute(_CUT_OFF, (now_ns,)).rowcount
 
     def release(self, job: int, paths: Collection[str]) -> None:
         """Close open paths of a job that need no more work: gone without a trace, or no longer matched."""

@@ -16,7 +16,7 @@ from filewatchd.errors import StalledError
 from filewatchd.jobs.binding import Binding
 from filewatchd.jobs.runner import Item, Key
 from filewatchd.model import FileIdentity, Hint, Kind, Look, Ready
-from filewatchd.rules.breaker import PROBATION, Loop, LoopBreaker, MassLimit
+from filewatchd.rules.breaker import PROBATION, LoopBreaker, MassLimit, Suspicion
 from filewatchd.rules.debounce import Pending
 from filewatchd.rules.holding import Brake
 from filewatchd.rules.ready import ask_again, is_ready, sure_hint
@@ -221,13 +221,13 @@ class Looking:
         """Whether the path triggers its own rule, or may; then it isn't taken further now."""
         if f.resolved.kind is None or not entry.hint & Hint.LIVE:
             return False
-        loop = self.breaker.changed(f.path, entry.first, entry.last, now)
-        if loop is Loop.YES:
+        suspicion = self.breaker.changed(f.path, entry.first, entry.last, now)
+        if suspicion is Suspicion.LOOPS:
             self._pipeline.holding.brake(
                 Brake.LOOPED,
                 f"{f.path} triggers its own rule in a loop: exclude what the rule writes, or write it elsewhere",
             )
-        return loop is not Loop.NO
+        return suspicion in (Suspicion.PROBATION, Suspicion.LOOPS)
 
     def changes(self, found: list[Found], now: float) -> list[Item]:
         """What the rule wants of it, as items; the rest is entered in the manifest without a job."""

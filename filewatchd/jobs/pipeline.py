@@ -19,9 +19,9 @@ from filewatchd.jobs.attempts import Attempts
 from filewatchd.jobs.binding import Binding, selection_of
 from filewatchd.jobs.holding import Holding
 from filewatchd.jobs.looking import ERROR_PAUSE, Looking, Taken
-from filewatchd.jobs.queue import share, width
+from filewatchd.jobs.queue import BUSY, DRAINS, Drain, Ebb, Move, share, slot, width
 from filewatchd.jobs.runner import Key, OpenAction, Record
-from filewatchd.model import BatchBy, Busy, Hint, RuleSettings, Trigger
+from filewatchd.model import BatchBy, Hint, RuleSettings, Trigger
 from filewatchd.rules.debounce import Pending, Window
 from filewatchd.state.comparison import ManifestReader
 
@@ -32,6 +32,7 @@ log = logging.getLogger("filewatchd.jobs")
 
 _MOST = 1000  # paths in a job
 _NEWS = ~Hint.AGAIN  # a second look neither cancels what runs nor is skipped for it
+_STUCK_AFTER = 5.0  # seconds for cancelled jobs to end
 _AGAIN_AFTER = 1.0  # seconds after which a racy row is looked at once more
 
 
@@ -59,7 +60,7 @@ class Pipeline:
         self.holding = Holding(self)
         self._timer: asyncio.TimerHandle | None = None
         self.counted = 0  # dirty paths when they were last counted
-        self.draining = False
+        self.drains = Drain.INTAKE
         self.successor: Pipeline | None = None  # a reload replaced this one: what it still finds goes there
 
     @property
@@ -97,9 +98,9 @@ class Pipeline:
         """True if a path is dirty, being looked at, running or open: what a baseline must not touch."""
         return key in self.window or key in self.taken or key in self.open
 
-    def is_stalled(self, key: Key) -> bool:
-        """True if the filesystem of this path doesn't answer."""
-        binding = self.bindings.get(key[0])
+    def is_stalled(self, number: int) -> bool:
+        """True if the filesystem of this binding's root doesn't answer."""
+        binding = self.bindings.get(number)
         return binding is not None and self.engine.facts(binding.root).stalled
 
     def attempted(self) -> Iterator[Key]:
@@ -141,19 +142,18 @@ class Pipeline:
     def advance(self, now: float) -> None:
         """Give out what is due to free slots, and set the timer for what comes next."""
         due = self.window.release(now)
-        busy = len(self._tasks)
-        if busy and due and self.settings.on_busy is Busy.RESTART:
-            if self.window.is_due(_NEWS):
-                self.cancel_running()
-        elif busy and due and self.settings.on_busy is Busy.SKIP:
+        most = width(self.settings.on_busy, self.settings.concurrency)
+        move = BUSY[self.settings.on_busy, slot(len(self._tasks), most)]
+        if move is Move.START:
+            self._fill(most, now)
+        elif move is Move.LEAVE and due:
             self._skip(now)
-        else:
-            self._fill(now)
+        elif move is Move.CANCEL and due and self.window.is_due(_NEWS):
+            self.cancel_running()
         self._arm(now)
 
-    def _fill(self, now: float) -> None:
-        most = width(self.settings.on_busy, self.settings.concurrency)
-        while len(self._tasks) < most and self.holding.why is None and not self.draining:
+    def _fill(self, most: int, now: float) -> None:
+        while len(self._tasks) < most and self.holding.why is None and self.drains is Drain.INTAKE:
             due = self.window.release(now)
             if not due and not self.attempts.due:
                 break
@@ -301,18 +301,23 @@ class Pipeline:
 
     async def drain(self, deadline: float) -> None:
         """Start nothing more, and wait for what runs; past the deadline it is cancelled and stays journaled."""
-        self.draining = True
+        self.drains = DRAINS[self.drains, Ebb.ASKED]
         self.engine.slots.leave(self)
         if self._timer is not None:
             self._timer.cancel()
-        if self._tasks:
-            await asyncio.wait(list(self._tasks), timeout=max(0.0, deadline - self.clock.monotonic()))
-        self.cancel_running()
-        if self._tasks:
-            await asyncio.wait(list(self._tasks), timeout=5.0)
+        await self._ebb(max(0.0, deadline - self.clock.monotonic()), Ebb.LATE)
+        if self.drains is Drain.CUTTING:
+            self.cancel_running()
+            await self._ebb(_STUCK_AFTER, Ebb.STUCK)
         for opened in self.actions:
             await opened.action.stop(max(0.0, deadline - self.clock.monotonic()))
             await opened.context.stop(max(0.0, deadline - self.clock.monotonic()))
+
+    async def _ebb(self, seconds: float, otherwise: Ebb) -> None:
+        """Wait so long for what runs."""
+        if self._tasks:
+            await asyncio.wait(list(self._tasks), timeout=seconds)
+        self.drains = DRAINS[self.drains, otherwise if self._tasks else Ebb.EMPTY]
 
     def count(self, name: str, by: int = 1) -> None:
         """Add to a counter."""

@@ -1,4 +1,4 @@
-"""Who may run: one rule's slots under its busy policy, and the daemon's slots over all rules. Pure.
+"""Who may run, how a job ends, and how a rule drains: tables, and the daemon's slots over all rules. Pure.
 
 Rules that find no free slot stand in line; who waits longest is asked first.
 """
@@ -7,12 +7,127 @@ from __future__ import annotations
 
 import random
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
+from enum import Enum, StrEnum
 from typing import Generic, TypeVar
 
-from filewatchd.model import Busy, Retry
+from filewatchd.model import Busy, Outcome, Retry, Verdict
 
 P = TypeVar("P", bound=Hashable)
+
+
+# ---- a job and its attempts
+
+
+class JobState(StrEnum):
+    """Where a job stands."""
+
+    RUNNING = "running"
+    BACKOFF = "backoff"
+    OK = "ok"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class Turn(Enum):
+    """What moves a job on."""
+
+    HANDLED = "every path is handled"
+    RETRIED = "paths failed, and attempts are left"
+    EXHAUSTED = "paths failed for good"
+    CUT_OFF = "it is cancelled, or the daemon ended"
+    DUE = "its pause is over, or somebody asks"
+    TAKEN = "newer jobs took all its paths over"
+
+
+_J, _T = JobState, Turn
+JOBS: dict[tuple[JobState, Turn], JobState] = {
+    (_J.RUNNING, _T.HANDLED): _J.OK,
+    (_J.RUNNING, _T.RETRIED): _J.BACKOFF,
+    (_J.RUNNING, _T.EXHAUSTED): _J.FAILED,
+    (_J.RUNNING, _T.CUT_OFF): _J.CANCELLED,
+    (_J.BACKOFF, _T.DUE): _J.RUNNING,
+    (_J.BACKOFF, _T.TAKEN): _J.CANCELLED,
+    (_J.BACKOFF, _T.CUT_OFF): _J.CANCELLED,
+}
+
+
+def last_turn(outcomes: Iterable[Outcome | None]) -> Turn:
+    """How an attempt ends that isn't retried, by its paths' outcomes; None where a path was cut off."""
+    verdicts = {outcome.verdict if outcome else Verdict.CANCELLED for outcome in outcomes}
+    if Verdict.FAILED in verdicts:
+        return Turn.EXHAUSTED
+    return Turn.CUT_OFF if Verdict.CANCELLED in verdicts else Turn.HANDLED
+
+
+# ---- a rule's slots under its busy policy
+
+
+class Slot(Enum):
+    """How busy a rule is."""
+
+    IDLE = "idle"
+    ROOM = "room"
+    FULL = "full"
+
+
+class Move(Enum):
+    """What happens to due paths."""
+
+    START = "a job starts with them"
+    WAIT = "they stay dirty and wait"
+    CANCEL = "what runs is cancelled, and begins anew with them"
+    LEAVE = "they stay dirty, are counted, and join the next job"
+
+
+BUSY: dict[tuple[Busy, Slot], Move] = {
+    **{(busy, Slot.IDLE): Move.START for busy in Busy},
+    (Busy.QUEUE, Slot.FULL): Move.WAIT,
+    (Busy.RESTART, Slot.FULL): Move.CANCEL,
+    (Busy.SKIP, Slot.FULL): Move.LEAVE,
+    (Busy.PARALLEL, Slot.ROOM): Move.START,
+    (Busy.PARALLEL, Slot.FULL): Move.WAIT,
+}
+
+
+def slot(running: int, most: int) -> Slot:
+    """How busy a rule is with so many jobs, of so many that may run."""
+    if running >= most:
+        return Slot.FULL
+    return Slot.ROOM if running else Slot.IDLE
+
+
+# ---- the end of a rule
+
+
+class Drain(Enum):
+    """How far a rule that ends has come."""
+
+    INTAKE = "intake"
+    FINISHING = "finishing"
+    CUTTING = "cutting off"
+    ENDED = "ended"
+
+
+class Ebb(Enum):
+    """What moves a rule to its end."""
+
+    ASKED = "the daemon stops, or a reload replaces the rule"
+    EMPTY = "no job of it runs"
+    LATE = "the grace is over, and what runs is cancelled"
+    STUCK = "cancelled jobs don't end within 5 s"
+
+
+DRAINS: dict[tuple[Drain, Ebb], Drain] = {
+    (Drain.INTAKE, Ebb.ASKED): Drain.FINISHING,
+    (Drain.FINISHING, Ebb.LATE): Drain.CUTTING,
+    (Drain.FINISHING, Ebb.EMPTY): Drain.ENDED,
+    (Drain.CUTTING, Ebb.EMPTY): Drain.ENDED,
+    (Drain.CUTTING, Ebb.STUCK): Drain.ENDED,
+}
+
+
+# ---- slots of all rules
 
 
 class Slots(Generic[P]):

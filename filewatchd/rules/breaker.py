@@ -21,12 +21,35 @@ _MOST = 4096  # paths remembered
 PROBATION = 1.0  # seconds a suspect is left alone
 
 
-class Loop(Enum):
-    """What a changed path looks like."""
+class Suspicion(Enum):
+    """How much a path looks like a loop."""
 
-    NO = "no loop"
-    SUSPECT = "leave it alone, and ask again when the probation is over"
-    YES = "nothing happened to it while it was left alone"
+    NONE = "none"
+    ROUNDS = "rounds"
+    PROBATION = "probation"
+    LOOPS = "loops"
+
+
+class Sign(Enum):
+    """What a changed path's events say."""
+
+    OTHERS = "something happened outside its own job"
+    OWN = "all that happened came while its own job ran"
+    OFTEN = "the same, for the 20th time in 10 min"
+    EARLY = "it is due, and its probation isn't over"
+    DISTURBED = "its probation is over, and something happened in it"
+    QUIET = "its probation is over, and nothing happened in it"
+
+
+_S = Suspicion
+SUSPICIONS: dict[tuple[Suspicion, Sign], Suspicion] = {
+    **{(state, Sign.OTHERS): _S.NONE for state in (_S.NONE, _S.ROUNDS)},
+    **{(state, Sign.OWN): _S.ROUNDS for state in (_S.NONE, _S.ROUNDS)},
+    (_S.ROUNDS, Sign.OFTEN): _S.PROBATION,
+    (_S.PROBATION, Sign.EARLY): _S.PROBATION,
+    (_S.PROBATION, Sign.DISTURBED): _S.NONE,
+    (_S.PROBATION, Sign.QUIET): _S.LOOPS,
+}
 
 
 class LoopBreaker:
@@ -43,34 +66,47 @@ class LoopBreaker:
             self.reset()
         self.known.update(dict.fromkeys(paths, (start, end)))
 
-    def changed(self, path: str, first: float, last: float, now: float) -> Loop:
-        """A known path changed again, by events between ``first`` and ``last``."""
+    def changed(self, path: str, first: float, last: float, now: float) -> Suspicion:
+        """A known path changed again, by events between ``first`` and ``last``. Suspects aren't to be taken now."""
         since = self._probation.get(path)
         if since is not None:
-            return self._after_probation(path, since, last, now)
-        job = self.known[path]
-        if first < job[0] or last > job[1] + _AFTER:
-            self._rounds.pop(path, None)
-            return Loop.NO
-        rounds = self._rounds.setdefault(path, deque(maxlen=_ROUNDS))
-        rounds.append(last)
-        if len(rounds) < _ROUNDS or last - rounds[0] > _WITHIN:
-            return Loop.NO
-        self._probation[path] = now
-        return Loop.SUSPECT
+            before, sign = Suspicion.PROBATION, _after(since, last, now)
+        else:
+            before = Suspicion.ROUNDS if path in self._rounds else Suspicion.NONE
+            sign = self._round(path, first, last)
+        suspicion = SUSPICIONS[before, sign]
+        self._enter(path, suspicion, last, now)
+        return suspicion
 
-    def _after_probation(self, path: str, since: float, last: float, now: float) -> Loop:
-        if now < since + PROBATION:
-            return Loop.SUSPECT
-        del self._probation[path]
+    def _round(self, path: str, first: float, last: float) -> Sign:
+        start, end = self.known[path]
+        if first < start or last > end + _AFTER:
+            return Sign.OTHERS
+        rounds = self._rounds.get(path) or deque[float]()
+        return Sign.OFTEN if len(rounds) == _ROUNDS - 1 and last - rounds[0] <= _WITHIN else Sign.OWN
+
+    def _enter(self, path: str, suspicion: Suspicion, last: float, now: float) -> None:
+        if suspicion is Suspicion.ROUNDS:
+            self._rounds.setdefault(path, deque(maxlen=_ROUNDS - 1)).append(last)
+            return
+        if suspicion is Suspicion.PROBATION:
+            self._probation.setdefault(path, now)
+            return
         self._rounds.pop(path, None)
-        return Loop.NO if last > since else Loop.YES
+        self._probation.pop(path, None)
 
     def reset(self) -> None:
         """Begin anew: the rule was resumed, or so many paths are known that none of them loops."""
         self.known.clear()
         self._rounds.clear()
         self._probation.clear()
+
+
+def _after(since: float, last: float, now: float) -> Sign:
+    """What a probation that began at ``since`` says by now."""
+    if now < since + PROBATION:
+        return Sign.EARLY
+    return Sign.DISTURBED if last > since else Sign.QUIET
 
 
 class MassLimit:

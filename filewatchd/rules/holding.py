@@ -35,8 +35,8 @@ HOLDS: dict[tuple[Hold, Brake], Hold] = {
     (_H.FREE, _B.LOOPED): _H.LOOPS,
     (_H.FREE, _B.EXCEEDED): _H.MASSES,
     **{(hold, _B.BROKE): _H.BROKEN for hold in _H},  # what is cut off comes before what is too much
-    **{(hold, _B.RESUMED): _H.FREE for hold in _H},
-    **{(hold, _B.CHANGED): _H.FREE for hold in _H},
+    **{(hold, _B.RESUMED): _H.FREE for hold in _H if hold is not _H.FREE},
+    **{(hold, _B.CHANGED): _H.FREE for hold in _H if hold is not _H.FREE},
     (_H.LOOPS, _B.RESTARTED): _H.LOOPS,
     (_H.MASSES, _B.RESTARTED): _H.MASSES,
     (_H.BROKEN, _B.RESTARTED): _H.FREE,

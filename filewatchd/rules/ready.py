@@ -7,11 +7,12 @@ from filewatchd.model import FileIdentity, Hint, Look, Ready
 _OLD = 2.0  # seconds of unchanged mtime that prove quiet where nothing else can (the coarsest mtime is 2 s)
 _LONGEST = 10.0  # seconds between two askings
 _NANO = 1e-9
+_SURE = {Ready.IMMEDIATE: ~0, Ready.CLOSED: Hint.CLOSED, Ready.STABLE: 0}
 
 
 def sure_hint(ready: Ready) -> int:
     """The hints one of which makes a path ready without asking: all with `immediate`, a close with `closed`."""
-    return {Ready.IMMEDIATE: ~0, Ready.CLOSED: Hint.CLOSED, Ready.STABLE: 0}[ready]
+    return _SURE[ready]
 
 
 def asks_writers(ready: Ready, hint: int) -> bool:

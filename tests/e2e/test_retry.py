@@ -60,10 +60,11 @@ def test_failed_paths_stay_failed_over_a_kill(daemon: Daemon) -> None:
 
 
 def test_one_job_is_retried_by_its_number(daemon: Daemon) -> None:
-    configure(daemon, failing(daemon, settle="0s"))
+    configure(daemon, failing(daemon))
     daemon.start()
     for count, name in enumerate("ab", start=1):
-        (daemon.root / name).write_text("x")
+        (daemon.directory / name).write_text("x")
+        (daemon.directory / name).rename(daemon.root / name)
         until(daemon, failed=count, running=0, dirty=0)
     mend(daemon)
     assert ask(daemon, "retry", id=1)["paths"] == 1

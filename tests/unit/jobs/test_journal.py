@@ -6,7 +6,8 @@ import pytest
 
 from filewatchd.actions.base import Step
 from filewatchd.jobs.findings import Counters, Finding, Findings
-from filewatchd.jobs.journal import OUTPUT_TAIL, JobState, Journal, ManifestUpdate, NewJob, Result
+from filewatchd.jobs.journal import OUTPUT_TAIL, Journal, ManifestUpdate, NewJob, Result
+from filewatchd.jobs.queue import JobState
 from filewatchd.jobs.records import History, JobRecord
 from filewatchd.model import OK, Change, FileIdentity, Kind, Outcome, Trigger, Verdict
 from filewatchd.state.database import Database

@@ -401,8 +401,8 @@ NEXT = (*MIGRATIONS, "CREATE TABLE later (x);\nINSERT INTO later VALUES (';');\n
 
 def test_a_newer_schema_refuses_to_start(path: Path, clock: FakeClock) -> None:
     Database(str(path), clock=clock, migrations=NEXT).close()
-    refusal = f"schema version {NOW + 1}, this filewatchd knows versions up to {NOW}"
-    with pytest.raises(FatalError, match=refusal) as caught:
+    message = f"schema version {NOW + 1}, this filewatchd knows versions up to {NOW}"
+    with pytest.raises(FatalError, match=message) as caught:
         opened(path, clock)
     assert caught.value.exit_code == 78
     Database(str(path), clock=clock, migrations=NEXT).close()
