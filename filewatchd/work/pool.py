@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple, TypeVar
 
@@ -111,7 +111,12 @@ class Pool:
             self.hangs(name, name in hanging)
         self._supervised = not self._closed and any(lane.queued or lane.running for lane in lanes.values())
         if self._supervised:
-            loop.call_later(self._patience / 10 if hanging else self._patience, self._supervise, loop)
+            loop.call_later(self._until_next(lane.oldest for lane in lanes.values()), self._supervise, loop)
+
+    def _until_next(self, oldest: Iterable[float]) -> float:
+        """Seconds until a lane may begin to hang; at most a tenth of our patience where one does, and never less."""
+        soonest = min((self._patience - age for age in oldest), default=self._patience)
+        return max(soonest, self._patience / 10)
 
     def hanging(self, lane: str) -> bool:
         """Whether work in a lane has been running for longer than our patience."""

@@ -27,7 +27,7 @@ Header:
     capabilities: none         a daemon that may no more than others (root without capabilities, capabilities(7))
     watches: N                 a daemon with a budget of so many inotify watches
     view: told (why)           at the end only what was told is compared with the disk, not everything
-    xfail [BACKEND]: why       a known fault: the script must fail
+    xfail [WHERE]: why         a known fault, everywhere or on a backend or filesystem: the script must fail
 
 The commands are in `stage`. Paths are relative to the directory of the scene; ``root`` is in it.
 """

@@ -192,3 +192,11 @@ def test_an_idle_pool_asks_nothing() -> None:
         await eventually(lambda: not pool._supervised, "the last question")
 
     play(scene, Pool(patience=0.01))
+
+
+def test_the_next_question_is_asked_when_a_lane_may_begin_to_hang() -> None:
+    pool = Pool(patience=10.0)
+    assert pool._until_next([]) == 10.0
+    assert pool._until_next([0.0, 4.0]) == 6.0
+    assert pool._until_next([9.9]) == 1.0
+    assert pool._until_next([0.0, 25.0]) == 1.0, "it hangs: it may go on at any time"
