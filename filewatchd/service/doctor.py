@@ -47,7 +47,7 @@ def reached_limits(facts: Facts) -> Iterator[Finding]:
         taken = f", and other programs of this user take {limit.used:,}" if limit.used else ""
         needed = (limit.needed or 0) + (limit.used or 0)
         why = {
-            WATCHES: "directories beyond the limit aren't watched; their roots are degraded",
+            WATCHES: "directories beyond the limit aren't watched; their roots are degraded, the largest first",
             INSTANCES: "without an instance the daemon doesn't start",
         }[limit.kind]
         yield Finding(
