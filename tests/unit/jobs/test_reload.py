@@ -47,7 +47,8 @@ class Stage:
         clock = SystemClock()
         self.root, self.pool, self.action = root, Gated(), action
         facts = RootFacts("look", 1, False)
-        watching = Watching(lambda _: facts, lambda _path, _wake: lambda: None, lambda _: None, lambda *_: None)
+        nothing: Callable[..., None] = lambda *_: None  # noqa: E731
+        watching = Watching(lambda _: facts, lambda _path, _wake: nothing, nothing, nothing, nothing)
         store, self.timers = Store(database, clock, keep=100, age=1e6), DurableTimers(database, clock)
         packages = {action.name: action}
         self.engine = Engine(clock, self.pool, FakeSpawn(), store, self.timers, packages, watching, max_running=4)
