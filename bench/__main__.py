@@ -16,7 +16,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bench.scenarios import DIRECTORIES, REPEATS, SCENARIOS, Table
+from bench.places import REPEATS, Table
+from bench.scenarios import DIRECTORIES, SCENARIOS
 from bench.watchers import PEERS_PYTHON
 
 RESULTS = Path(__file__).parent / "RESULTS.md"

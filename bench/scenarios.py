@@ -5,17 +5,18 @@ from __future__ import annotations
 import itertools
 import os
 import random
-import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from bench import recovery
 from bench.measure import Memory, Probe, Spread, Start, memory, percentile, processor_time, wait_idle, woken_at_once
+from bench.places import REPEATS, Table, place, ratio, until_started
 from bench.watchers import (
     Filewatchd,
     Incron,
@@ -28,34 +29,11 @@ from bench.watchers import (
     Watchfiles,
 )
 
-REPEATS = 3
 BURST = 50_000
 LATENCY_WRITES = 500
 ROUTED = 20_000
 DIRECTORIES = 52_000
 START_LIMIT = 180.0  # seconds; a watcher that takes longer is reported as such and tried once
-
-
-class Table(NamedTuple):
-    """One scenario's part of the report."""
-
-    title: str
-    how: str
-    columns: tuple[str, ...]
-    rows: Sequence[tuple[str, ...]]
-    ratios: list[str]
-
-
-@contextmanager
-def place() -> Iterator[Job]:
-    """A fresh tree and work directory beside each other, removed afterwards."""
-    base = Path(tempfile.mkdtemp(prefix="filewatchd-bench-"))
-    try:
-        for name in ("tree", "work"):
-            (base / name).mkdir()
-        yield Job(base / "tree", base / "work")
-    finally:
-        shutil.rmtree(base)
 
 
 _WRITER = """
@@ -166,19 +144,11 @@ def _latency_once(watcher: Watcher) -> list[Start]:
         try:
             with watcher.running(job):
                 if isinstance(watcher, Incron):
-                    _until_started(probe, job.tree)  # it doesn't say when it is ready
+                    until_started(probe, job.tree)  # it doesn't say when it is ready
                 with woken_at_once():
                     return [_one_write(probe, job.tree / f"file{number}") for number in range(LATENCY_WRITES)]
         finally:
             probe.close()
-
-
-def _until_started(probe: Probe, tree: Path) -> None:
-    for _ in range(100):
-        (tree / "first").write_bytes(b"")
-        if probe.started(0.2):
-            return
-    raise TimeoutError("no command was started")
 
 
 def _one_write(probe: Probe, path: Path) -> Start:
@@ -325,10 +295,12 @@ def _write_until_told(watcher: Watcher, running: Running, probe: Probe, tree: Pa
             path.unlink()
 
 
-def ratio(what: str, ours: Spread, theirs: Spread) -> str:
-    """A ratio of two medians of this run, with the widest it could be."""
-    widest = ours.least / theirs.greatest, ours.greatest / theirs.least
-    return f"{what}: {ours.median / theirs.median:.2f} ({widest[0]:.2f}-{widest[1]:.2f})"
-
-
-SCENARIOS: dict[str, Callable[[], Table]] = {"burst": burst, "latency": latency, "rules": rules, "start": start}
+SCENARIOS: dict[str, Callable[[], Table]] = {
+    "burst": burst,
+    "latency": latency,
+    "rules": rules,
+    "start": start,
+    "baseline": recovery.baseline,
+    "downtime": recovery.downtime,
+    "fresh": recovery.fresh,
+}

@@ -1,0 +1,223 @@
+"""The scenarios of what is kept: a baseline, changes while the daemon was down, and what manifest and journal cost."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from bench.measure import Probe, Spread, percentile, processor_time, wait_idle, woken_at_once
+from bench.places import REPEATS, Table, place, ratio, until_started
+from bench.watchers import Filewatchd, Job
+
+KEPT_FILES = 350_000
+KEPT_IN = 3_500  # directories
+CHANGED = 100
+FRESH_FILES = 200_000
+FRESH_DIRECTORIES = 2_000
+_START_LIMIT = 300.0  # seconds
+_EVERY = 0.05  # seconds between two live writes
+_MAKE = """
+import os, sys
+tree, files, directories = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+for number in range(directories):
+    directory = f"{tree}/directory-{number:05}"
+    os.mkdir(directory)
+    for each in range(number, files, directories):
+        os.close(os.open(f"{directory}/{each:0>43}", os.O_WRONLY | os.O_CREAT, 0o644))
+"""
+
+
+def make_files(tree: Path, files: int, directories: int) -> None:
+    """Fresh directories, each filled as soon as it is there; the files' paths have 60 bytes in the tree."""
+    subprocess.run([sys.executable, "-c", _MAKE, str(tree), str(files), str(directories)], check=True)
+
+
+@contextmanager
+def _kept() -> Iterator[Job]:
+    """A tree of 350,000 files whose metadata is in memory."""
+    with place() as job:
+        make_files(job.tree, KEPT_FILES, KEPT_IN)
+        yield job
+
+
+# ---- a baseline
+
+
+class _Baseline(NamedTuple):
+    ready: float  # seconds from execve
+    live: list[float]  # seconds from close to execve of the command, while it was made
+    size: float  # bytes of journal.db a file
+
+
+def baseline() -> Table:
+    """350,000 files that the daemon has never seen, and live changes meanwhile."""
+    with _kept() as job:
+        idle, runs = _idle_latency(job), [_baseline_once(job) for _ in range(REPEATS)]
+    ready = Spread.of([run.ready for run in runs])
+    busy = Spread.of([percentile(run.live, 0.5) * 1000 for run in runs])
+    rest = Spread.of([percentile(idle, 0.5) * 1000])
+    rows = [
+        ("execve to ready, s", ready.text(2)),
+        ("bytes of journal.db a file (60-byte paths)", Spread.of([run.size for run in runs]).text(0)),
+        ("close to execve of the command p50, baseline under way, ms", busy.text(2)),
+        ("close to execve of the command p50, at rest, ms", rest.text(2)),
+    ]
+    return Table(
+        f"A baseline of {KEPT_FILES:,} files in {KEPT_IN:,} directories",
+        "One rule, `initial: ignore`, `settle: 0`, with the tree and a small directory beside it as roots. A file is"
+        " written into the small one every 50 ms until the daemon is ready, and then at rest. The database is"
+        " measured after a clean end.",
+        ("what", "filewatchd"),
+        rows,
+        [ratio("live change while the baseline is made, to at rest", busy, rest)],
+    )
+
+
+def _rule(job: Job, live: Path, probe: Probe) -> str:
+    words = ", ".join(f"'{word}'" for word in (*probe.words, "{path}"))
+    return (
+        f"version: 1\nrules:\n  - name: kept\n    roots: ['{live}', '{job.tree}']\n    settle: 0s\n"
+        f"    actions:\n      - exec: {{command: [{words}]}}\n"
+    )
+
+
+@contextmanager
+def _probed(job: Job) -> Iterator[tuple[Job, Path, Probe]]:
+    work = Path(tempfile.mkdtemp(dir=job.work))
+    live = work / "live"
+    live.mkdir()
+    probe = Probe(work)
+    try:
+        yield job._replace(work=work, rules=_rule(job, live, probe)), live, probe
+    finally:
+        probe.close()
+        shutil.rmtree(work)
+
+
+def _baseline_once(job: Job) -> _Baseline:
+    with _probed(job) as (measured, live, probe):
+        watcher = Filewatchd()
+        found: list[float] = []
+        begun = time.monotonic()
+        running = watcher.start(measured)
+        try:
+            until_started(probe, live)  # what is written before the watches stand belongs to the baseline
+            with woken_at_once():
+                while "ready:" not in running.output.read_text(errors="replace"):
+                    found.append(_one(probe, live / f"{len(found)}"))
+                    if time.monotonic() - begun > _START_LIMIT:
+                        raise TimeoutError("the baseline took too long")
+            ready = time.monotonic() - begun
+        finally:
+            running.stop()
+        size = (measured.work / "state/journal.db").stat().st_size / KEPT_FILES
+        return _Baseline(ready, found, size)
+
+
+def _idle_latency(job: Job) -> list[float]:
+    with _probed(job) as (measured, live, probe), Filewatchd().running(measured, _START_LIMIT) as running:
+        wait_idle(running.pid)
+        with woken_at_once():
+            return [_one(probe, live / f"{number}") for number in range(100)]
+
+
+def _one(probe: Probe, path: Path) -> float:
+    time.sleep(_EVERY)
+    probe.forget()
+    path.write_bytes(b"")
+    closed = time.perf_counter()
+    start = probe.started(30)
+    if start is None:
+        raise TimeoutError(f"no command was started for {path.name}")
+    return start.execve - closed
+
+
+# ---- changes while it was down
+
+
+def downtime() -> Table:
+    """100 of 350,000 files change while the daemon is down."""
+    watcher, seconds, told = Filewatchd(), [], []
+    with _kept() as job:
+        with watcher.running(job, _START_LIMIT):
+            pass
+        names = [entry.path for directory in os.scandir(job.tree) for entry in os.scandir(directory.path)]
+        for number in range(REPEATS):
+            for path in random.Random(number).sample(names, CHANGED):
+                Path(path).write_text(f"changed {number}")
+            watcher.paths(job).write_bytes(b"")
+            begun = time.monotonic()
+            running = watcher.start(job)
+            try:
+                while watcher.paths(job).read_bytes().count(b"\0") < CHANGED:
+                    time.sleep(0.001)
+                    if time.monotonic() - begun > _START_LIMIT:
+                        raise TimeoutError("not all changes came")
+                seconds.append(time.monotonic() - begun)
+                running.wait_for("ready:", _START_LIMIT)
+                wait_idle(running.pid)
+            finally:
+                running.stop()
+            told.append(watcher.told(running))
+    return Table(
+        f"{CHANGED} of {KEPT_FILES:,} files changed while the daemon was down",
+        "From execve to the end of the last of their jobs' commands. The tree's metadata is in memory.",
+        ("watcher", "seconds", "changes told"),
+        [("filewatchd", Spread.of(seconds).text(2), Spread.of(told).text(0))],
+        [],
+    )
+
+
+# ---- what manifest and journal cost
+
+
+class _Stateless(Filewatchd):
+    """The daemon that keeps nothing."""
+
+    name = "filewatchd without manifest and journal"
+
+    def command(self, job: Job) -> list[str]:
+        return [sys.executable, "-m", "bench.stateless", *super().command(job)[1:]]
+
+
+def fresh() -> Table:
+    """200,000 files in 2,000 fresh directories, with and without manifest and journal."""
+    rows, costs = [], {}
+    for watcher in (Filewatchd(), _Stateless()):
+        told, cost = zip(*(_fresh_once(watcher) for _ in range(REPEATS)), strict=True)
+        lost = Spread.of([FRESH_FILES - count for count in told])
+        costs[watcher.name] = Spread.of([seconds / FRESH_FILES * 1e6 for seconds in cost])
+        rows.append((watcher.name, lost.text(0), costs[watcher.name].text()))
+    return Table(
+        f"A burst of {FRESH_FILES:,} files over {FRESH_DIRECTORIES:,} fresh directories",
+        "Default settings; the job's `dd` appends the paths. The second daemon is the same program with the"
+        " journal's and the manifest's reading and writing taken out.",
+        ("watcher", "lost", "µs of processor a file"),
+        rows,
+        [ratio("CPU with manifest and journal, to without", costs["filewatchd"], costs[_Stateless.name])],
+    )
+
+
+def _fresh_once(watcher: Filewatchd) -> tuple[int, float]:
+    with place() as job:
+        environment = os.environ.get("PYTHONPATH", "")
+        os.environ["PYTHONPATH"] = str(Path(__file__).parent.parent)  # for `python -m bench.stateless` elsewhere
+        try:
+            with watcher.running(job) as running:
+                wait_idle(running.pid)
+                before = processor_time(running.pid)
+                make_files(job.tree, FRESH_FILES, FRESH_DIRECTORIES)
+                wait_idle(running.pid)
+                seconds = processor_time(running.pid) - before
+        finally:
+            os.environ["PYTHONPATH"] = environment
+        return watcher.told(running), seconds
