@@ -213,7 +213,9 @@ class Daemon:
             await self._configure(generation)
         except ConfigError as error:
             self._config_error = str(error)
-            log.error("the configuration was not reloaded, generation %d goes on:\n%s", self.generation.number, error)
+            log.error("the configuration was not reloaded, generation %d goes on", self.generation.number)
+            for mistake in error.mistakes:  # a line each: a newline within a line of the log is escaped
+                log.error("%s", mistake)
         except FilewatchdError as error:
             self._config_error = str(error)
             log.error("the configuration was not reloaded: %s", error)

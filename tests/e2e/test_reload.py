@@ -119,6 +119,19 @@ def test_roots_are_added_and_taken_away(daemon: Daemon) -> None:
     assert len(daemon.recorder.changes()) == 1
 
 
+def test_a_refused_reload_tells_each_mistake_in_a_line_and_the_old_rules_go_on(daemon: Daemon) -> None:
+    daemon.configure(daemon.rule())
+    daemon.start()
+    sound = daemon.config.read_text()
+    daemon.config.write_text(sound.replace("roots:", "root:").replace("actions:", "action:"))
+    daemon.signal(signal.SIGHUP)
+    daemon.says("the configuration was not reloaded, generation 1 goes on\n")
+    for key in ("root", "action"):
+        daemon.says(f"unknown key '{key}'; did you mean '{key}s'?\n")
+    (daemon.root / "a").write_text("x")
+    daemon.sees_the_disk()
+
+
 def test_many_reloads_under_writes_lose_nothing(daemon: Daemon) -> None:
     rules = [daemon.rule(changes=CONTENT, settle=f"{settle}ms") for settle in (10, 20)]
     daemon.configure(rules[0])
