@@ -94,6 +94,11 @@ class Subject:
         """Whether it has been started and hasn't ended."""
         return self.daemon.process is not None and self.daemon.process.poll() is None
 
+    @property
+    def was_killed(self) -> bool:
+        """Whether it has died by itself."""
+        return self.daemon.process is not None and self.daemon.process.poll() == -signal.SIGKILL
+
     def kill(self) -> None:
         """End it as a power cut would."""
         self.daemon.kill()
@@ -115,7 +120,7 @@ class Subject:
         """End it as an operator does. Before it takes signals that is a kill."""
         self._send(signal.SIGTERM)
         if self.daemon.process is not None:
-            self.daemon.wait()
+            self.daemon.process.wait(30)
 
     def _send(self, number: signal.Signals) -> None:
         if self.alive():

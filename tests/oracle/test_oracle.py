@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.oracle.deaths import die_everywhere
 from tests.oracle.operations import BACKENDS, Operation, plan
 from tests.oracle.shrink import report
 from tests.oracle.tree import Tree
@@ -48,3 +49,9 @@ def test_an_oracle_that_is_lied_to_notices(tmp_path: Path) -> None:
     keys = {**drawn.settings.keys, "changes": ["created", "modified", "moved"], "initial": "ignore"}
     wrong = Trial(drawn._replace(settings=drawn.settings._replace(keys=keys)), tmp_path).run()
     assert "f0: the jobs know 'content', the disk has 'nothing'" in wrong
+
+
+@pytest.mark.parametrize("side", ["before", "after"])
+def test_it_dies_at_each_step_in_turn(side: str, tmp_path: Path) -> None:
+    wrong = die_everywhere(side, tmp_path)
+    assert not wrong, "\n".join(wrong)
