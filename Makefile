@@ -26,7 +26,7 @@ deps: ## Debian packages the tests use (as root installs them, else names them)
 bench: deps $(VENV)/.test ## measure against the peers, into bench/RESULTS.md
 	@bench/run
 
-soak: $(VENV)/.test ## the core's properties, then SOAK_SEEDS (1000) random trials of the daemon: for hours
+soak: $(VENV)/.test ## the core's properties, then SOAK_SEEDS (1000) random trials of the daemon on each backend: for hours
 	@HYPOTHESIS_PROFILE=soak $(BIN)/pytest -q -n auto -m hypothesis tests/unit
 	@$(BIN)/python -m tests.oracle
 

@@ -59,13 +59,15 @@ class Renamed:
         self._subscribers = subscribers
 
     def found(self, listed: Listed, now: float) -> None:
-        """Both sides of each file's rename share a deadline and a batch."""
+        """Both sides of each file's rename share a deadline and a batch, where the old one was selected, too."""
         place = self._places.get(id(listed.scope))
         if place is None:
             return
         old, new = place
         was = old + listed.directory[len(new) :]
         for name, _, _ in listed.entries:
+            if not listed.subscriber.selection.selects(was, name):
+                continue
             listed.subscriber.mark(f"{was}/{name}", Hint.AGAIN, now)
             listed.subscriber.pair(f"{was}/{name}", f"{listed.directory}/{name}")
 
