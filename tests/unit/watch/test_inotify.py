@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from filewatchd.watch.backends.base import Armed, Event, NewDirectory, TopGone
+from filewatchd.watch.backends.base import AnchorMoved, Armed, DirtyNames, Event, Given, NewDirectory, TopGone
 from filewatchd.watch.backends.inotify import InotifyBackend
 from filewatchd.work.pool import Pool
 from tests.unit.watch.root_stories import RootStories
@@ -78,3 +78,79 @@ def test_what_ended_is_remembered_only_until_all_is_adopted(backend: InotifyBack
     backend.adopt([Armed(one, 0, os.fsencode(first))])
     assert drain(backend) == [TopGone(str(first))]
     assert backend._arrivals._ended == set()
+
+
+def test_a_given_back_directory_tells_what_happened_before_and_nothing_after(
+    backend: InotifyBackend, tmp_path: Path
+) -> None:
+    async def story() -> list[Event]:
+        (tmp_path / "d" / "e").mkdir(parents=True)
+        above = arm(backend, tmp_path)
+        one = arm(backend, tmp_path / "d")
+        two = arm(backend, tmp_path / "d" / "e")
+        backend.adopt([Armed(above, 0, os.fsencode(tmp_path)), Armed(one, above, b"d"), Armed(two, one, b"e")])
+        (tmp_path / "d" / "e" / "before").write_text("x")
+        assert backend.give_back(5, lambda path: path.startswith(f"{tmp_path}/")) == [
+            Given(str(tmp_path / "d" / "e"), one),
+            Given(str(tmp_path / "d"), above),
+        ]
+        (tmp_path / "d" / "e" / "after").write_text("x")
+        await backend.barrier()
+        return backend.drain()
+
+    (only,) = asyncio.run(story())
+    assert isinstance(only, DirtyNames)
+    assert (only.directory, list(only.names)) == (str(tmp_path / "d" / "e"), ["before"])
+    assert backend.statistics()["watches"] == 1
+    assert backend.ended == 0, "nobody needs to be told: they are spoken for"
+
+
+def test_what_is_anchored_or_holds_watched_directories_is_not_given_back(
+    backend: InotifyBackend, tmp_path: Path
+) -> None:
+    (tmp_path / "d" / "e").mkdir(parents=True)
+    above, one, two = (arm(backend, path) for path in (tmp_path, tmp_path / "d", tmp_path / "d" / "e"))
+    backend.adopt([Armed(above, 0, os.fsencode(tmp_path)), Armed(one, above, b"d"), Armed(two, one, b"e")])
+    backend.anchor(two, str(tmp_path / "d" / "e"), "name")
+    assert backend.give_back(5, lambda path: True) == []
+
+
+def test_a_directory_armed_or_anchored_just_as_it_is_given_back(backend: InotifyBackend, tmp_path: Path) -> None:
+    (tmp_path / "d").mkdir()
+    above, one = arm(backend, tmp_path), arm(backend, tmp_path / "d")
+    backend.adopt([Armed(above, 0, os.fsencode(tmp_path)), Armed(one, above, b"d")])
+    (tmp_path / "busy").mkdir()
+    arm(backend, tmp_path / "busy")  # a scan is under way
+    assert len(backend.give_back(1, lambda path: True)) == 1
+    backend.adopt([Armed(one, above, b"d")])
+    assert NewDirectory(above, str(tmp_path), "d") in drain(backend)
+    backend.anchor(one, str(tmp_path / "d"), "name")
+    assert drain(backend) == [AnchorMoved(str(tmp_path / "d"), "name", True)]
+
+
+def test_a_watch_armed_to_see_whether_it_can_be_had_is_given_back_unless_it_is_in_use(
+    backend: InotifyBackend, tmp_path: Path
+) -> None:
+    (tmp_path / "d").mkdir()
+    above, probed = arm(backend, tmp_path), arm(backend, tmp_path / "d")
+    backend.adopt([Armed(above, 0, os.fsencode(tmp_path))])
+    backend.disarm(probed)
+    backend.disarm(above)
+    (tmp_path / "d" / "unheard").write_text("x")
+    (tmp_path / "heard").write_text("x")
+    (only,) = drain(backend)
+    assert isinstance(only, DirtyNames)
+    assert list(only.names) == ["heard"]
+
+
+def test_to_prove_another_directory_leaves_no_watch_on_it(backend: InotifyBackend, tmp_path: Path) -> None:
+    (tmp_path / "d").mkdir()
+    above = arm(backend, tmp_path)
+    backend.adopt([Armed(above, 0, os.fsencode(tmp_path))])
+    fd = os.open(tmp_path / "d", os.O_RDONLY)
+    try:
+        assert not backend.proves(fd, above)
+    finally:
+        os.close(fd)
+    fdinfo = Path(f"/proc/self/fdinfo/{backend._kernel.fd}").read_text()
+    assert fdinfo.count("inotify wd:") == 1

@@ -50,3 +50,23 @@ def test_what_lies_beneath() -> None:
     assert sorted(table.beneath({2})) == [2, 3, 5000]
     assert table.children_of({(1, b"a"), (1, b"missing")}) == [2]
     assert table.orphans({2}) == [3]
+
+
+def test_a_census_counts_nested_trees_for_each() -> None:
+    table = WatchTable()
+    table.put(1, 0, b"/a")
+    table.put(2, 1, b"b")
+    table.put(3, 2, b"c")
+    table.put(4, 0, b"/x")
+    table.put(5, 1, b"c")
+    assert table.census({"/a", "/a/b", "/x", "/nowhere"}) == {"/a": 4, "/a/b": 2, "/x": 1, "/nowhere": 0}
+
+
+def test_the_latest_come_first_and_none_before_those_below_it() -> None:
+    table = WatchTable()
+    table.put(5, 0, b"/a")
+    for watch, parent in ((1, 5), (2, 1), (3, 1), (4, 5)):
+        table.put(watch, parent, b"%d" % watch)
+    assert table.latest(9, lambda watch: watch != 5) == [4, 3, 2, 1]
+    assert table.latest(2, lambda watch: watch != 5) == [4, 3]
+    assert table.latest(9, lambda watch: watch != 3) == [4, 2], "what holds one that stays can't go"
