@@ -100,12 +100,19 @@ class Hint:
 
 
 class FileIdentity(NamedTuple):
-    """What tells one content of a path from another. The device is kept per root, not here."""
+    """What tells one content of a path from another, on one filesystem. Which that is stands in the manifest's row."""
 
     ino: int
     size: int
     mtime_ns: int
     ctime_ns: int
+
+
+class Region(NamedTuple):
+    """A part of a root that is on a filesystem of its own: from ``inside`` ("": the root) down to the next one."""
+
+    inside: str
+    filesystem: str  # a name that holds over remounts and reboots; "" if there is none
 
 
 class Look(NamedTuple):

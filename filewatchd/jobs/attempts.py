@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from filewatchd.actions.base import Use
 from filewatchd.errors import StalledError
-from filewatchd.jobs.looking import ERROR_PAUSE, flags_of
+from filewatchd.jobs.looking import ERROR_PAUSE
 from filewatchd.jobs.queue import Drain, backoff
 from filewatchd.jobs.runner import Item, JobRun, Key, OpenAction, Record, counts, run_actions
 from filewatchd.jobs.story import Start, log_end
@@ -196,7 +196,7 @@ class Attempts:
             self._pipeline.mark_after(key, Hint.SCAN, self._pipeline.clock.monotonic(), 0.0)
         elif item.change.original_path is None:
             item.change = item.change._replace(identity=look.identity)
-            item.flags = flags_of(look)
+            item.flags = self._pipeline.looking.flags(key, look)
 
     def _effect(self, kind: str, old: str, new: str | None) -> None:
         if kind in ("moved", "removed", "archived"):

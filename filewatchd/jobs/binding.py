@@ -2,7 +2,8 @@
 
 The manifest of a (rule, root) starts with a *baseline*: what was there before the rule. Its start is committed
 before its first row, rows count only once it is closed, and a path that changed after the start (its ctime
-says so, less the lag of the kernel's clock, or a live event does) is a change and no baseline.
+says so, less the lag of the kernel's clock, or a live event does) is a change and no baseline. So it is with each
+filesystem that comes to stand at the root or below it (`state.places`).
 """
 
 from __future__ import annotations
@@ -11,11 +12,12 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from filewatchd.model import FileIdentity, Hint, Initial, RuleSettings
+from filewatchd.model import FileIdentity, Hint, Initial, Look, Region, RuleSettings
 from filewatchd.rules.match import Selection
 from filewatchd.state.comparison import ManifestReader, TreeComparison
 from filewatchd.state.manifest import Baseline, Manifest
-from filewatchd.state.rows import LINKS
+from filewatchd.state.places import Place, Standing
+from filewatchd.state.rows import LINKS, PLACE, RACY
 
 if TYPE_CHECKING:
     from filewatchd.jobs.pipeline import Pipeline
@@ -29,12 +31,21 @@ _STRICT = Hint.SCAN | Hint.STRICT
 Entry = tuple[str, FileIdentity, int]
 
 
+class Totals(NamedTuple):
+    """What a whole comparison found: files, known ones on filesystems that aren't there, mount points that are gone."""
+
+    here: int
+    unmounted: int
+    vanished: list[Place]
+
+
 class Differences(NamedTuple):
     """What a comparison found: dirty paths, rows for the baseline, rows that the selection no longer covers."""
 
     dirty: list[str]
     adopt: list[tuple[str, FileIdentity, int]]
     unselected: list[str]
+    totals: Totals | None = None  # at its end
 
 
 def parameters_of(settings: RuleSettings) -> str:
@@ -54,6 +65,7 @@ class _Comparison:
         self,
         reader: ManifestReader,
         baseline: Baseline,
+        standing: Standing,
         new: Selection,
         old: Selection | None,
         *,
@@ -63,9 +75,10 @@ class _Comparison:
         """``take``: unknown files are the rule's to process. ``old``: the selection that the rows were made under."""
         self._reader = reader
         self.every = not reader.is_empty(baseline.id)  # at the usual first start there is no row to compare with
-        self._tree = TreeComparison(reader, baseline.id, strict=strict)
-        self._since = baseline.started_ns - _LAG_NS
-        self._closed = baseline.closed
+        self._tree = TreeComparison(reader, baseline.id, strict=strict, standing=standing)
+        self._standing = standing
+        self._unseen = {place.inside for place in standing.away}
+        self._here = 0
         self._new = new
         self._old = old
         self._take = take
@@ -75,6 +88,8 @@ class _Comparison:
         found = {name: identity for name, identity, _ in entries}
         links = {name: count for name, _, count in entries if count > 1}
         result = Differences([], [], [])
+        self._here += len(entries)
+        self._unseen.discard(directory)
         if self.every:
             unknown, differing, missing = self._tree.feed(directory, found)
             result.dirty.extend(differing)
@@ -86,7 +101,8 @@ class _Comparison:
             if self._is_change(path, found[name]):
                 result.dirty.append(path)
             else:
-                result.adopt.append((path, found[name], LINKS if name in links else 0))
+                flags = LINKS if name in links else 0
+                result.adopt.append((path, found[name], flags | self._standing.number(path) * PLACE))
         return result
 
     def skip(self, directory: str) -> None:
@@ -98,18 +114,20 @@ class _Comparison:
             (result.dirty if self._new.selects_path(path) else result.unselected).append(path)
 
     def _is_change(self, path: str, identity: FileIdentity) -> bool:
-        if self._old is not None:  # the patterns changed: what the old ones selected was known
-            return self._take or self._old.selects_path(path)
-        if self._closed or self._take:
+        if self._take:
             return True
-        return identity.ctime_ns >= self._since
+        place = self._standing.place(path)
+        if place is not None and not place.closed:
+            return identity.ctime_ns >= place.started_ns - _LAG_NS
+        return self._old is None or self._old.selects_path(path)  # what other patterns selected was known
 
     def finish(self) -> Differences:
         """What is known but wasn't seen: gone, or no longer selected."""
         result = Differences([], [], [])
         for missing in self._tree.finish():
             self._gone(missing, result)
-        return result
+        vanished = [place for place in self._standing.away if place.inside in self._unseen]
+        return result._replace(totals=Totals(self._here, self._tree.unmounted, vanished))
 
 
 class Binding:
@@ -123,7 +141,10 @@ class Binding:
         self.selection = selection
         self._manifest = manifest
         self.baseline = manifest.bind(pipeline.settings.name, root, selection.digest)
-        self.home: int | None = None
+        self.regions: Sequence[Region] = ()
+        self.standing = Standing()
+        self._totals: Totals | None = None  # of the last scan
+        self.unmounted = self.here = 0
 
     def path(self, relative: str) -> str:
         """The full path, as the user named the root."""
@@ -141,6 +162,25 @@ class Binding:
     def knows(self) -> bool:
         """Whether the manifest has rows of it."""
         return self.baseline is not None and self._manifest.has_rows(self.baseline.id)
+
+    # ---- places
+
+    def settle(self, regions: Sequence[Region]) -> None:
+        """These filesystems are there now."""
+        if regions != self.regions:
+            self.regions = regions
+            self._stand()
+
+    def _stand(self) -> None:
+        if self.baseline is not None:
+            self.standing = self._manifest.places.standing(self.baseline.id, self.regions)
+
+    def flags(self, path: str, look: Look) -> int:
+        """A look's flags as the manifest keeps them."""
+        flags = RACY if look.racy else 0
+        if look.nlink > 1:
+            flags |= LINKS
+        return flags | max(0, self.standing.number(path)) * PLACE
 
     # ---- live
 
@@ -179,22 +219,36 @@ class Binding:
         settings = self.pipeline.settings
         take = settings.initial is Initial.PROCESS
         old: Selection | None = None
+        started = self.pipeline.clock.wall_ns()
         if self.baseline is None:
-            started = self.pipeline.clock.wall_ns()
             self.baseline = self._manifest.begin(
                 settings.name, self.root, self.selection.digest, started, parameters=parameters_of(settings)
             )
             take = take or appeared
         elif self.baseline.selection != self.selection.digest and self.baseline.parameters:
             old = Selection(*json.loads(self.baseline.parameters))
+        self._enter(self.baseline, started)
         # What is being attempted has a row that tells of before the attempt: comparing with it proves nothing.
         now = self.pipeline.clock.monotonic()
         for key in self.pipeline.attempted():
             if key[0] == self.number:
                 self.pipeline.mark(key, _SCAN, now)
         return _Comparison(
-            self.pipeline.reader(), self.baseline, self.selection, old, take=take, strict=settings.strict
+            self.pipeline.reader(),
+            self.baseline,
+            self.standing,
+            self.selection,
+            old,
+            take=take,
+            strict=settings.strict,
         )
+
+    def _enter(self, baseline: Baseline, started_ns: int) -> None:
+        """Get to know the filesystems that are new. To a baseline of before there were places, none is."""
+        places = self._manifest.places
+        closed = baseline.closed and not places.of(baseline.id)
+        places.enter(baseline.id, self.regions, started_ns, closed=closed)
+        self._stand()
 
     def compared(self, result: Differences, now: float) -> None:
         """Take a stretch of a scan: dirty paths are marked; baseline rows yield to anything live."""
@@ -211,13 +265,23 @@ class Binding:
             self._manifest.adopt(self.baseline.id, rows[start : start + _SLICE])
         for start in range(0, len(result.unselected), _SLICE):
             self._manifest.drop(self.baseline.id, result.unselected[start : start + _SLICE])
+        self._totals = result.totals
+
+    def _total(self, baseline: Baseline, totals: Totals) -> None:
+        self.here, self.unmounted = totals.here, totals.unmounted
+        unused = [p.number for p in totals.vanished if p.inside and not self._manifest.below(baseline.id, p.inside)]
+        self._manifest.places.forget(baseline.id, unused)
 
     def scan_ended(self, *, whole: bool, now: float) -> None:
         """Close the baseline, or enter that the rows now follow the new patterns."""
         if self.baseline is None:
             return
+        if self._totals is not None:
+            self._total(self.baseline, self._totals)
         if not self.baseline.closed:
             self._manifest.close(self.baseline.id, self.pipeline.clock.wall_ns())
+        self._manifest.places.close(self.baseline.id, self.standing.open, self.pipeline.clock.wall_ns())
         if self.baseline.selection != self.selection.digest:
             self._manifest.reselect(self.baseline.id, self.selection.digest, parameters_of(self.pipeline.settings))
         self.baseline = self._manifest.bind(self.pipeline.settings.name, self.root, self.selection.digest)
+        self._stand()

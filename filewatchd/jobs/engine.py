@@ -39,7 +39,7 @@ class RootFacts(NamedTuple):
 
     lane: str  # of the pool, for its filesystem
     granularity_ns: int
-    unmounted: bool  # its path is on another filesystem than when it was last found
+    stands: bool  # what is mounted at it and below is what its subscribers were told
     stalled: bool = False  # its filesystem doesn't answer
     quick: bool = False  # a local filesystem: to look at a file that was just touched never waits
 
@@ -52,6 +52,7 @@ class Watching(NamedTuple):
     room: Callable[[bool], None]  # may long scans go on?
     held: Callable[[str, str, float], None]  # rule, path, seconds
     rescan: Callable[[str], None]  # compare the root at this path with the disk
+    mounts: Callable[[], int]  # the number of the mount table that holds now
 
 
 class Engine:
@@ -87,6 +88,7 @@ class Engine:
         self.starting = True
         self.state_changed = state_changed
         self.wake_on_write = watching.wake_on_write
+        self.mounts = watching.mounts
         self._timers = timers
         self._packages = packages
         self._watching = watching

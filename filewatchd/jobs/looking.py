@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from filewatchd.errors import StalledError
@@ -21,7 +21,7 @@ from filewatchd.rules.debounce import Pending
 from filewatchd.rules.holding import Brake
 from filewatchd.rules.ready import ask_again, is_ready, sure_hint
 from filewatchd.rules.resolve import Before, Found, Told, changes_of, resolve
-from filewatchd.state.rows import LINKS, RACY
+from filewatchd.state.rows import RACY
 from filewatchd.work.files import look_many
 
 if TYPE_CHECKING:
@@ -31,9 +31,10 @@ log = logging.getLogger("filewatchd.jobs")
 
 _FEW = 4  # paths that are looked at on the loop, where a look can't wait
 _PATIENCE = 15.0  # seconds for a look
+_MOUNTING = 0.05  # seconds until paths are looked at again that a mount or unmount may have come between
 ERROR_PAUSE = 5.0  # seconds until a path that couldn't be looked at, or journaled, is tried again
 _MOST_OWN = 10_000  # own writes remembered
-_UNKNOWN, _OPEN = Before(None), Before(None, open=True)
+_UNKNOWN, _OPEN, _OPEN_AWAY = Before(None), Before(None, open=True), Before(None, open=True, away=True)
 _NEVER_ASKED: tuple[FileIdentity | None, int] = (None, 0)
 
 Taken = list[tuple[Key, Pending[Key]]]
@@ -102,19 +103,25 @@ class Looking:
         except TimeoutError:
             raise StalledError(f"the filesystem of {paths[0]} doesn't answer") from None
 
-    def resolve_all(self, taken: Taken, looks: list[Look], now: float) -> list[Found]:
-        """What happened to each path that is ready; the others go back to the window."""
+    def resolve_all(self, taken: Taken, looks: list[Look], mounts: int, now: float) -> list[Found]:
+        """What happened to each path that is ready; the others go back to the window.
+
+        ``mounts``: the number of the mount table before the looks.
+        """
         before = self._before([key for key, _ in taken])
         bindings, breaker = self._pipeline.bindings, self.breaker
         wall = self._pipeline.clock.wall_ns()
         found: list[Found] = []
         complete: list[tuple[Binding, Key, Pending[Key], Look]] = []
+        stands = self._ground(mounts)
         waited_for: dict[Key, Key] = {}  # the other side of a rename whose new name isn't complete, and that name
         for (key, entry), look in zip(taken, looks, strict=True):
             binding, partner = bindings.get(key[0]), entry.partner
             if binding is None:
                 continue
-            if self._may_be_taken(binding, key, entry, look, now, wall):
+            if not stands(key[0], look):
+                self._pipeline.window.put_back(key, entry, _MOUNTING, now)
+            elif self._may_be_taken(key, entry, look, now, wall):
                 complete.append((binding, key, entry, look))
             elif partner is not None:
                 waited_for[partner] = key
@@ -130,15 +137,18 @@ class Looking:
                 found.append(f)
         return found
 
-    def _may_be_taken(self, binding: Binding, key: Key, entry: Pending[Key], look: Look, now: float, wall: int) -> bool:
+    def _ground(self, mounts: int) -> Callable[[int, Look], bool]:
+        """Whether a look can be believed: its root stands where it is known to, and what is absent was there to see."""
+        engine = self._pipeline.engine
+        still = engine.mounts() == mounts
+        known = {number for number, binding in self._pipeline.bindings.items() if engine.facts(binding.root).stands}
+        return lambda number, look: number in known and (still or look.identity is not None)
+
+    def _may_be_taken(self, key: Key, entry: Pending[Key], look: Look, now: float, wall: int) -> bool:
         """Whether a looked-at path is ready; otherwise it is put back, or left to a scan."""
         if look.error:
             self._pipeline.window.put_back(key, entry, ERROR_PAUSE, now)
             self._pipeline.count("look_errors")
-            return False
-        if look.identity is None and self._pipeline.engine.facts(binding.root).unmounted:
-            # An unmounted root deletes nothing: its files aren't gone, they are elsewhere; the remount compares again.
-            self._pipeline.count("unmounted")
             return False
         if entry.hint & self._sure and not self._waiting and not self.held:
             return True  # as nearly all are
@@ -151,6 +161,8 @@ class Looking:
         resolved = resolve(before, look, entry.hint)
         path = binding.path(key[1])
         kind = resolved.kind
+        if before.away and look.identity is None:
+            self._pipeline.count("unmounted")
         if kind is not None:
             if path in self._own and self._is_own(path, look):
                 resolved = resolved._replace(kind=None, record=True)
@@ -179,9 +191,15 @@ class Looking:
             binding = self._pipeline.bindings.get(number)
             if binding is None or binding.baseline is None:
                 continue
-            for path, row in self._pipeline.engine.manifest.rows(binding.baseline.id, paths).items():
+            rows = self._pipeline.engine.manifest.rows(binding.baseline.id, paths)
+            for path, row in rows.items():
                 key = number, path
-                known[key] = Before(FileIdentity(*row[:4]), bool(row[4] & RACY), known[key].open)
+                away = binding.standing.is_elsewhere(path, row[4])
+                known[key] = Before(FileIdentity(*row[:4]), bool(row[4] & RACY), known[key].open, away)
+            for path in paths if binding.standing.away else ():
+                key = number, path
+                if known[key] is _OPEN and binding.standing.may_be_elsewhere(path):
+                    known[key] = _OPEN_AWAY
         return known
 
     def _ready(self, key: Key, entry: Pending[Key], look: Look, now: float, wall: int) -> bool:
@@ -234,7 +252,12 @@ class Looking:
         wanted = self._pipeline.settings.changes
         told = [t for t in changes_of(found, moves=Kind.MOVED in wanted) if t.change.kind in wanted]
         items = [
-            Item(t.found.key, t.change, flags_of(t.found.look), t.source.key if t.source is not None else None)
+            Item(
+                t.found.key,
+                t.change,
+                self.flags(t.found.key, t.found.look),
+                t.source.key if t.source is not None else None,
+            )
             for t in told
         ]
         if self.limit.limit is not None and self._exceeds(told, now):
@@ -250,6 +273,10 @@ class Looking:
         """Whether too many paths have changed; what somebody asked for doesn't count."""
         changed = sum(not t.found.hint & Hint.FORCED for t in told)
         return changed > 0 and self.limit.exceeded(changed, now)
+
+    def flags(self, key: Key, look: Look) -> int:
+        """A look's flags as the manifest keeps them."""
+        return self._pipeline.bindings[key[0]].flags(key[1], look)
 
     def _hold_masses(self, found: list[Found], now: float) -> None:
         assert self._pipeline.settings.limit is not None
@@ -275,15 +302,8 @@ class Looking:
             if f.look.identity is None:
                 drop.setdefault(key[0], []).append(key[1])
             else:
-                put.setdefault(key[0], []).append((key[1], f.look.identity, flags_of(f.look)))
+                put.setdefault(key[0], []).append((key[1], f.look.identity, self.flags(key, f.look)))
                 if f.look.racy:
                     self._pipeline.look_again(key, now)
         if put or drop or closed:
             self._pipeline.engine.store.record(self._pipeline, put, drop, closed)
-
-
-def flags_of(look: Look) -> int:
-    """A look's flags as the manifest keeps them."""
-    if look.nlink > 1:
-        return LINKS | RACY if look.racy else LINKS
-    return RACY if look.racy else 0

@@ -130,7 +130,7 @@ class Pipeline:
         now = self.clock.monotonic()
         for number, binding in old.bindings.items():
             self.bindings[number] = Binding(number, self, binding.root, self.selection, self.engine.manifest)
-            self.bindings[number].home = binding.home
+            self.bindings[number].settle(binding.regions)
         for key in [*old.window, *old.skipped, *(k for k in old.open if k not in old.taken)]:
             if self.selection.selects_path(key[1]):
                 self.window.mark_after(key, Hint.SCAN, now, self.settings.settle)
@@ -225,12 +225,13 @@ class Pipeline:
     async def _process(self, taken: Taken) -> None:
         """Look at a batch, and make a job of what the rule wants of it."""
         try:
+            mounts = self.engine.mounts()
             looks = await self.looking.look(taken)
             if self.successor is not None:  # a reload came between, and took the actions along
                 self._put_back(taken, 0.0)
                 return
             now = self.clock.monotonic()
-            items = self.looking.changes(self.looking.resolve_all(taken, looks, now), now)
+            items = self.looking.changes(self.looking.resolve_all(taken, looks, mounts, now), now)
             if items:
                 await self.attempts.attempt(Record(_trigger(taken), items, self.clock.wall_ns()))
         except FilewatchdError as error:  # state can't be written: the paths stay dirty until it can

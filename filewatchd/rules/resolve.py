@@ -16,11 +16,13 @@ class Before(NamedTuple):
 
     ``row``: its identity in the manifest. ``racy``: that row could hide a later write.
     ``open``: it was attempted without an outcome, so it counts as present and different.
+    ``away``: what is known of it is on another filesystem than its path leads to now.
     """
 
     row: FileIdentity | None
     racy: bool = False
     open: bool = False
+    away: bool = False
 
 
 class Resolved(NamedTuple):
@@ -45,7 +47,7 @@ def resolve(before: Before, look: Look, hint: int) -> Resolved:
     now, row = look.identity, before.row
     if now is None:
         if row is not None or before.open:
-            return _DELETED
+            return _NOTHING if before.away else _DELETED  # an unmounted filesystem deletes nothing
         return _TRANSIENT if hint & (Hint.LIVE | Hint.SCAN) else _NOTHING
     if row is None:
         return _CREATED
@@ -61,7 +63,7 @@ def resolve(before: Before, look: Look, hint: int) -> Resolved:
 def _same(before: Before, look: Look, hint: int) -> Resolved:
     if before.racy and hint & Hint.WRITE:
         return _MODIFIED
-    return _RECORD if before.racy and not look.racy else _NOTHING
+    return _RECORD if before.away or (before.racy and not look.racy) else _NOTHING
 
 
 class Found(NamedTuple):

@@ -128,9 +128,10 @@ class Daemon:
             committed=self._upkeep.committed,
         )
         self._timers = DurableTimers(self._database, clock)
-        self._rooting = Rooting(self._pool, clock, self._poke, self._root_changed)
-        rooting = self._rooting
-        watching = Watching(rooting.facts, rooting.wakes.add, rooting.room, rooting.held, rooting.rescan)
+        rooting = self._rooting = Rooting(self._pool, clock, self._poke, self._root_changed)
+        watching = Watching(
+            rooting.facts, rooting.wakes.add, rooting.room, rooting.held, rooting.rescan, rooting.mounts
+        )
         self._engine = Engine(
             clock,
             self._pool,

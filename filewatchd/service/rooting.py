@@ -13,8 +13,9 @@ from filewatchd.clock import Clock
 from filewatchd.jobs.engine import Engine, RootFacts
 from filewatchd.model import RootState, RuleSettings
 from filewatchd.watch.backends.choose import Choice, choose, make
+from filewatchd.watch.filesystems import Ground
 from filewatchd.watch.locate import is_glob
-from filewatchd.watch.mounts import Mounts, MountTable
+from filewatchd.watch.mounts import MountView
 from filewatchd.watch.placing import Glob
 from filewatchd.watch.roots import Root, RootKey, Subscriber
 from filewatchd.watch.wake import WriteWakes
@@ -40,25 +41,25 @@ class Rooting:
         self._poke = poke
         self._changed = changed
         self._rules: Sequence[RuleSettings] = ()
-        self._probed: dict[int, tuple[int, bool]] = {}  # device -> timestamps' granularity, whether looks never wait
+        # Root -> what it stands on, the granularity of timestamps there, and whether looks never wait.
+        self._probed: dict[str, tuple[Ground, int, bool]] = {}
         self._watchers: dict[str, Watcher] = {}
         self._by_path: dict[str, Root] = {}
         self._choices: dict[tuple[str, str], Choice] = {}  # (root, as configured)
         self._choosing = False
         self._free = True
-        self._table = MountTable.read()
+        self._mounts = MountView(self._mounts_changed)
         self.wakes = WriteWakes()
         pool.hangs = self._lane_hangs
 
     def start(self) -> None:
         """Begin watching."""
-        self._mounts = Mounts(self._mounts_changed)
+        self._mounts.follow()
 
     def stop(self) -> None:
         """End intake."""
         self.wakes.close()
-        if hasattr(self, "_mounts"):
-            self._mounts.close()
+        self._mounts.close()
         for watcher in self._watchers.values():
             watcher.stop()
 
@@ -98,6 +99,7 @@ class Rooting:
                 changed=self._root_changed,
                 members=self._members_changed,
                 poke=self._poke,
+                mounts=self._mounts,
             )
             watcher.start()
             self.room(self._free)
@@ -124,7 +126,7 @@ class Rooting:
     def _choose(self, path: str, wanted: str) -> Choice:
         root = self._by_path.get(path)
         device = root.place.device if root is not None and root.place is not None else None
-        return choose(wanted, self._table.type_of(path, device))
+        return choose(wanted, self._mounts.table.type_of(path, device))
 
     def _root_changed(self) -> None:
         """A root moved: perhaps to a filesystem that asks for another backend."""
@@ -160,8 +162,6 @@ class Rooting:
         self._set_roots()
 
     def _mounts_changed(self) -> None:
-        self._probed.clear()
-        self._table = MountTable.read()
         for watcher in self._watchers.values():
             watcher.evaluate_all()
         self._root_changed()
@@ -177,7 +177,9 @@ class Rooting:
         self.engine.pulse.beat()
 
     async def flush(self) -> None:
-        """Take in all that happened before the call."""
+        """Take in all that happened before the call, mounts too."""
+        self._mounts.now()
+        await asyncio.sleep(0)  # what this calls back has begun, then
         await asyncio.gather(*(watcher.flush() for watcher in self._watchers.values()))
 
     def rescan(self, path: str) -> None:
@@ -189,21 +191,32 @@ class Rooting:
         """Roots whose filesystem doesn't answer."""
         return [root.path for root in self._roots() if root.state is RootState.STALLED]
 
+    def mounts(self) -> int:
+        """The number of the mount table that holds now."""
+        return self._mounts.now()
+
     def facts(self, path: str) -> RootFacts:
         """What jobs need to know of a root."""
         root = self._by_path.get(path)
         if root is None or root.place is None:
             return _NOWHERE
-        device = root.place.device
-        probed = self._probed.get(device)
-        if probed is None:
-            probed = self._probed[device] = self._probe(root, device)
-        return RootFacts(f"look:{device}", probed[0], root.unmounted, root.state is RootState.STALLED, probed[1])
+        probed = self._probed.get(path)
+        if probed is None or probed[0] is not root.ground:
+            probed = self._probed[path] = self._probe(root, root.place.device)
+        _, granularity, quick = probed
+        stands = root.stood == self._mounts.generation or self._stands(root)
+        return RootFacts(f"look:{root.place.device}", granularity, stands, root.state is RootState.STALLED, quick)
 
-    def _probe(self, root: Root, device: int) -> tuple[int, bool]:
-        place = root.top or "/"
-        filesystem = self._table.type_of(place, device)
-        return probe_granularity(place, filesystem), choose("auto", filesystem).name == "inotify"
+    def _stands(self, root: Root) -> bool:
+        return any(watcher.stands(root) for watcher in self._watchers.values())
+
+    def _probe(self, root: Root, device: int) -> tuple[Ground, int, bool]:
+        """The coarsest granularity of all that it stands on, and whether all of that is local."""
+        top = root.top or "/"
+        below = [(mount.place, mount.kind) for mount in root.ground.mounts[1:]]
+        places = [(top, self._mounts.table.type_of(top, device)), *below]
+        granularity = max(probe_granularity(place, kind) for place, kind in places)
+        return root.ground, granularity, all(choose("auto", kind).name == "inotify" for _, kind in places)
 
     def room(self, free: bool) -> None:
         """Whether long scans may go on."""

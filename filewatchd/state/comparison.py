@@ -16,17 +16,20 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from filewatchd.state import rows as coding
 from filewatchd.state.opening import mark_suspect
-from filewatchd.state.rows import RACY, decode, encode
+from filewatchd.state.places import Standing
+from filewatchd.state.rows import PLACE, RACY, decode, encode
 from filewatchd.state.sqlite_errors import damaged, typed
 
 Identity = tuple[int, int, int, int]  # ino, size, mtime_ns, ctime_ns
 Entries = Mapping[str, Identity]  # by name; a file root has one entry, named ""
+_ANYWHERE = Standing()
+_BENEATH = "manifest WHERE baseline = ? AND path > ? AND path < ?"
 
 
 class Differences(NamedTuple):
@@ -63,48 +66,58 @@ class ManifestReader:
     ) -> Differences:
         """The differences of several directories, put together. Much cheaper for many small ones."""
         total = Differences([], [], [])
-        for _, found in self.compare(baseline, directories, strict):
+        for _, found, _ in self.compare(baseline, directories, strict):
             total.extend(found)
         return total
 
     def compare(
-        self, baseline: int, directories: Iterable[tuple[str, Entries]], strict: bool
-    ) -> list[tuple[list[bytes], Differences]]:
-        """For each directory: the directories below it that have rows, and its differences.
+        self, baseline: int, directories: Iterable[tuple[str, Entries]], strict: bool, standing: Standing = _ANYWHERE
+    ) -> list[tuple[list[bytes], Differences, list[int]]]:
+        """For each directory: the directories below it that have rows, its differences, the flags of files elsewhere.
 
         All are read in one transaction, which holds up checkpoints: pass what is at hand, not a running walk.
         """
         with self._lock, _typed(self._path):
             self._connection.execute("BEGIN")
             try:
-                return [self._compare(baseline, name, entries, strict) for name, entries in directories]
+                return [
+                    self._compare(baseline, name, entries, strict, standing.numbers(name))
+                    for name, entries in directories
+                ]
             finally:
                 self._connection.execute("COMMIT")
 
     def _compare(
-        self, baseline: int, directory: str, entries: Entries, strict: bool
-    ) -> tuple[list[bytes], Differences]:
+        self, baseline: int, directory: str, entries: Entries, strict: bool, same: Set[int]
+    ) -> tuple[list[bytes], Differences, list[int]]:
         remaining = dict(entries)
         cut = len(encode(directory)) + 1 if directory else 0
         subdirectories: list[bytes] = []
         differing: list[str] = []
         missing: list[str] = []
+        elsewhere: list[int] = []
         for columns in coding.children(self._connection, baseline, directory, subdirectories):
             path = columns[0]
             entry = remaining.pop(decode(path[cut:]), None)
+            moved = columns[5] >= PLACE and bool(same) and columns[5] // PLACE not in same
             if entry is None:
-                missing.append(decode(path))
-            elif (entry != columns[1:5] or columns[5] & RACY) and _differs(entry, columns, strict):
+                if moved:
+                    elsewhere.append(columns[5])
+                else:
+                    missing.append(decode(path))
+            elif moved or ((entry != columns[1:5] or columns[5] & RACY) and _differs(entry, columns, strict)):
                 differing.append(decode(path))
         start = directory + "/" if directory else ""
-        return subdirectories, Differences([start + name for name in remaining], differing, missing)
+        return subdirectories, Differences([start + name for name in remaining], differing, missing), elsewhere
 
-    def below(self, baseline: int, directory: bytes, after: bytes, limit: int) -> list[bytes]:
-        """Up to ``limit`` paths beneath a directory, from the one after ``after`` on, in order."""
-        statement = "SELECT path FROM manifest WHERE baseline = ? AND path > ? AND path < ? ORDER BY path LIMIT ?"
+    def below(self, baseline: int, directory: bytes, after: bytes, limit: int) -> list[tuple[bytes, int]]:
+        """Up to ``limit`` (path, flags) beneath a directory, from the path after ``after`` on, in order."""
+        statement = (
+            "SELECT path, flags FROM manifest WHERE baseline = ? AND path > ? AND path < ? ORDER BY path LIMIT ?"
+        )
         with self._lock, _typed(self._path):
             found = self._connection.execute(statement, (baseline, after or directory + b"/", directory + b"0", limit))
-            return [path for (path,) in found.fetchall()]
+            return found.fetchall()
 
     def is_empty(self, baseline: int) -> bool:
         """True if the manifest has no row: then there is nothing to compare."""
@@ -137,9 +150,13 @@ class ManifestReader:
 class TreeComparison:
     """A whole tree against the manifest: feed every directory once, in any order; `finish` tells what vanished."""
 
-    def __init__(self, reader: ManifestReader, baseline: int, *, strict: bool = False) -> None:
+    def __init__(
+        self, reader: ManifestReader, baseline: int, *, strict: bool = False, standing: Standing = _ANYWHERE
+    ) -> None:
         self._reader = reader
         self._baseline = baseline
+        self._standing = standing
+        self.unmounted = 0  # known files on filesystems that aren't there
         self._strict = strict
         self._expected: set[bytes] = set()  # known to the manifest, not fed yet
         self._early: set[bytes] = set()  # fed before its parent told of it
@@ -151,11 +168,13 @@ class TreeComparison:
     def feed_many(self, directories: Sequence[tuple[str, Entries]]) -> Differences:
         """Compare several directories' own files; much cheaper for many small ones. See `ManifestReader.compare`."""
         total = Differences([], [], [])
-        compared = self._reader.compare(self._baseline, directories, self._strict)
-        for (directory, entries), (subdirectories, found) in zip(directories, compared, strict=True):
+        compared = self._reader.compare(self._baseline, directories, self._strict, self._standing)
+        for (directory, entries), (subdirectories, found, elsewhere) in zip(directories, compared, strict=True):
+            self._count(elsewhere)
             for subdirectory in subdirectories:
                 self._expect(subdirectory)
-            self._arrive(encode(directory), bool(subdirectories or found.missing or len(found.new) < len(entries)))
+            known = subdirectories or found.missing or elsewhere or len(found.new) < len(entries)
+            self._arrive(encode(directory), bool(known))
             total.extend(found)
         return total
 
@@ -167,9 +186,16 @@ class TreeComparison:
         """The missing paths below directories that were never fed, in slices."""
         for directory in sorted(self._expected):
             after = b""
-            while paths := self._reader.below(self._baseline, directory, after, slice_size):
-                after = paths[-1]
-                yield [decode(path) for path in paths]
+            while rows := self._reader.below(self._baseline, directory, after, slice_size):
+                after = rows[-1][0]
+                known = [(decode(path), flags) for path, flags in rows]
+                gone = [path for path, flags in known if not self._standing.is_elsewhere(path, flags)]
+                if len(gone) < len(known):
+                    self._count(flags for path, flags in known if self._standing.is_elsewhere(path, flags))
+                yield gone
+
+    def _count(self, flags: Iterable[int]) -> None:
+        self.unmounted += sum(map(self._standing.is_unmounted, flags))
 
     def statistics(self) -> dict[str, Any]:
         """The number of directories remembered."""

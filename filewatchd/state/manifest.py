@@ -17,14 +17,13 @@ from typing import NamedTuple
 from filewatchd.state import rows as coding
 from filewatchd.state.comparison import Differences, ManifestReader, TreeComparison
 from filewatchd.state.database import Database
+from filewatchd.state.places import Places
 from filewatchd.state.rows import LINKS, RACY, Entry, Row, decode, encode
 
 # The manifest as the rest of the daemon knows it, whichever thread and module does the work.
 __all__ = ["LINKS", "RACY", "Baseline", "Differences", "Manifest", "ManifestReader", "Row", "TreeComparison"]
 
-_BASELINE = (
-    "SELECT id, rule, root, selection, started_ns, closed_ns IS NOT NULL, device, fsid, parameters FROM baselines"
-)
+_BASELINE = "SELECT id, rule, root, selection, started_ns, closed_ns IS NOT NULL, parameters FROM baselines"
 _INSERT = "INSERT INTO manifest VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO "
 _ADOPT = _INSERT + "NOTHING"
 _PUT = _INSERT + (
@@ -50,8 +49,6 @@ class Baseline(NamedTuple):
     selection: str
     started_ns: int
     closed: bool
-    device: int
-    fsid: str
     parameters: str
 
 
@@ -60,6 +57,7 @@ class Manifest:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.places = Places(database)
 
     # ---- baselines
 
@@ -70,22 +68,12 @@ class Manifest:
             self._baselines(f"WHERE rule = ? AND root = ? AND dropped = 0 {order}", rule, encode(root), selection), None
         )
 
-    def begin(
-        self,
-        rule: str,
-        root: str,
-        selection: str,
-        started_ns: int,
-        *,
-        device: int = 0,
-        fsid: str = "",
-        parameters: str = "",
-    ) -> Baseline:
+    def begin(self, rule: str, root: str, selection: str, started_ns: int, *, parameters: str = "") -> Baseline:
         """A new baseline, committed; or the one that was begun before, with the start time it had."""
         self._database.execute(
-            "INSERT INTO baselines (rule, root, selection, started_ns, device, fsid, parameters)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-            (rule, encode(root), selection, started_ns, coding.signed(device), fsid, parameters),
+            "INSERT INTO baselines (rule, root, selection, started_ns, parameters)"
+            " VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+            (rule, encode(root), selection, started_ns, parameters),
         )
         where = "WHERE rule = ? AND root = ? AND selection = ? AND dropped = 0"
         return next(self._baselines(where, rule, encode(root), selection))
@@ -93,11 +81,6 @@ class Manifest:
     def close(self, baseline: int, closed_ns: int) -> None:
         """The first scan is complete: from now on the rows count."""
         self._database.execute("UPDATE baselines SET closed_ns = ? WHERE id = ?", (closed_ns, baseline))
-
-    def place(self, baseline: int, device: int, fsid: str) -> None:
-        """Note the device and filesystem the root now lies on."""
-        values = (coding.signed(device), fsid, baseline)
-        self._database.execute("UPDATE baselines SET device = ?, fsid = ? WHERE id = ?", values)
 
     def reselect(self, baseline: int, selection: str, parameters: str = "") -> None:
         """Keep the rows under a new selection. Another baseline of that scope becomes one of `dropped`."""
@@ -131,14 +114,15 @@ class Manifest:
             yield slice_size
         with self._database.transaction() as connection:
             rest = connection.execute("DELETE FROM manifest WHERE baseline = ?", (baseline,)).rowcount
+            connection.execute("DELETE FROM places WHERE baseline = ?", (baseline,))
             connection.execute("DELETE FROM baselines WHERE id = ?", (baseline,))
         yield rest
 
     def _baselines(self, where: str, *parameters: object) -> Iterator[Baseline]:
-        for number, rule, root, selection, started, closed, device, fsid, text in self._database.execute(
+        for number, rule, root, selection, started, closed, text in self._database.execute(
             f"{_BASELINE} {where}", parameters
         ):
-            yield Baseline(number, rule, decode(root), selection, started, bool(closed), device % 2**64, fsid, text)
+            yield Baseline(number, rule, decode(root), selection, started, bool(closed), text)
 
     # ---- rows
 

@@ -17,7 +17,8 @@ from filewatchd.model import FileIdentity
 RACY = 1  # a timestamp lay so near the look that a later write could hide in it
 LINKS = 2  # the file had more than one link
 _WIDE = 4
-_PUBLIC = RACY | LINKS
+PLACE = 8  # the bits from this one on: the number of the place it is on (`state.places`)
+_PUBLIC = ~_WIDE
 
 _ENCODING = sys.getfilesystemencoding()  # what os.fsencode uses, without its 0.3 us of checks a path
 _WRAP = 2**64
@@ -27,7 +28,7 @@ Columns = tuple[int, bytes, Any, Any, Any, Any, int]
 
 
 class Row(NamedTuple):
-    """What a rule last handled of a path: its identity, and the RACY and LINKS bits."""
+    """What a rule last handled of a path: its identity, the RACY and LINKS bits, and its place."""
 
     ino: int
     size: int

@@ -129,4 +129,20 @@ CREATE TABLE expectations (
 ) WITHOUT ROWID;
 """
 
-MIGRATIONS: tuple[Migration, ...] = (_VERSION_1, _VERSION_2)
+# From bit 3 on, a manifest row's flags are the number of its place; 0 in rows of before: wherever its path leads.
+_VERSION_3 = """
+CREATE TABLE places (
+    baseline INTEGER NOT NULL,
+    number INTEGER NOT NULL,
+    inside BLOB NOT NULL,
+    filesystem TEXT NOT NULL,
+    started_ns INTEGER NOT NULL,
+    closed_ns INTEGER,
+    PRIMARY KEY (baseline, number)
+) WITHOUT ROWID;
+CREATE UNIQUE INDEX places_scope ON places (baseline, inside, filesystem);
+ALTER TABLE baselines DROP COLUMN device;
+ALTER TABLE baselines DROP COLUMN fsid;
+"""
+
+MIGRATIONS: tuple[Migration, ...] = (_VERSION_1, _VERSION_2, _VERSION_3)

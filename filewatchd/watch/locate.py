@@ -35,7 +35,7 @@ class Hop(NamedTuple):
 class Place(NamedTuple):
     """Where a path leads. ``real`` is None while it leads nowhere; ``why`` says so in words.
 
-    ``device`` is that of the place or of the nearest directory above it.
+    ``device`` is that of the place or of the nearest directory above it, ``at`` its path.
     """
 
     hops: tuple[Hop, ...]
@@ -43,6 +43,7 @@ class Place(NamedTuple):
     is_directory: bool
     device: int
     inode: int  # of the directory, or of the one the file is in
+    at: str
     why: str = ""
 
 
@@ -87,7 +88,7 @@ class _Walk:
 
     def place(self, real: str | None, is_directory: bool = False, why: str = "") -> Place:
         info = os.fstat(self.fd)
-        return Place(tuple(self.hops), real, is_directory, info.st_dev, info.st_ino, why)
+        return Place(tuple(self.hops), real, is_directory, info.st_dev, info.st_ino, real or self.at, why)
 
 
 def locate(path: str, arm: Callable[[int], int] | None = None) -> Place:

@@ -10,7 +10,9 @@ from typing import Any
 from filewatchd.model import RootState
 from filewatchd.watch.backends.base import Backend
 from filewatchd.watch.cover import Cover
+from filewatchd.watch.filesystems import Ground, survey
 from filewatchd.watch.locate import Members, Place, expand, locate
+from filewatchd.watch.mounts import MountTable, MountView
 from filewatchd.watch.roots import Happening, Root
 from filewatchd.watch.ways import Arming, Ways
 from filewatchd.work.pool import Pool
@@ -42,6 +44,7 @@ class Placing:
         pool: Pool,
         cover: Cover,
         ways: Ways[object],
+        mounts: MountView,
         *,
         found: Callable[[Root, bool], None],
         gone: Callable[[Root], None],
@@ -62,6 +65,7 @@ class Placing:
         self._members = members
         self._led = led
         self._ways = ways
+        self._mounts = mounts
         self._tasks: set[asyncio.Task[None]] = set()
         self.pulse = Pulse()  # beats when something has been looked for, or a root's state moved
         self.stopped = False
@@ -81,10 +85,13 @@ class Placing:
             return
         target.evaluating = True
         target.again = False
-        path = target.path if isinstance(target, Root) else target.pattern
-        work = locate if isinstance(target, Root) else expand
-        lane, arming = "locate:" + path, Arming(self._backend)
-        task = self._loop.create_task(self._evaluated(target, arming, self._pool.run(lane, work, path, arming)))
+        arming = Arming(self._backend)
+        if isinstance(target, Root):
+            table = self._mounts.table
+            work: Any = self._pool.run("locate:" + target.path, _find, target.path, arming, table, self._backend.name)
+        else:
+            work = self._pool.run("locate:" + target.pattern, expand, target.pattern, arming)
+        task = self._loop.create_task(self._evaluated(target, arming, work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -95,8 +102,9 @@ class Placing:
         if self.stopped or (isinstance(target, Root) and self._cover.roots.get(target.key) is not target):
             return
         if isinstance(target, Root):
-            self._ways.lead(target, result.hops)
-            self._placed(target, result)
+            place, ground = result
+            self._ways.lead(target, place.hops)
+            self._placed(target, place, ground)
         else:
             self._expanded(target, result)
         self._led(target, arming.limited)
@@ -114,19 +122,24 @@ class Placing:
             glob.gained = frozenset()
         glob.known = True
 
-    def _placed(self, root: Root, place: Place) -> None:
+    def _placed(self, root: Root, place: Place, ground: Ground) -> None:
         old, root.place = root.place, place
+        moved = root.ground.regions != ground.regions
         if place.real is None:
+            root.settle(ground)
             self._lost(root, place.why)
             return
         unchanged = (
             old is not None
             and (old.real, old.is_directory, old.inode, old.device)
             == (place.real, place.is_directory, place.inode, place.device)
-            and root.state in (RootState.LIVE, RootState.DEGRADED, RootState.SCANNING)
+            and not moved
+            and root.top is not None
+            and root.state is not RootState.STALLED
             and root.scanned_once
         )
         if unchanged and not root.again_scan:
+            root.settle(ground)
             return
         root.again_scan = False
         if place.is_directory:
@@ -135,13 +148,30 @@ class Placing:
             head, _, name = place.real.rpartition("/")
             root.top, root.file = head or "/", name
         self._cover.changed()
-        root.settle(place.device)
+        root.settle(ground)
         if old is None or old.real is None:
             root.appeared = place.device == (old.device if old is not None else root.made_on)
         elif not root.scans:
             root.appeared = False  # otherwise the scan of what appeared is still under way, and this repeats it
         self.move(root, Happening.FOUND, "")
         self._found(root, root.appeared)
+
+    def mounted(self, root: Root, inside: str) -> bool:
+        """Whether a directory may have come by a mount or unmount: then all is compared, and nothing is new."""
+        if inside not in root.mounted_at and self.stands(root):
+            return False
+        root.again_scan = True
+        self.evaluate(root)
+        return True
+
+    def stands(self, root: Root) -> bool:
+        """Whether what a root is known to stand on is what is mounted there now."""
+        generation = self._mounts.now()
+        if root.stood != generation and root.place is not None:
+            if self._mounts.table.under(root.place.at) != root.ground.mounts:
+                return False
+            root.stood = generation
+        return root.place is not None
 
     def _lost(self, root: Root, why: str) -> None:
         had = root.top is not None
@@ -160,3 +190,9 @@ class Placing:
             log.log(level, "root %s: %s -> %s%s", root.path, old.value, root.state.value, f" ({why})" if why else "")
         self._changed()
         self.pulse.beat()
+
+
+def _find(path: str, arm: Callable[[int], int], table: MountTable, backend: str) -> tuple[Place, Ground]:
+    """Where a path leads, and what is mounted there. Blocking: runs in the pool."""
+    place = locate(path, arm)
+    return place, survey(place.at, table, backend)

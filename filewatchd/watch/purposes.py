@@ -20,7 +20,12 @@ class FullScan:
         self.armed = 0  # directories so far
         self.subscribers = list(root.subscribers)
         self.error: FilewatchdError | None = None
+        self.regions = root.ground.regions
+        self.void = False  # something was mounted or unmounted meanwhile: another scan will tell
         self._comparisons = {id(s): s.comparison(appeared=appeared) for s in self.subscribers}
+        for comparison in self._comparisons.values():
+            for alias in root.ground.aliases:
+                comparison.skip(alias)
         self.every = any(comparison.every for comparison in self._comparisons.values())
 
     def take_in(self, batch: Batch) -> None:

@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import Any, NamedTuple, Protocol
 
-from filewatchd.model import RootState
+from filewatchd.model import Region, RootState
 from filewatchd.rules.match import Selection
 from filewatchd.rules.route import Route
+from filewatchd.watch.filesystems import Ground
 from filewatchd.watch.locate import Place
 from filewatchd.watch.scan import Entry
 
@@ -27,6 +28,7 @@ class Happening(Enum):
     HANGS = "its filesystem doesn't answer"
     ANSWERS = "its filesystem answers again"
     DOUBT = "events were lost"
+    AWAY = "a scan ended, and all that is known is on filesystems that aren't mounted"
 
 
 _S, _H = RootState, Happening
@@ -39,6 +41,7 @@ TRANSITIONS: dict[tuple[RootState, Happening], RootState] = {
     **{(state, _H.LOST): _S.WAITING for state in _S},
     **{(state, _H.COVERED): _S.LIVE for state in _S},
     **{(state, _H.GAPS): _S.DEGRADED for state in _S},
+    **{(state, _H.AWAY): _S.WAITING for state in _S},
     **{(state, _H.HANGS): _S.STALLED for state in _S},
     (_S.STALLED, _H.ANSWERS): _S.SCANNING,
     (_S.SCANNING, _H.ANSWERS): _S.SCANNING,
@@ -71,12 +74,13 @@ class Comparison(Protocol):
 class Subscriber(Protocol):
     """A rule on a root. Paths are relative to the root; a file root's own path is ""."""
 
-    home: int | None  # device of the filesystem that its known files are on
+    unmounted: int  # known files that are on filesystems that weren't there at the last scan
+    here: int  # selected files that it found
 
     @property
     def selection(self) -> Selection: ...
-    def knows(self) -> bool:
-        """Whether it knows of any file here."""
+    def settle(self, regions: Sequence[Region]) -> None:
+        """These filesystems are where the root's path leads, or in the nearest directory above that."""
         ...
 
     def mark(self, path: str, hint: int, now: float) -> None:
@@ -133,6 +137,10 @@ class Root:
         self.state = RootState.WAITING
         self.why = "not looked at yet"
         self.place: Place | None = None
+        self.ground = Ground()
+        self.stood = -1  # the mount table's number when that was last found to hold
+        self.mounted_at: set[str] = set()  # relative; what stands there changes by mounts, too
+        self.blind: dict[str, str] = {}  # mount point -> why changes below it can't be seen
         self.top: str | None = None  # the real directory watched for it
         self.file: str | None = None  # a file root's name in `top`
         self.subscribers: list[Subscriber] = []
@@ -183,25 +191,53 @@ class Root:
         """True while a directory isn't watched for want of a watch."""
         return any(missing.limited for missing in self.failed.values())
 
-    def settle(self, device: int) -> None:
-        """It was found on this filesystem: that is the home of who has none, or knows of no file elsewhere."""
+    def settle(self, ground: Ground) -> None:
+        """It stands on this ground."""
+        if ground != self.ground:
+            self.ground = ground
+            self.stood = -1
+        self.mounted_at.update(region.inside for region in ground.regions[1:])
+        self.blind = {place: why for place, why in ground.blind.items() if self._has(place, place in ground.files)}
         for subscriber in self.subscribers:
-            if subscriber.home != device and (subscriber.home is None or not subscriber.knows()):
-                subscriber.home = device
+            subscriber.settle(ground.regions)
+
+    def _has(self, place: str, is_file: bool) -> bool:
+        """Whether it covers a mount point."""
+        if self.place is not None and place == self.place.real:
+            return True
+        above, _, name = place.rpartition("/")
+        directory = self.relative(above or "/")
+        if directory is None:
+            return False
+        if is_file:
+            return bool(self.wants(directory, name))
+        return self.recursive and self.file is None and not self.route.prunes(f"{directory}/{name}".lstrip("/"))
 
     @property
-    def unmounted(self) -> bool:
-        """True while its path is on another filesystem than the files that are known of it."""
-        return self.place is not None and any(s.home not in (None, self.place.device) for s in self.subscribers)
+    def unmounted(self) -> str:
+        """What is known and not there, in words."""
+        number = max((s.unmounted for s in self.subscribers), default=0)
+        files = "1 known file is" if number == 1 else f"{number} known files are"
+        return f"unmounted: {files} on another filesystem" if number else ""
+
+    @property
+    def empty(self) -> bool:
+        """True if the last scan found no file for anybody."""
+        return not any(subscriber.here for subscriber in self.subscribers)
 
     # ---- as a scan sees it
 
     def descends(self, directory: str) -> bool:
         """True if a directory relative to the root is to be watched and listed."""
-        return self.recursive and self.file is None and not self.route.prunes(directory)
+        if not self.recursive or self.file is not None or self.route.prunes(directory):
+            return False
+        aliases = self.ground.aliases
+        return not aliases or not any(f"{directory}/".startswith(f"{alias}/") for alias in aliases)
 
     def goes_on(self, directory: str) -> bool:
         """`descends` for a directory in one that a walk is in already."""
+        if directory in self.ground.aliases:
+            return False
         return self.recursive and self.file is None and not self.route.prunes_next(directory)
 
     def wants(self, directory: str, name: str) -> list[Subscriber]:
@@ -220,9 +256,10 @@ class Root:
 
     def statistics(self) -> dict[str, Any]:
         """What status shows of it."""
+        missing = len(self.failed) + len(self.blind) + len(self.unled)
         return {
             "path": self.path,
             "state": self.state.value,
             "why": self.why,
-            "missing": len(self.failed) + len(self.unled),
+            "missing": missing,
         }

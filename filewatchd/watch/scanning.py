@@ -114,7 +114,7 @@ class Scanning:
         scopes = [
             (root, child)
             for root, child in self._cover.below(event.directory, event.name)
-            if root.descends(child) and (event.fresh or path in root.failed)
+            if root.descends(child) and (event.fresh or path in root.failed) and not self._placing.mounted(root, child)
         ]
         renamed = self._renamed(event.source, dict(scopes)) if event.source is not None else None
         if not scopes:
@@ -178,11 +178,10 @@ class Scanning:
             listed.subscriber.found(listed.directory, listed.entries, now)
             if renamed is not None:
                 renamed.found(listed, now)
-        for subscriber, result in batch.compared:
-            subscriber.compared(result, now)
         for scope, path in batch.links:
             self._link_found(scope, path)
         if full is not None:
+            self._compared(full, batch, now)
             full.take_in(batch)
         for failed in batch.failed:
             self._failed(full, failed)
@@ -191,6 +190,20 @@ class Scanning:
         self._poke()
         if done:
             self._over(ticket)
+
+    def _compared(self, full: FullScan, batch: Batch, now: float) -> None:
+        self._check_ground(full)
+        for subscriber, result in batch.compared if not full.void else ():
+            subscriber.compared(result, now)
+
+    def _check_ground(self, full: FullScan) -> None:
+        """What is mounted must be what was when the scan began, or files are taken to be on another filesystem."""
+        root = full.root
+        if not self._placing.stands(root):
+            root.again_scan = full.void = True
+            self._placing.evaluate(root)
+        elif root.ground.regions != full.regions:  # and so a scan has begun
+            full.void = True
 
     def _over(self, ticket: Ticket) -> None:
         for root in ticket.roots:
@@ -235,7 +248,7 @@ class Scanning:
             self._loop.call_later(_COMPARE_AGAIN, self.rescan, root)
         if not full.part:
             root.scanned_once = True
-            for subscriber in full.subscribers if full.error is None else ():
+            for subscriber in full.subscribers if full.error is None and not full.void else ():
                 subscriber.scan_ended(whole=not root.failed, now=now)
         self.judge(root)
 
@@ -251,9 +264,10 @@ class Scanning:
             self._judge(root)
 
     def _judge(self, root: Root) -> None:
-        if root.failed:
-            path, (why, *_) = next(iter(root.failed.items()))
-            count = len(root.failed)
+        missing = {path: failed.why for path, failed in root.failed.items()} | root.blind
+        if missing:
+            path, why = next(iter(missing.items()))
+            count = len(missing)
             names = f"{count} directories are not watched, first {path}" if count > 1 else f"{path} is not watched"
             self._placing.move(root, Happening.GAPS, f"{names}: {why}")
         elif root.unled:
@@ -262,7 +276,8 @@ class Scanning:
                 root, Happening.GAPS, f"not all directories on the way to {ways[0]} are watched: {NONE_LEFT}"
             )
         elif root.scans == 0 and not root.links_sought and not root.again_scan:
-            self._placing.move(root, Happening.COVERED, "")
+            unmounted = root.unmounted
+            self._placing.move(root, Happening.AWAY if unmounted and root.empty else Happening.COVERED, unmounted)
 
 
 def device_of(root: Root) -> int:

@@ -28,6 +28,7 @@ from filewatchd.watch.budget import Budget, Later, on_loop
 from filewatchd.watch.cover import Cover
 from filewatchd.watch.links import Link, Links
 from filewatchd.watch.locate import is_glob
+from filewatchd.watch.mounts import MountView
 from filewatchd.watch.placing import Glob, Placing
 from filewatchd.watch.roots import Happening, Root, RootKey, Subscriber
 from filewatchd.watch.scanning import NONE_LEFT, Scanning
@@ -54,10 +55,11 @@ class Watcher:
         members: Callable[[Glob], None] = lambda _glob: None,
         poke: Callable[[], None] = lambda: None,
         later: Later = on_loop,
+        mounts: MountView | None = None,
     ) -> None:
         """``changed``: some root's state moved. ``members``: a glob's members changed. ``poke``: marks were made.
 
-        ``later``: see `Budget`.
+        ``later``: see `Budget`. ``mounts``: whoever gives it calls `evaluate_all` when they change.
         """
         self._backend = backend
         self._pool = pool
@@ -67,9 +69,10 @@ class Watcher:
         self.globs: dict[str, Glob] = {}
         self._ways: Ways[object] = Ways(backend)
         self._placing = Placing(
-            backend, pool, self._cover, self._ways,
+            backend, pool, self._cover, self._ways, mounts or MountView(),
             found=self._found, gone=self._lost, changed=changed, members=members, led=self._led,
         )  # fmt: skip
+        self.stands = self._placing.stands
         self._scanning = Scanning(
             backend, pool, clock, self._cover, self._placing,
             link_found=self._link_found, short=self._is_short, poke=poke,
@@ -299,7 +302,9 @@ class Watcher:
 
     def _top_gone(self, event: TopGone) -> None:
         for root in self._cover:
-            if root.top is not None and (root.top == event.path or root.top.startswith(event.path + "/")):
+            if root.top is None or root.again_scan:
+                continue
+            if f"{root.top}/".startswith(f"{event.path}/") or root.relative(event.path) is not None:
                 root.again_scan = True
                 self._placing.evaluate(root)
 
@@ -374,4 +379,4 @@ class Watcher:
 
 def _waits(target: Root | Glob) -> bool:
     """Whether new rights on its way may be what lets it be found."""
-    return isinstance(target, Root) and target.state is RootState.WAITING
+    return isinstance(target, Root) and target.top is None

@@ -42,7 +42,7 @@ from tests.e2e.running import Daemon, Recorder, eventually, named
 from tests.scripts.account import PAIRING, Account
 from tests.scripts.files import Files
 from tests.scripts.language import Line, Script, expected, unrolled
-from tests.scripts.mounts import Mounts
+from tests.scripts.mounts import Mounts, private
 
 #: What isn't asked of every script's daemon: one rule that wants to know all, soon.
 MIRROR = {
@@ -91,6 +91,8 @@ class Stage:
         os.makedirs(os.path.join(self._place, "root"), exist_ok=True)
         self._files = Files(self._place)
         self._mounts = Mounts(directory)
+        if "root" in script.needs:
+            private()  # before the daemon starts, which else would see none of its mounts
         self._rules = {name: {**MIRROR, "backend": backend, **keys} for name, keys in script.rules.items()}
         self._accounts = {
             name: Account(

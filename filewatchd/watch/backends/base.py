@@ -54,7 +54,7 @@ class GoneDirectory(NamedTuple):
 
 
 class TopGone(NamedTuple):
-    """The directory itself, not a name in it, was deleted or unmounted."""
+    """A directory itself, not a name in it, was deleted (a top) or unmounted (any): its roots are looked at anew."""
 
     path: str
 

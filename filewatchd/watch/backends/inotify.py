@@ -71,7 +71,7 @@ class InotifyBackend(Watches):
         super().__init__(descriptor or Descriptor())
         self._half: list[RawEvent] = []  # a rename's first side, if the other wasn't read yet
         self._renames: dict[int, tuple[str, str]] = {}  # directories, of the drain under way
-        self._deleted: set[int] = set()  # said DELETE_SELF; IGNORED follows
+        self._deleted: set[int] = set()  # said DELETE_SELF or UNMOUNT; IGNORED follows
         self._counts = {"raw_events": 0, "reads": 0, "overflows": 0}
 
     # ---- life
@@ -164,7 +164,9 @@ class InotifyBackend(Watches):
             self._look_again(*entry, events)
         if anchor is not None:
             events.extend(AnchorMoved(anchor[0], name, True) for name in anchor[1])
-        if mask & IN_DELETE_SELF:
+        if mask & IN_UNMOUNT and entry is not None and entry[0] and (path := self.table.path(watch)) is not None:
+            events.append(TopGone(path))  # what stands there now was there before: it is no new directory
+        if mask & (IN_DELETE_SELF | IN_UNMOUNT):
             self._deleted.add(watch)
         if mask & IN_IGNORED:
             self.ended += entry is not None or anchor is not None

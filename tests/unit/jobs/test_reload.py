@@ -46,9 +46,9 @@ class Stage:
     def __init__(self, database: Database, root: Path, action: RecordingAction) -> None:
         clock = SystemClock()
         self.root, self.pool, self.action = root, Gated(), action
-        facts = RootFacts("look", 1, False)
+        facts = RootFacts("look", 1, True)
         nothing: Callable[..., None] = lambda *_: None  # noqa: E731
-        watching = Watching(lambda _: facts, lambda _path, _wake: nothing, nothing, nothing, nothing)
+        watching = Watching(lambda _: facts, lambda _path, _wake: nothing, nothing, nothing, nothing, lambda: 0)
         store, self.timers = Store(database, clock, keep=100, age=1e6), DurableTimers(database, clock)
         packages = {action.name: action}
         self.engine = Engine(clock, self.pool, FakeSpawn(), store, self.timers, packages, watching, max_running=4)

@@ -27,8 +27,8 @@ def baseline(manifest: Manifest) -> Baseline:
 
 def test_a_scope_has_no_baseline_until_it_is_begun(manifest: Manifest) -> None:
     assert manifest.bind("rule", "/root", "digest") is None
-    begun = manifest.begin("rule", "/root", "digest", 7, device=2**64 - 5, fsid="ab", parameters="{}")
-    assert begun == Baseline(begun.id, "rule", "/root", "digest", 7, False, 2**64 - 5, "ab", "{}")
+    begun = manifest.begin("rule", "/root", "digest", 7, parameters="{}")
+    assert begun == Baseline(begun.id, "rule", "/root", "digest", 7, False, "{}")
     assert manifest.bind("rule", "/root", "digest") == begun
     assert manifest.bind("rule", "/other", "digest") is None
     assert manifest.bind("other", "/root", "digest") is None
@@ -39,10 +39,9 @@ def test_begun_again_it_keeps_its_start(manifest: Manifest) -> None:
     assert manifest.begin("rule", "/root", "digest", 99) == first
 
 
-def test_closing_and_placing(manifest: Manifest, baseline: Baseline) -> None:
+def test_closing(manifest: Manifest, baseline: Baseline) -> None:
     manifest.close(baseline.id, 5)
-    manifest.place(baseline.id, 2**63, "uuid")
-    assert manifest.bind("rule", "/root", "digest") == baseline._replace(closed=True, device=2**63, fsid="uuid")
+    assert manifest.bind("rule", "/root", "digest") == baseline._replace(closed=True)
 
 
 def test_other_patterns_bind_the_old_rows_until_they_are_reselected(manifest: Manifest, baseline: Baseline) -> None:

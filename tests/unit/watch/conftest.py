@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from filewatchd.clock import SystemClock
-from filewatchd.model import RootState
+from filewatchd.model import Region, RootState
 from filewatchd.rules.match import Selection
 from filewatchd.testing.waiting import eventually
 from filewatchd.watch.backends.base import Backend
@@ -29,7 +29,7 @@ class Recorder:
     """A `Subscriber` whose manifest is empty: a full scan finds everything new."""
 
     every = True
-    home: int | None = None
+    unmounted = here = 0
 
     def __init__(self, selection: Selection | None = None) -> None:
         self.selection = selection or Selection([], [])
@@ -38,6 +38,7 @@ class Recorder:
         self.scanned: list[str] = []
         self.doubted: list[str] = []
         self.pairs: list[tuple[str, str]] = []
+        self.regions: Sequence[Region] = ()
         self.scans: list[bool] = []
         self.appeared: list[bool] = []
 
@@ -46,8 +47,8 @@ class Recorder:
         """Every path that was marked, found or scanned."""
         return {path for path, _ in self.marked} | set(self.found_files) | set(self.scanned)
 
-    def knows(self) -> bool:
-        return True
+    def settle(self, regions: Sequence[Region]) -> None:
+        self.regions = regions
 
     def forget(self) -> None:
         for told in (self.marked, self.found_files, self.scanned, self.doubted, self.pairs, self.scans, self.appeared):
@@ -109,7 +110,7 @@ _BUDGET = """
 import asyncio, sys, tempfile
 from pathlib import Path
 from filewatchd.clock import SystemClock
-from filewatchd.model import RootState
+from filewatchd.model import Region, RootState
 from filewatchd.testing.waiting import eventually
 from filewatchd.watch.backends.choose import make
 from filewatchd.watch.roots import RootKey
