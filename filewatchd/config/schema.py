@@ -176,7 +176,11 @@ class RuleDefaults(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         _about("`path`: each path settles by itself. `rule`: wait until the whole rule is quiet, one job for all."),
     ] = BatchBy.PATH
     initial: Annotated[
-        Initial, _about("Files that were there before the rule: `ignore` them, or `process` each once.")
+        Initial,
+        _about(
+            "Files that were there before the rule, or on a filesystem when it is first mounted: `ignore` them, or"
+            " `process` each once."
+        ),
     ] = Initial.IGNORE
     on_busy: Annotated[
         Busy,

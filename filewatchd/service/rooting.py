@@ -199,7 +199,7 @@ class Rooting:
         """What jobs need to know of a root."""
         root = self._by_path.get(path)
         if root is None or root.place is None:
-            return _NOWHERE
+            return _NOWHERE._replace(stalled=root is not None and root.state is RootState.STALLED)
         probed = self._probed.get(path)
         if probed is None or probed[0] is not root.ground:
             probed = self._probed[path] = self._probe(root, root.place.device)

@@ -32,7 +32,7 @@ _VOLATILE = frozenset({"tmpfs", "ramfs", "devtmpfs"})
 _GEOMETRY = 0x80705864  # XFS_IOC_FSGEOMETRY_V1 of xfs_fs.h: _IOR('X', 100, 112 bytes)
 _UUID = slice(64, 80)  # of struct xfs_fsop_geom_v1, behind eight numbers of 32 bits and four of 64
 _BY_UUID = "/dev/disk/by-uuid"
-_REMEDY = "name it as a root of its own with `backend: poll`, or exclude it"
+_REMEDY = "make it a root of its own with `backend: poll`, or exclude it"
 _FILE = f"a file that is mounted here tells its changes where it comes from: {_REMEDY}"
 _ALIAS = f"it shows what the root has at another place already: {_REMEDY}"
 
@@ -50,6 +50,10 @@ class Ground(NamedTuple):
     blind: Mapping[str, str] = {}
     files: frozenset[str] = frozenset()
     aliases: frozenset[str] = frozenset()
+
+    def begins_at(self, path: str) -> bool:
+        """Whether the root itself is a mount point, and so was mounted rather than made."""
+        return bool(self.mounts) and self.mounts[0].place == path
 
 
 def survey(path: str, table: MountTable, backend: str) -> Ground:

@@ -150,7 +150,8 @@ class Placing:
         self._cover.changed()
         root.settle(ground)
         if old is None or old.real is None:
-            root.appeared = place.device == (old.device if old is not None else root.made_on)
+            made = place.device == (old.device if old is not None else root.made_on)
+            root.appeared = made and not ground.begins_at(place.real)
         elif not root.scans:
             root.appeared = False  # otherwise the scan of what appeared is still under way, and this repeats it
         self.move(root, Happening.FOUND, "")

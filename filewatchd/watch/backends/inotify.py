@@ -30,6 +30,7 @@ from filewatchd.watch.backends.base import (
     Lost,
     NewDirectory,
     Renamed,
+    TopGone,
 )
 from filewatchd.watch.backends.inotify_queue import Descriptor
 from filewatchd.watch.backends.inotify_watches import Watches, text_of
