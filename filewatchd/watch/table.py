@@ -37,6 +37,8 @@ class WatchTable:
     def __init__(self) -> None:
         self._pages: dict[int, _Page] = {}
         self._paths: dict[int, str] = {}  # a cache, emptied when a directory moves
+        self._version = 0  # grows with every change
+        self._counted: tuple[object, dict[str, int]] = (None, {})  # what the last census was asked, and told
         self.count = 0
 
     def __contains__(self, watch: int) -> bool:
@@ -60,6 +62,9 @@ class WatchTable:
             self.count += 1
         elif (page.parents[slot], page.names[slot]) != (parent, name):
             self._paths.clear()
+        else:
+            return
+        self._version += 1
         page.parents[slot] = parent
         page.names[slot] = name
 
@@ -70,6 +75,7 @@ class WatchTable:
             return
         page.parents[watch & _MASK] = _NONE
         page.names[watch & _MASK] = None
+        self._version += 1
         page.used -= 1
         self.count -= 1
         self._paths.pop(watch, None)
@@ -114,18 +120,25 @@ class WatchTable:
         return found
 
     def census(self, tops: Collection[str]) -> dict[str, int]:
-        """How many directories are at and below each of these: one pass over the table."""
-        names = {os.fsencode(os.path.basename(top)) for top in tops}
-        chosen: dict[int, str] = {}
-        direct: Counter[int] = Counter()
+        """How many directories are at and below each of these: one pass over the table, if it has changed."""
+        asked = (self._version, frozenset(tops))
+        if self._counted[0] != asked:
+            self._counted = (asked, self._count(asked[1]))
+        return dict(self._counted[1])
+
+    def _count(self, tops: frozenset[str]) -> dict[str, int]:
+        chosen = self._watches_of(tops)
+        direct = dict.fromkeys((_TOP, *chosen), 0)
         nearest: dict[int, int] = {_TOP: _TOP}  # directory -> the chosen one it is in
-        for watch in self:
-            parent, name = self.entry(watch) or (_TOP, b"")
-            path = self.path(watch) if not parent or name in names else None
-            if path is not None and path in tops:
-                chosen[watch] = path
-        for watch in self:
-            direct[self._nearest(watch, chosen, nearest)] += 1
+        for number, page in self._pages.items():
+            for watch, parent in enumerate(page.parents, number << _BITS):
+                if parent != _NONE:
+                    at = nearest.get(parent) if watch not in chosen else None
+                    if at is None:
+                        at = self._nearest(watch, chosen, nearest)
+                    else:
+                        nearest[watch] = at
+                    direct[at] += 1
         held = dict.fromkeys(tops, 0)
         for watch in chosen:
             at = watch
@@ -133,6 +146,18 @@ class WatchTable:
                 held[chosen[at]] += direct[watch]
                 at = self._nearest((self.entry(at) or (_TOP,))[0], chosen, nearest)
         return held
+
+    def _watches_of(self, paths: frozenset[str]) -> dict[int, str]:
+        """The watches of these paths."""
+        names = {os.fsencode(os.path.basename(path)) for path in paths}
+        found: dict[int, str] = {}
+        for number, page in self._pages.items():
+            for slot, name in enumerate(page.names):
+                if name is not None and (not page.parents[slot] or name in names):
+                    path = self.path((number << _BITS) + slot)
+                    if path is not None and path in paths:
+                        found[(number << _BITS) + slot] = path
+        return found
 
     def _nearest(self, watch: int, chosen: Container[int], known: dict[int, int]) -> int:
         """The directory itself or the nearest above it that is chosen; 0 if there is none."""

@@ -70,3 +70,16 @@ def test_the_latest_come_first_and_none_before_those_below_it() -> None:
     assert table.latest(9, lambda watch: watch != 5) == [4, 3, 2, 1]
     assert table.latest(2, lambda watch: watch != 5) == [4, 3]
     assert table.latest(9, lambda watch: watch != 3) == [4, 2], "what holds one that stays can't go"
+
+
+def test_a_census_is_taken_anew_once_something_has_changed() -> None:
+    table = WatchTable()
+    table.put(1, 0, b"/a")
+    table.put(2, 1, b"b")
+    assert table.census(["/a"]) == {"/a": 2}
+    table.put(3, 2, b"c")
+    assert table.census(["/a"]) == {"/a": 3}
+    table.put(3, 0, b"/x")
+    assert table.census(["/a"]) == {"/a": 2}
+    table.drop(2)
+    assert table.census(["/a", "/x"]) == {"/a": 1, "/x": 1}
