@@ -6,7 +6,7 @@
 Without --count, SOAK_SEEDS (1000) says how many. A failing seed is printed at once, with the command that tries it
 again; the first few are shrunk at the end. --keep leaves the directories of failing trials, with all that was logged.
 How the processes interleave isn't part of a seed, so it is tried several times, and it is told how often it failed.
-The exit status is 1 if anything failed.
+The exit status is 1 if anything failed. Ctrl-C ends it after the trials under way.
 """
 
 from __future__ import annotations
@@ -43,7 +43,12 @@ class Soak:
     def run(self) -> None:
         """Try them all."""
         with ThreadPoolExecutor(_AT_ONCE) as pool:
-            list(pool.map(self._one, self._cases))
+            try:
+                list(pool.map(self._one, self._cases))
+            except KeyboardInterrupt:
+                pool.shutdown(wait=False, cancel_futures=True)  # those under way end by themselves
+                self._progress()
+                raise
 
     def _one(self, case: Case) -> None:
         seed, backend = case

@@ -71,13 +71,13 @@ def plan(seed: int, backend: str = "inotify") -> Plan:
     """The trial of this seed."""
     dice = random.Random(seed)
     settings = _settings(dice, backend)
-    weights = dice.choice([_MIXED, _MIXED, _MOVES])
+    weights = dice.choice([_MIXED, _MIXED, MOVES])
     serials = iter(range(1000, 10000))
     lists = {"before": [_on_tree(dice, weights, next(serials)) for _ in range(30)]}
     for phase, life in zip(range(PHASES), _life(dice), strict=False):
         lists[f"{phase} daemon"] = life
         for number in range(WORKERS):
-            lists[f"{phase} worker {number}"] = list(_work(dice, weights, serials))
+            lists[f"{phase} worker {number}"] = list(work(dice, weights, serials))
     return Plan(seed, settings, lists)
 
 
@@ -132,8 +132,8 @@ def _pause(dice: random.Random, most: float) -> Operation:
     return Operation("pause", (round(dice.random() ** 2 * most, 4),))
 
 
-def _work(dice: random.Random, weights: Mapping[str, int], serials: Iterator[int]) -> Iterator[Operation]:
-    """A worker's part of a phase."""
+def work(dice: random.Random, weights: Mapping[str, int], serials: Iterator[int]) -> Iterator[Operation]:
+    """A worker's part of a phase or round."""
     for _ in range(_STEPS):
         kind = dice.random()
         if kind < 0.88:
@@ -188,7 +188,7 @@ _MIXED = {
     "exchange_directories": 3, "hold": 2, "let_go": 3,
 }  # fmt: skip
 #: Directories go in, out and across, and their parents with them, while they are written below.
-_MOVES = {
-    "create": 30, "replace": 4, "write": 4, "unlink": 3, "rename": 3, "rmtree": 3, "mkdirs": 3, "grow": 8,
+MOVES = {
+    "create": 30, "replace": 4, "write": 4, "unlink": 3, "rename": 3, "rmtree": 6, "mkdirs": 3, "grow": 8,
     "rename_directory": 32, "exchange_directories": 10,
 }  # fmt: skip

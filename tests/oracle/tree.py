@@ -53,6 +53,11 @@ class Tree:
         """The pace of whoever works on the tree."""
         time.sleep(seconds)
 
+    def tell(self) -> None:
+        """Let go, and say that all so far is done."""
+        self.let_go()
+        print(flush=True)
+
     def _at(self, path: str) -> str:
         return os.path.join(self.root, path)
 

@@ -11,7 +11,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,16 +70,18 @@ class Trial:
 
     def _worker(self) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-I", "-S", str(_WORKER), str(self.tree.root)]
-        return subprocess.Popen(command, stdin=subprocess.PIPE)
+        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
     def _phase(self, phase: int) -> None:
         for number, worker in enumerate(self._workers):
-            assert worker.stdin is not None
-            operations = self.plan.lists[f"{phase} worker {number}"]
-            worker.stdin.write(json.dumps(operations).encode() + b"\n")
-            worker.stdin.flush()
+            self._feed(worker, self.plan.lists[f"{phase} worker {number}"])
         for operation in self.plan.lists[f"{phase} daemon"]:
             self._live(operation)
+
+    def _feed(self, worker: subprocess.Popen[bytes], operations: Sequence[Operation]) -> None:
+        assert worker.stdin is not None
+        worker.stdin.write(json.dumps(operations).encode() + b"\n")
+        worker.stdin.flush()
 
     def _live(self, operation: Operation) -> None:
         if operation.name == "pause":
