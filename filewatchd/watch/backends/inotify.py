@@ -7,8 +7,8 @@ event before it returns. The queue holds fs.inotify.max_queued_events and then s
 So: a reader thread does nothing but empty the queue into memory (`inotify_queue`). Everything else happens on the loop:
 watches come and go (`inotify_watches`), and what is read of them becomes events (here).
 A directory's path is looked up when its event is read (`WatchTable`), so a rename needs no bookkeeping but for the one
-directory. Events of a watch that a scan thread has armed but the loop hasn't adopted yet are parked until it has
-(`inotify_arrivals`).
+directory. Events of a watch that a scan thread has armed, or armed again, and the loop hasn't adopted yet are parked
+until it has (`inotify_arrivals`).
 
 What it can't see: writes by other hosts (network filesystems), writes through mmap before msync or munmap, and
 edits through a hard link outside the watched trees.
@@ -109,6 +109,9 @@ class InotifyBackend(Watches):
             self._pair(structural, events)
         for watch, names in folded.dirty.items():
             self._dirty(watch, names, events)
+        if self._arrivals.spilled:
+            self._arrivals.spilled = False
+            events.append(Lost())
         return events
 
     def _whole_renames(self, folded: Folded) -> list[RawEvent]:
@@ -123,14 +126,21 @@ class InotifyBackend(Watches):
         anchor = self._anchors.get(watch)
         if anchor is not None:
             self._anchored(anchor, names, events)
-        if watch not in self.table:
-            if anchor is None or watch in self._arrivals:
-                self._arrivals.park([RawEvent(watch, mask, 0, name) for name, mask in names.items()])
+        if self._waits(watch):
+            self._arrivals.park([RawEvent(watch, mask, 0, name) for name, mask in names.items()])
             return
         directory = self.table.path(watch)
         if directory is not None:
             hints = {text_of(name): HINTS[mask] for name, mask in names.items()}
             events.append(DirtyNames(directory, hints))
+
+    def _waits(self, watch: int) -> bool:
+        """Whether its events have to wait for its adoption: it isn't known, or not where it is."""
+        return watch in self._arrivals or (watch not in self.table and watch not in self._anchors)
+
+    def _place(self, watch: int) -> str | None:
+        """A directory's path; None while it isn't sure."""
+        return None if watch in self._arrivals else self.table.path(watch)
 
     def _anchored(self, anchor: tuple[str, set[str]], names: Mapping[bytes, int], events: list[Event]) -> None:
         directory, wanted = anchor
@@ -150,10 +160,10 @@ class InotifyBackend(Watches):
             anchor = self._anchors.get(watch)
             if anchor is not None:
                 self._anchored(anchor, {event.name: mask}, events)
-            if watch in self.table:
-                self._directory(event, events)
-            elif anchor is None or event.watch in self._arrivals:
+            if self._waits(watch):
                 self._arrivals.park([event])
+            else:
+                self._directory(event, events)
 
     def _ended(self, watch: int, mask: int, events: list[Event]) -> None:
         if watch in self._given:
@@ -199,15 +209,15 @@ class InotifyBackend(Watches):
     def _directory_renames(self, structural: list[RawEvent]) -> dict[int, tuple[str, str]]:
         """Cookie -> old (directory, name) of the directories of which both places are watched."""
         moved = [event for event in structural if event.mask & IN_ISDIR and event.mask & (IN_MOVED_FROM | IN_MOVED_TO)]
-        arrived = {e.cookie for e in moved if e.mask & IN_MOVED_TO and self.table.path(e.watch) is not None}
-        left = [(e.cookie, self.table.path(e.watch), e.name) for e in moved if e.mask & IN_MOVED_FROM]
+        arrived = {e.cookie for e in moved if e.mask & IN_MOVED_TO and self._place(e.watch) is not None}
+        left = [(e.cookie, self._place(e.watch), e.name) for e in moved if e.mask & IN_MOVED_FROM]
         return {cookie: (at, text_of(name)) for cookie, at, name in left if at is not None and cookie in arrived}
 
     def _pair(self, structural: list[RawEvent], events: list[Event]) -> None:
         for source, target, directory in renames(structural):
             if directory or source is None or target is None:
                 continue
-            old, new = self.table.path(source[0]), self.table.path(target[0])
+            old, new = self._place(source[0]), self._place(target[0])
             if old is not None and new is not None:
                 events.append(Renamed((old, text_of(source[1])), (new, text_of(target[1]))))
 

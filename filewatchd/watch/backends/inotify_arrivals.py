@@ -1,6 +1,11 @@
 """Watches that a scan thread has armed and the loop hasn't adopted yet: what is kept for them until it has.
 
-Their events are parked. And they can end meanwhile: a directory that is deleted at once takes its watch with it, and
+Their events are parked, those of a directory that the table knows already, too: it is armed again because it was
+renamed, and until its adoption the table has it under a name of the past. What happened in it after the walk had
+listed it would be looked for there, and nowhere else. A directory that moves on is armed more than once, and only the
+last adoption knows its place.
+
+And watches can end meanwhile: a directory that is deleted at once takes its watch with it, and
 if the next one under its name has the same inode, as it often does, nothing but the end of the watch tells them apart.
 So that is remembered, too.
 """
@@ -21,12 +26,13 @@ class Arrivals:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._beginning = 0  # calls of `arm` that haven't returned
-        self._armed: set[int] = set()
+        self._armed: dict[int, int] = {}  # watch -> adoptions to come
         self._ended: set[int] = set()
         self._parked: dict[int, list[RawEvent]] = {}
         self._count = 0
         self._replay: list[RawEvent] = []
         self.parked = 0  # since the start
+        self.spilled = False  # too many were parked, and all were thrown away
 
     def __contains__(self, watch: int) -> bool:
         return watch in self._armed
@@ -37,7 +43,8 @@ class Arrivals:
             self._beginning += 1
         try:
             watch = add()
-            self._armed.add(watch)
+            with self._lock:
+                self._armed[watch] = self._armed.get(watch, 0) + 1
             return watch
         finally:
             with self._lock:
@@ -51,7 +58,10 @@ class Arrivals:
 
     def adopt(self, watch: int) -> bool:
         """The loop takes it over; False if it has ended already."""
-        self._armed.discard(watch)
+        with self._lock:
+            left = self._armed.pop(watch, 0) - 1
+            if left > 0:
+                self._armed[watch] = left
         alive = watch not in self._ended
         if not self._armed and not self._beginning:
             self._ended.clear()
@@ -60,13 +70,17 @@ class Arrivals:
     def park(self, events: list[RawEvent]) -> None:
         """Keep events of one watch that the loop doesn't know yet."""
         if self._count > _MOST_PARKED:
-            return  # adopting them ends in a listing anyway
+            self._parked.clear()
+            self._count = 0
+            self.spilled = True
         self._parked.setdefault(events[0].watch, []).extend(events)
         self._count += len(events)
         self.parked += len(events)
 
     def unpark(self, watch: int) -> bool:
-        """Hand out a watch's events with the next `replay`; True if there are any."""
+        """Hand out a watch's events with the next `replay`; True if there are any. Not before its last adoption."""
+        if watch in self._armed:
+            return False
         events = self._parked.pop(watch, [])
         self._count -= len(events)
         self._replay.extend(events)

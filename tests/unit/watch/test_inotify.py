@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from filewatchd.watch.backends.base import AnchorMoved, Armed, DirtyNames, Event, Given, NewDirectory, TopGone
+from filewatchd.watch.backends.base import AnchorMoved, Armed, DirtyNames, Event, Given, Lost, NewDirectory, TopGone
 from filewatchd.watch.backends.inotify import InotifyBackend
 from filewatchd.work.pool import Pool
 from tests.unit.watch.root_stories import RootStories
@@ -154,3 +154,57 @@ def test_to_prove_another_directory_leaves_no_watch_on_it(backend: InotifyBacken
         os.close(fd)
     fdinfo = Path(f"/proc/self/fdinfo/{backend._kernel.fd}").read_text()
     assert fdinfo.count("inotify wd:") == 1
+
+
+def test_what_happens_in_a_renamed_directory_is_told_under_its_new_name(
+    backend: InotifyBackend, tmp_path: Path
+) -> None:
+    """A scan has armed and listed it there; until that is adopted, the table has its old name."""
+    (tmp_path / "old").mkdir()
+    above, one = arm(backend, tmp_path), arm(backend, tmp_path / "old")
+    backend.adopt([Armed(above, 0, os.fsencode(tmp_path)), Armed(one, above, b"old")])
+    (tmp_path / "old").rename(tmp_path / "new")
+    assert arm(backend, tmp_path / "new") == one
+    drain(backend)
+    (tmp_path / "new" / "file").write_text("x")
+    (tmp_path / "new" / "below").mkdir()
+    assert drain(backend) == []
+    backend.adopt([Armed(one, above, b"new")])
+    below, names = drain(backend)
+    assert below == NewDirectory(one, str(tmp_path / "new"), "below")
+    assert isinstance(names, DirtyNames)
+    assert (names.directory, list(names.names)) == (str(tmp_path / "new"), ["file"])
+
+
+def test_a_directory_that_moves_on_is_at_the_place_of_its_last_adoption(
+    backend: InotifyBackend, tmp_path: Path
+) -> None:
+    (tmp_path / "a").mkdir()
+    above, one = arm(backend, tmp_path), arm(backend, tmp_path / "a")
+    backend.adopt([Armed(above, 0, os.fsencode(tmp_path))])
+    (tmp_path / "a").rename(tmp_path / "b")
+    arm(backend, tmp_path / "b")
+    drain(backend)
+    (tmp_path / "b" / "file").write_text("x")
+    backend.adopt([Armed(one, above, b"a")])
+    assert drain(backend) == []
+    backend.adopt([Armed(one, above, b"b")])
+    (only,) = drain(backend)
+    assert isinstance(only, DirtyNames)
+    assert only.directory == str(tmp_path / "b")
+
+
+def test_more_than_can_be_parked_is_an_overflow(
+    backend: InotifyBackend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They were listed before: the next listing has to be asked for."""
+    monkeypatch.setattr("filewatchd.watch.backends.inotify_arrivals._MOST_PARKED", 5)
+    arm(backend, tmp_path)
+    for number in range(5):
+        (tmp_path / f"{number}").touch()
+    assert drain(backend) == []
+    (tmp_path / "one").touch()
+    assert drain(backend) == []
+    (tmp_path / "more").touch()
+    assert drain(backend) == [Lost()]
+    assert drain(backend) == []
