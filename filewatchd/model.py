@@ -177,6 +177,15 @@ class Limit(NamedTuple):
     per: float
 
 
+class Expect(NamedTuple):
+    """Something must come in every period that ends ``by`` then. ``every``: seconds, or hour, day, week, month."""
+
+    every: float | str
+    by: str | None = None
+    weekday: str | None = None
+    timezone: str | None = None
+
+
 class ActionSpec(NamedTuple):
     """One configured action: its name and its validated options (the package's ``Options``)."""
 
@@ -214,3 +223,4 @@ class RuleSettings(NamedTuple):
     follow_symlinks: bool = False  # YAML: never | files
     renamed_from: str | None = None
     backend: str = "auto"
+    expect: Expect | None = None

@@ -168,15 +168,15 @@ class CommandOption(Struct, frozen=True, forbid_unknown_fields=True):
     cwd: Annotated[PathTo | None, Meta(description="Its working directory.")] = None
 
 
-_TimeOfDay = Annotated[str, Meta(pattern="^([01][0-9]|2[0-3]):[0-5][0-9]$")]
-_Weekday = Annotated[str, Meta(pattern="^(mon|tue|wed|thu|fri|sat|sun)$")]
+TimeOfDay = Annotated[str, Meta(pattern="^([01][0-9]|2[0-3]):[0-5][0-9]$")]
+Weekday = Annotated[str, Meta(pattern="^(mon|tue|wed|thu|fri|sat|sun)$")]
 
 
 class ScheduleOption(Struct, frozen=True, forbid_unknown_fields=True):
     """When something happens. ``actions.base.Schedule(*msgspec.structs.astuple(option))`` is what timers take."""
 
     every: Annotated[Every, Meta(description="A duration, or hour, day, week or month.")]
-    at: Annotated[_TimeOfDay | None, Meta(description="Time of day, HH:MM.")] = None
-    weekday: Annotated[_Weekday | None, Meta(description="Day of a weekly schedule: mon to sun.")] = None
+    at: Annotated[TimeOfDay | None, Meta(description="Time of day, HH:MM.")] = None
+    weekday: Annotated[Weekday | None, Meta(description="Day of a weekly schedule: mon to sun.")] = None
     timezone: Annotated[str | None, Meta(description="An IANA time zone; the system's where it isn't said.")] = None
     splay: Annotated[Duration, Meta(description="Spread over this time, to spare what all hosts share.")] = 0.0

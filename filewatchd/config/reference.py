@@ -83,8 +83,9 @@ _SECTIONS = (
     ("a rule", "Rule"),
     ("retry", "RetryOption"),
     ("limit", "LimitOption"),
+    ("expect", "ExpectOption"),
 )
-_NOT_IN_DEFAULTS = "`name`, `description`, `roots`, `actions` and `renamed_from`"
+_NOT_IN_DEFAULTS = "`name`, `description`, `roots`, `actions`, `expect` and `renamed_from`"
 _WORDS = {"string": "text", "integer": "number", "number": "number", "boolean": "true or false", "null": ""}
 
 

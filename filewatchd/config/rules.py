@@ -22,7 +22,7 @@ from filewatchd.config.schema import Rule
 from filewatchd.config.show import BUILT_IN, rows
 from filewatchd.errors import Mistake, StalledError
 from filewatchd.extras import backend_lacks, lacks
-from filewatchd.model import ActionSpec, Busy, Limit, Retry, RuleSettings
+from filewatchd.model import ActionSpec, Busy, Expect, Limit, Retry, RuleSettings
 from filewatchd.notation import quoted
 from filewatchd.patience import attend
 from filewatchd.security import others_may_write
@@ -248,6 +248,7 @@ def _settings(rule: Rule, actions: list[ActionNode]) -> RuleSettings:
         follow_symlinks=rule.follow_symlinks == "files",
         renamed_from=rule.renamed_from,
         backend=rule.backend,
+        expect=Expect(*msgspec.structs.astuple(rule.expect)) if rule.expect else None,
     )
 
 

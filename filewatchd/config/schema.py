@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo
 
 from msgspec import Meta, Struct
 
@@ -15,7 +16,7 @@ from filewatchd.extras import BACKENDS
 from filewatchd.model import BatchBy, Busy, Initial, Kind, Ready
 from filewatchd.notation import MalformedError, quoted
 from filewatchd.patterns import translated
-from filewatchd.values import Duration, PathTo, Reader, Size, User, annotation
+from filewatchd.values import Duration, Every, PathTo, Reader, Size, TimeOfDay, User, Weekday, annotation
 
 BACKENDS_ALLOWED = ("auto", *BACKENDS)
 NAME_PATTERN = "[A-Za-z0-9_.-]{1,64}"
@@ -54,6 +55,12 @@ Pattern = Annotated[str, annotation(Reader("pattern", _parse_pattern), type="str
 Backend = Annotated[str, annotation(Reader("backend", _parse_backend), enum=BACKENDS_ALLOWED)]
 Positive = Annotated[int, Meta(ge=1)]
 SomeTime = Annotated[Duration, Meta(gt=0)]
+_UNITS: dict[float | str, str] = {
+    3600.0: "hour",
+    86400.0: "day",
+    604800.0: "week",
+    **{unit: unit for unit in ("hour", "day", "week", "month")},
+}
 
 
 class History(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -133,6 +140,33 @@ class LimitOption(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
     paths: Annotated[Positive, _about("Changed paths that are still ordinary.")]
     per: Annotated[SomeTime, _about("The period in which they are counted.")]
+
+
+class ExpectOption(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A dead man's switch: a finding tells when no change came in a period. It goes when something comes."""
+
+    every: Annotated[Every, _about("How often something must come: a duration, or hour, day, week or month.")]
+    by: Annotated[TimeOfDay | None, _about("When each period ends, HH:MM; of an hour only the minutes count.")] = None
+    weekday: Annotated[Weekday | None, _about("The day on which a week, or a month's first, ends: mon to sun.")] = None
+    timezone: Annotated[str | None, _about("An IANA time zone; the system's where it isn't said.")] = None
+
+    def __post_init__(self) -> None:
+        unit = _UNITS.get(self.every, "") if self.by or isinstance(self.every, str) else ""
+        if not unit and self.by:
+            raise MalformedError("`by` goes with every: hour, day, week or month", "write one of them, or remove `by`")
+        if self.weekday and unit not in ("week", "month"):
+            raise MalformedError("`weekday` goes with every: week or month", "write one of them, or remove `weekday`")
+        if isinstance(self.every, float | int) and self.every < 1:
+            raise MalformedError("the shortest period is 1s", "write a longer one")
+        _check_zone(self.timezone)
+
+
+def _check_zone(name: str | None) -> None:
+    try:
+        ZoneInfo(name or "UTC")
+    except (KeyError, ValueError, OSError):
+        hint = "use a name like Europe/Berlin, or install tzdata"
+        raise MalformedError(f"the time zone {quoted(name or '')} is unknown here", hint) from None
 
 
 class RuleDefaults(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -226,6 +260,9 @@ class Rule(RuleDefaults, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Meta(min_length=1),
         _about("What to do, in this order: each entry names one action, with its options."),
     ]
+    expect: Annotated[
+        ExpectOption | None, _about('A finding when nothing came, such as `{every: 1d, by: "06:00"}`. Off unless set.')
+    ] = None
     renamed_from: Annotated[
         Name | None, _about("The rule's former name: what it has handled so far is carried over.")
     ] = None

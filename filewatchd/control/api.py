@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from filewatchd.notation import path_fields
@@ -46,6 +47,11 @@ class RequestError(Exception):
 def listed(path: str) -> dict[str, str]:
     """A path as JSON has it: with its bytes beside it where it isn't UTF-8."""
     return path_fields("path", path)
+
+
+def time_text(when_ns: int) -> str:
+    """A time as JSON has it: RFC 3339 with microseconds."""
+    return datetime.fromtimestamp(when_ns / 1e9, UTC).isoformat(timespec="microseconds")
 
 
 def socket_in(directory: str) -> str:

@@ -106,6 +106,8 @@ class Attempts:
         if again:
             self._back_off(record, again, pause)
         self._pipeline.remember(record, counted, now - started)
+        if any(item.outcome is not None and item.outcome.verdict is not Verdict.CANCELLED for item in items):
+            self._pipeline.engine.expecting.came(self._pipeline.settings.name, record.trigger, record.created_ns)
 
     def _give_up(self, item: Item, now: float) -> None:
         """A cancelled path is dirty again; a failed one stays open, and waits for a retry or a change."""

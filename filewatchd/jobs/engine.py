@@ -16,6 +16,7 @@ from filewatchd.clock import Clock
 from filewatchd.errors import FilewatchdError
 from filewatchd.jobs.binding import Binding
 from filewatchd.jobs.context import ActionContext
+from filewatchd.jobs.expecting import Expecting
 from filewatchd.jobs.filelocks import FileLocks
 from filewatchd.jobs.flush import Left, left, work_off
 from filewatchd.jobs.links import NewLinks
@@ -87,6 +88,14 @@ class Engine:
         self.generation = 0
         self.starting = True
         self.state_changed = state_changed
+        self.expecting = Expecting(
+            store.expectations,
+            store.findings,
+            timers,
+            clock,
+            worked=lambda rule: self.flush([rule] if rule in self.pipelines else []),
+            held=lambda rule: self.pipelines[rule].holding.why is not None,
+        )
         self.wake_on_write = watching.wake_on_write
         self.mounts = watching.mounts
         self._timers = timers
@@ -141,7 +150,14 @@ class Engine:
         started, self.generation, self._digests = self.generation == 0, generation, dict(digests)
         for name, pipeline in fresh.items():
             pipeline.holding.restore(digests[name], started=started)
+        expected = {name: p.settings.expect for name, p in self.pipelines.items() if p.settings.expect is not None}
+        self.expecting.configure(expected)
         await opening.recover()
+
+    def started(self) -> None:
+        """Every root has been compared: what happened while the daemon was down is dirty."""
+        self.starting = False
+        self.expecting.started()
 
     def _rename(self, old: str, new: str) -> None:
         """Hand what a rule kept to its new name."""
@@ -282,6 +298,7 @@ class Engine:
 
     async def drain(self, grace: float) -> None:
         """Start nothing more; give what runs ``grace`` seconds."""
+        self.expecting.close()
         deadline = self.clock.monotonic() + grace
         works: list[Awaitable[None]] = [p.drain(deadline) for p in self.pipelines.values()]
         await asyncio.gather(*works, *self._draining)

@@ -29,6 +29,7 @@ _UNITS = {3600.0: "hour", 86400.0: "day", 604800.0: "week"}
 _WEEKDAYS = {name: number for number, name in enumerate(("mon", "tue", "wed", "thu", "fri", "sat", "sun"))}
 _AT = re.compile(r"(?:([01]?[0-9]|2[0-3]):)?([0-5][0-9])")
 _SET_BACK_NS = 3600 * _NS
+_TWO_BACK_NS = {unit: days * 86400 * _NS for unit, days in {"hour": 1, "day": 4, "week": 22, "month": 100}.items()}
 
 
 class Plan(NamedTuple):
@@ -110,6 +111,19 @@ def corrected(plan: Plan, due_ns: int, last_ns: int | None, now_ns: int, seed: s
     """The due time after the clock was set: earlier than ``due_ns`` if the clock went back, never later."""
     fresh = first_due(plan, now_ns, seed) if last_ns is None else next_due(plan, last_ns, now_ns, seed)
     return min(due_ns, fresh)
+
+
+def passed(plan: Plan, now_ns: int, anchor_ns: int) -> tuple[int, int]:
+    """The last two due times at or before now, without splay. Plain periods are counted from ``anchor_ns``."""
+    if plan.period is not None:
+        period = int(plan.period * _NS)
+        last = anchor_ns + (now_ns - anchor_ns) // period * period
+        return last - period, last
+    plain = plan._replace(splay=0.0)
+    times = [_next(plain, now_ns - _TWO_BACK_NS[plan.unit], "")]
+    while times[-1] <= now_ns:
+        times.append(_next(plain, times[-1], ""))
+    return times[-3], times[-2]
 
 
 def _splay(plan: Plan, seed: str) -> float:

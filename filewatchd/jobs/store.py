@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from filewatchd.actions.base import Step, Unfinished
 from filewatchd.clock import Clock
+from filewatchd.jobs.expecting import Expectations
 from filewatchd.jobs.findings import Counters, Findings
 from filewatchd.jobs.holding import Holds
 from filewatchd.jobs.journal import Journal, ManifestUpdate, NewJob, Result
@@ -67,6 +68,7 @@ class Store:
         self.findings = Findings(database)
         self.counters = Counters(database)
         self.holds = Holds(database)
+        self.expectations = Expectations(database)
         self.keep, self.age = keep, age
         self._clock = clock
         self._committed = committed
@@ -90,6 +92,7 @@ class Store:
         self.journal.rename_rule(old, new)
         self.findings.rename_rule(old, new)
         self.counters.rename_rule(old, new)
+        self.expectations.rename_rule(old, new)
         tables.rename_rule(self.database, old, new)
         self._open.setdefault(new, []).extend(self._open.pop(old, ()))
 

@@ -7,9 +7,10 @@ import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from filewatchd.control.api import Handler, RequestError, listed
+from filewatchd.control.api import Handler, RequestError, listed, time_text
 from filewatchd.errors import StateError
 from filewatchd.jobs.engine import Engine
+from filewatchd.jobs.findings import Finding
 from filewatchd.jobs.steering import Steering
 from filewatchd.service.rooting import Rooting
 
@@ -91,6 +92,13 @@ class Asking:
                 404, f"there is no rule {wanted}; there are {', '.join(self._engine.pipelines) or 'none'}"
             )
         return [wanted]
+
+
+def listed_finding(finding: Finding) -> dict[str, Any]:
+    """A finding as JSON has it."""
+    where = {} if finding.path is None else listed(finding.path)
+    times = {"first": time_text(finding.first_ns), "last": time_text(finding.last_ns), "times": finding.times}
+    return {"rule": finding.rule, "key": finding.key, "message": finding.message, **where, **times}
 
 
 def _only(arguments: Mapping[str, Any], *known: str) -> None:

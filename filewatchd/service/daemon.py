@@ -13,7 +13,6 @@ import os
 import resource
 import time
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +22,14 @@ from filewatchd.clock import SystemClock
 from filewatchd.config.configuration import Configuration
 from filewatchd.config.generation import Generation, differences
 from filewatchd.config.load import load
+from filewatchd.control.api import time_text
 from filewatchd.control.server import ControlServer
 from filewatchd.errors import ConfigError, FilewatchdError
 from filewatchd.jobs.engine import Engine, Watching
 from filewatchd.jobs.store import Store
 from filewatchd.jobs.timers import DurableTimers
 from filewatchd.service import logging as service_logging
-from filewatchd.service.asking import Asking
+from filewatchd.service.asking import Asking, listed_finding
 from filewatchd.service.rooting import Rooting
 from filewatchd.service.signals import Signals
 from filewatchd.service.upkeep import Upkeep
@@ -239,7 +239,7 @@ class Daemon:
     def _root_changed(self) -> None:
         if not self._ready and self._rooting.settled:
             self._ready = True
-            self._engine.starting = False
+            self._engine.started()
             states = self._rooting.summary()
             log.info("ready: filewatchd %s, %d rules, roots %s", __version__, len(self._engine.pipelines), states)
             if self._hint:
@@ -264,14 +264,14 @@ class Daemon:
 
     def status(self) -> dict[str, Any]:
         """What the control socket tells."""
-        started = datetime.fromtimestamp(self._started_ns / 1e9, UTC).isoformat(timespec="microseconds")
         return {
             "version": __version__,
             "pid": os.getpid(),
-            "started": started,
+            "started": time_text(self._started_ns),
             "ready": self._ready,
             "generation": self.generation.number,
             "config_error": self._config_error,
+            "findings": [listed_finding(finding) for finding in self._store.findings.all()],
             **self.statistics(),
         }
 
