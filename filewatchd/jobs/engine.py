@@ -71,7 +71,9 @@ class Engine:
         *,
         max_running: int,
         state_changed: Callable[[], None] = lambda: None,
+        doubted: Callable[[], None] = lambda: None,
     ) -> None:
+        """``doubted``: a rule leaves changes aside, or does so no more."""
         self.clock = clock
         self.pool = pool
         self.spawn = spawn
@@ -88,6 +90,7 @@ class Engine:
         self.generation = 0
         self.starting = True
         self.state_changed = state_changed
+        self.doubted = doubted
         self.expecting = Expecting(
             store.expectations,
             store.findings,

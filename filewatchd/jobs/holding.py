@@ -118,4 +118,6 @@ class Holding:
         if len(self._pipeline.window) < _MOST:
             return True
         self.discarded += 1
+        if self.discarded == 1:
+            self._pipeline.engine.doubted()
         return False

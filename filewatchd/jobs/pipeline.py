@@ -181,6 +181,7 @@ class Pipeline:
         if taken and self.skipped:
             taken += list(self.skipped.items())
             self.skipped.clear()
+            self.engine.doubted()
         self.taken.update((key, entry.first) for key, entry in taken)
         return taken
 
@@ -191,6 +192,7 @@ class Pipeline:
                 self.count("skipped_while_busy")
             else:
                 self.window.put_back(key, entry, _AGAIN_AFTER, now)
+        self.engine.doubted()
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -291,6 +293,7 @@ class Pipeline:
         self.looking.limit.reset(len(self.window) + discarded)
         self.engine.touched.add(self)
         if discarded:
+            self.engine.doubted()
             for binding in self.bindings.values():
                 self.engine.rescan(binding.root)
 

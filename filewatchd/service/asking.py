@@ -57,15 +57,26 @@ class Asking:
         return {"done": done, **paths, "paused": left.paused, "stalled": list(map(listed, self._rooting.stalled()))}
 
     async def resume(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """``{rule}``: let it go on, or all that are held; which went on, and which are held still, and why."""
+        """``{rule}``: let it go on, or all that are held; which went on, and which are held still, and why.
+
+        Without a rule it also acknowledges that state was lost.
+        """
         _only(arguments, "rule")
         await self._configured.wait()
         rules = self._rules(arguments.get("rule"))
         try:
             resumed = await self._steering.resume(rules)
+            acknowledged = "rule" not in arguments and self._acknowledge()
         except StateError as error:
             raise RequestError(503, str(error)) from error
-        return {"resumed": resumed, "held": self._steering.held(rules)}
+        return {"resumed": resumed, "held": self._steering.held(rules), "acknowledged": acknowledged}
+
+    def _acknowledge(self) -> bool:
+        database = self._engine.store.database
+        if database.promise_broken_since is None:
+            return False
+        database.mend_promise()
+        return True
 
     async def retry(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """``{id}``, ``{rule}`` or ``{all: true}``: how many paths are tried again; those of held rules wait."""

@@ -30,6 +30,7 @@ from filewatchd.jobs.store import Store
 from filewatchd.jobs.timers import DurableTimers
 from filewatchd.service import logging as service_logging
 from filewatchd.service.asking import Asking, listed_finding
+from filewatchd.service.promise import Promise
 from filewatchd.service.rooting import Rooting
 from filewatchd.service.signals import Signals
 from filewatchd.service.upkeep import Upkeep
@@ -142,7 +143,9 @@ class Daemon:
             watching,
             max_running=daemon.max_running,
             state_changed=self._upkeep.state_changed,
+            doubted=lambda: self._promise.look(),
         )
+        self._promise = Promise(self._engine, rooting, clock)
         self._rooting.engine = self._engine
         self._configured = asyncio.Event()
         asking = Asking(self._engine, self._rooting, self.status, self._configured)
@@ -244,6 +247,7 @@ class Daemon:
             log.info("ready: filewatchd %s, %d rules, roots %s", __version__, len(self._engine.pipelines), states)
             if self._hint:
                 log.info("%s", self._hint)
+        self._promise.look()
         self._upkeep.state_changed()
 
     def _state(self) -> dict[str, Any]:
@@ -271,6 +275,7 @@ class Daemon:
             "ready": self._ready,
             "generation": self.generation.number,
             "config_error": self._config_error,
+            "promise": self._promise.statistics(),
             "findings": [listed_finding(finding) for finding in self._store.findings.all()],
             **self.statistics(),
         }

@@ -118,9 +118,10 @@ class Rooting:
                 subscribers.append(self.engine.bind(pipeline, path))
         for name in wanted.keys() | self._watchers.keys():
             self._watcher(name).set_roots(wanted.get(name, {}))
-        self._by_path = {root.path: root for root in self._roots()}
+        self._by_path = {root.path: root for root in self.roots()}
 
-    def _roots(self) -> list[Root]:
+    def roots(self) -> list[Root]:
+        """All that is watched."""
         return [root for watcher in self._watchers.values() for root in watcher.roots.values()]
 
     def _choose(self, path: str, wanted: str) -> Choice:
@@ -189,7 +190,7 @@ class Rooting:
 
     def stalled(self) -> list[str]:
         """Roots whose filesystem doesn't answer."""
-        return [root.path for root in self._roots() if root.state is RootState.STALLED]
+        return [root.path for root in self.roots() if root.state is RootState.STALLED]
 
     def mounts(self) -> int:
         """The number of the mount table that holds now."""
@@ -246,7 +247,7 @@ class Rooting:
 
     def summary(self) -> str:
         """How many roots are in which state."""
-        states = Counter(root.state for root in self._roots())
+        states = Counter(root.state for root in self.roots())
         return (
             ", ".join(f"{number} {state.value}" for state, number in sorted(states.items())) or RootState.WAITING.value
         )

@@ -178,6 +178,7 @@ class Placing:
         had = root.top is not None
         root.top = root.file = None
         root.failed.clear()
+        root.compared(root.doubts)  # all that is known of it is looked at
         self._cover.changed()
         self.move(root, Happening.LOST, why)
         if had:

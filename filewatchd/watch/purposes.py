@@ -17,6 +17,7 @@ class FullScan:
     def __init__(self, root: Root, *, appeared: bool = False, part: bool = False) -> None:
         self.root = root
         self.part = part
+        self.doubts = root.doubts  # when it began
         self.armed = 0  # directories so far
         self.subscribers = list(root.subscribers)
         self.error: FilewatchdError | None = None

@@ -152,6 +152,8 @@ class Root:
         self.scans = 0  # full scans under way
         self.links_sought = 0  # followed symlinks whose way is being looked for
         self.scanned_once = False
+        self.doubts = 0  # how often events of it were lost
+        self.doubted_ns: int | None = None  # since when it is in doubt (wall clock)
         self.made_on: int | None = None  # a glob's new member: the device that it may have been made on
         self.appeared = False  # it was made while we looked
         self.evaluating = False
@@ -164,6 +166,17 @@ class Root:
         self.state = TRANSITIONS.get((old, happening), old)
         self.why = why
         return self.state is not old
+
+    def lost(self, now_ns: int) -> None:
+        """Events of it were lost."""
+        self.doubts += 1
+        if self.doubted_ns is None:
+            self.doubted_ns = now_ns
+
+    def compared(self, doubts: int) -> None:
+        """A comparison of all of it is over that began when events had been lost so often."""
+        if self.doubts == doubts:
+            self.doubted_ns = None
 
     def subscribe(self, subscribers: list[Subscriber]) -> None:
         """Set who is told."""

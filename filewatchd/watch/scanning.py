@@ -246,6 +246,8 @@ class Scanning:
         if full.error is not None:
             log.error("root %s could not be compared: %s", root.path, full.error)
             self._loop.call_later(_COMPARE_AGAIN, self.rescan, root)
+        elif not full.part:
+            root.compared(full.doubts)
         if not full.part:
             root.scanned_once = True
             for subscriber in full.subscribers if full.error is None and not full.void else ():

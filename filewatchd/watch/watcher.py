@@ -29,6 +29,7 @@ from filewatchd.watch.cover import Cover
 from filewatchd.watch.links import Link, Links
 from filewatchd.watch.locate import is_glob
 from filewatchd.watch.mounts import MountView
+from filewatchd.watch.overflow import Overflow
 from filewatchd.watch.placing import Glob, Placing
 from filewatchd.watch.roots import Happening, Root, RootKey, Subscriber
 from filewatchd.watch.scanning import NONE_LEFT, Scanning
@@ -38,8 +39,6 @@ from filewatchd.work.pool import Pool
 log = logging.getLogger("filewatchd.watch")
 
 _SWEEP_AFTER = 0.1  # seconds until a moved-out directory is given up: its other half may still come
-_RESCAN_BACKOFF = (0.0, 0.2, 1.0, 5.0)  # seconds between rescans while overflows go on
-_CALM = 30.0  # seconds without an overflow after which the back-off starts anew
 
 
 class Watcher:
@@ -80,9 +79,7 @@ class Watcher:
         self._budget = Budget(backend, pool, clock, self._cover, self._scanning, lead=self._lead, later=later)
         self._links = Links(backend, pool, self._ways, mark=self._mark, placed=self._scanning.judge, led=self._led)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._overflows: list[float] = []
-        self._rescan_due = False
-        self._rescans = 0
+        self._overflow = Overflow(backend.name, clock, self._cover, rescan=self._rescan_all, changed=changed)
         self._sweeping = False
         self.stopped = False
         self.room = self._scanning.room
@@ -200,7 +197,7 @@ class Watcher:
             await self._quiet()
 
     async def _quiet(self) -> None:
-        await self._placing.pulse.until(lambda: not self._rescan_due and not self._looked_for())
+        await self._placing.pulse.until(lambda: not self._overflow.due and not self._looked_for())
         await self._links.quiet()
         await self._scanning.quiet()
         await self._budget.quiet()
@@ -267,7 +264,7 @@ class Watcher:
         elif isinstance(event, TopGone):
             self._top_gone(event)
         elif isinstance(event, Lost):
-            self._overflow(now)
+            self._overflow.lost()
 
     def _gone(self, event: GoneDirectory, now: float) -> None:
         path = f"{event.directory.rstrip('/')}/{event.name}"
@@ -334,24 +331,9 @@ class Watcher:
             for subscriber in root.subscribers:
                 subscriber.pair(old, new)
 
-    def _overflow(self, now: float) -> None:
-        if self._rescan_due:
-            return
-        if self._overflows and now - self._overflows[-1] > _CALM:
-            self._overflows.clear()
-        delay = _RESCAN_BACKOFF[min(len(self._overflows), len(_RESCAN_BACKOFF) - 1)]
-        self._overflows.append(now)
-        self._rescan_due = True
-        log.warning(
-            "the kernel's event queue overflowed: every root on %s is compared with the disk", self._backend.name
-        )
-        self._loop.call_later(delay, self._rescan_all)
-
     def _rescan_all(self) -> None:
-        self._rescan_due = False
         if self.stopped:
             return
-        self._rescans += 1
         for root in self._cover:
             self._scanning.rescan(root)
         self.evaluate_all()
@@ -373,7 +355,7 @@ class Watcher:
 
     def statistics(self) -> dict[str, Any]:
         """What status shows of watching."""
-        counts = {"rescans": self._rescans, **self._scanning.counts, "budget": self._budget.statistics()}
+        counts = {"rescans": self._overflow.rescans, **self._scanning.counts, "budget": self._budget.statistics()}
         return {**counts, **self._backend.statistics(), "limits": list(self._backend.limits)}
 
 

@@ -106,7 +106,55 @@ def test_a_flush_in_an_overflow_waits_for_the_rescan(daemon: Daemon) -> None:
         (daemon.root / f"{number}").write_text("x")
     flush(daemon)
     assert len(told(daemon.recorder, daemon.root)) == 3000
-    assert ask(daemon, "status")["watch"]["backends"]["inotify"]["overflows"] > 0
+    status = ask(daemon, "status")
+    assert status["watch"]["backends"]["inotify"]["overflows"] > 0
+    promise = status["promise"]
+    assert (promise["kept"], promise["in_doubt_since"], promise["reasons"]) == (True, None, [])
+    assert promise["doubts"] > 0
+    assert promise["seconds_in_doubt_total"] > 0
+    daemon.says("the promise is kept again, after ")
+
+
+def doubts(daemon: Daemon) -> list[dict[str, Any]]:
+    return list(ask(daemon, "status")["promise"]["reasons"])
+
+
+def test_status_tells_what_puts_the_promise_in_doubt(daemon: Daemon) -> None:
+    out, door = daemon.directory / "out", gate(daemon)
+    script = 'echo begin >> "$1"; read line < "$2"'
+    daemon.configure(daemon.rule(actions=shell(script, str(out), str(door)), on_busy="skip"))
+    daemon.start()
+    assert ask(daemon, "status")["promise"]["kept"] is True
+    (daemon.root / "a").write_text("x")
+    eventually(lambda: lines(out) == ["begin"], "the job began", 20)
+    (daemon.root / "b").write_text("x")
+    (reason,) = eventually(lambda: doubts(daemon), "b is left", 20)
+    since = ask(daemon, "status")["promise"]["in_doubt_since"]
+    assert (reason["about"], reason["what"], reason["since"]) == ("skipped", "recorded", since)
+    door.write_text("go\n")
+    eventually(lambda: not ask(daemon, "status")["rules"]["recorded"]["running"], "the job ended", 20)
+    (daemon.root / "c").write_text("x")
+    eventually(lambda: lines(out) == ["begin"] * 2, "b and c have a job", 20)
+    promise = ask(daemon, "status")["promise"]
+    assert (promise["kept"], promise["doubts"]) == (True, 1)
+    door.write_text("go\n")
+
+
+def test_resume_acknowledges_that_state_was_lost(daemon: Daemon) -> None:
+    daemon.configure(daemon.rule())
+    daemon.start()
+    daemon.stop()
+    (daemon.state_dir / "journal.db").write_bytes(b"garbage" * 1000)
+    daemon.start()
+    (reason,) = ask(daemon, "status")["promise"]["reasons"]
+    assert reason["about"] == "state"
+    assert ask(daemon, "resume", rule="recorded")["acknowledged"] is False
+    assert ask(daemon, "status")["promise"]["kept"] is False
+    assert ask(daemon, "resume")["acknowledged"] is True
+    assert ask(daemon, "status")["promise"]["kept"] is True
+    daemon.stop()
+    daemon.start()
+    assert ask(daemon, "status")["promise"]["doubts"] == 0
 
 
 def test_what_is_wrong_with_a_request_is_said(daemon: Daemon) -> None:

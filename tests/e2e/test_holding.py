@@ -63,9 +63,9 @@ def test_a_held_rule_waits_for_resume_over_reloads_and_restarts(daemon: Daemon) 
     until(daemon, dirty=31, running=0)
     assert not daemon.recorder.changes()
     answer = ask(daemon, "resume", rule="recorded")
-    assert answer == {"resumed": ["recorded"], "held": {}}
+    assert answer == {"resumed": ["recorded"], "held": {}, "acknowledged": False}
     tell(daemon, *expected, ("created", "while down"))
-    assert ask(daemon, "resume") == {"resumed": [], "held": {}}
+    assert ask(daemon, "resume") == {"resumed": [], "held": {}, "acknowledged": False}
     assert re.search(r"uid \d+ \(pid \d+\): resume .*recorded", daemon.log())
     daemon.stop()
     daemon.start()

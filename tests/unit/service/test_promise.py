@@ -1,0 +1,86 @@
+"""The account of doubts: given these doubts and this clock, this is what status tells."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from filewatchd.model import RootState
+from filewatchd.service.promise import Promise
+from filewatchd.testing.clock import FakeClock
+from filewatchd.watch.roots import Root, RootKey
+
+
+class Daemon:
+    """What a promise hangs on: a root, a rule and the journal."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self.root = Root(RootKey("/in"))
+        self.root.state = RootState.LIVE
+        self.rule = SimpleNamespace(skipped={}, holding=SimpleNamespace(discarded=0))
+        self.database = SimpleNamespace(promise_broken_since=None)
+        store = SimpleNamespace(database=self.database)
+        engine = SimpleNamespace(store=store, pipelines={"rule": self.rule})
+        rooting = SimpleNamespace(roots=lambda: [self.root])
+        self.promise = Promise(cast(Any, engine), cast(Any, rooting), self.clock)
+
+    def told(self) -> tuple[bool, list[str], int, float]:
+        found = self.promise.statistics()
+        assert found["kept"] is (found["in_doubt_since"] is None)
+        about = [reason["about"] for reason in found["reasons"]]
+        return found["kept"], about, found["doubts"], found["seconds_in_doubt_total"]
+
+
+def test_without_a_doubt_it_is_kept() -> None:
+    assert Daemon().told() == (True, [], 0, 0.0)
+
+
+def test_an_overflow_is_a_doubt_until_a_comparison_that_began_after_it() -> None:
+    daemon = Daemon()
+    daemon.root.lost(daemon.clock.wall_ns())
+    daemon.promise.look()
+    daemon.clock.advance(2.0)
+    began = daemon.root.doubts
+    daemon.root.lost(daemon.clock.wall_ns())  # again, while it is compared
+    daemon.root.compared(began)
+    assert daemon.told() == (False, ["overflow"], 1, 2.0)
+    daemon.root.compared(daemon.root.doubts)
+    daemon.clock.advance(1.0)
+    assert daemon.told() == (True, [], 1, 3.0)
+    daemon.clock.advance(5.0)
+    assert daemon.told() == (True, [], 1, 3.0)
+
+
+def test_doubts_at_the_same_time_count_their_time_once() -> None:
+    daemon = Daemon()
+    daemon.root.state = RootState.STALLED
+    daemon.promise.look()
+    daemon.clock.advance(1.0)
+    daemon.rule.skipped = {"a": None}
+    daemon.promise.look()
+    daemon.clock.advance(1.0)
+    daemon.root.state = RootState.LIVE
+    daemon.promise.look()
+    daemon.clock.advance(1.0)
+    daemon.rule.skipped = {}
+    assert daemon.told() == (True, [], 2, 3.0)
+
+
+@pytest.mark.parametrize("state", RootState)
+def test_a_root_that_stalls_or_has_gaps_is_a_doubt(state: RootState) -> None:
+    daemon = Daemon()
+    daemon.root.state = state
+    doubtful = state in (RootState.STALLED, RootState.DEGRADED)
+    assert daemon.told()[1] == [state.value] * doubtful
+
+
+def test_lost_state_is_in_doubt_since_it_was_lost_and_the_oldest_comes_first() -> None:
+    daemon = Daemon()
+    daemon.rule.holding.discarded = 3
+    daemon.promise.look()
+    daemon.database.promise_broken_since = daemon.clock.wall_ns() - 3600 * 10**9
+    assert daemon.told()[1] == ["state", "held"]
+    assert daemon.promise.statistics()["in_doubt_since"] == "2025-06-15T14:06:40.000000+00:00"
