@@ -29,6 +29,7 @@ bench: deps $(VENV)/.test ## measure against the peers, into bench/RESULTS.md
 soak: $(VENV)/.test ## the core's properties, then SOAK_SEEDS (1000) random trials of the daemon on each backend: for hours
 	@HYPOTHESIS_PROFILE=soak $(BIN)/pytest -q -n auto -m hypothesis tests/unit
 	@$(BIN)/python -m tests.oracle
+	@$(BIN)/python -m tests.oracle --rounds 20
 
 lock: ## choose versions anew (pip-tools) and pin them with hashes
 	@tools/lock

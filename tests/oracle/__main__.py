@@ -3,6 +3,7 @@
     python -m tests.oracle [--first SEED] [--count N] [--backend NAME]... [--keep]
     python -m tests.oracle --seed SEED --backend NAME [--tries N] [--keep]
 
+With --rounds N each seed is not a trial with a daemon that is stalled and killed, but N rounds with one that lives on.
 Without --count, SOAK_SEEDS (1000) says how many. A failing seed is printed at once, with the command that tries it
 again; the first few are shrunk at the end. --keep leaves the directories of failing trials, with all that was logged.
 How the processes interleave isn't part of a seed, so it is tried several times, and it is told how often it failed.
@@ -18,9 +19,12 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from tests.oracle.operations import BACKENDS, plan
-from tests.oracle.shrink import attempt, attempts, report, shrink
+from tests.oracle.rounds import Rounds
+from tests.oracle.shrink import Scene, attempt, attempts, report, shrink
+from tests.oracle.trial import Trial
 
 _AT_ONCE = 2
 _PROGRESS = 50  # trials between two lines
@@ -32,9 +36,10 @@ Case = tuple[int, str]  # seed, backend
 class Soak:
     """Trials under way, counted."""
 
-    def __init__(self, cases: Sequence[Case], keep: bool) -> None:
+    def __init__(self, cases: Sequence[Case], rounds: int, keep: bool) -> None:
         self.failed: list[Case] = []
         self._cases = cases
+        self._rounds = rounds
         self._keep = keep
         self._done = 0
         self._began = time.monotonic()
@@ -52,12 +57,15 @@ class Soak:
 
     def _one(self, case: Case) -> None:
         seed, backend = case
-        wrong = attempt(plan(seed, backend), self._keep)
+        wrong = attempt(_scene(case, self._rounds), self._keep)
         with self._lock:
             self._done += 1
             if wrong:
                 self.failed.append(case)
-                print(f"seed {seed} on {backend} fails: {'; '.join(wrong[:3])}\n  again: {_again(case)}", flush=True)
+                print(
+                    f"seed {seed} on {backend} fails: {'; '.join(wrong[:3])}\n  again: {_again(case, self._rounds)}",
+                    flush=True,
+                )
             if self._done % _PROGRESS == 0 or self._done == len(self._cases):
                 self._progress()
 
@@ -66,19 +74,23 @@ class Soak:
         print(f"{self._done} of {len(self._cases)} trials, {len(self.failed)} failed, {spent:.0f} s", flush=True)
 
 
-def _again(case: Case) -> str:
-    return f"python -m tests.oracle --seed {case[0]} --backend {case[1]}"
+def _again(case: Case, rounds: int) -> str:
+    more = f" --rounds {rounds}" if rounds else ""
+    return f"python -m tests.oracle --seed {case[0]} --backend {case[1]}{more}"
 
 
-def again(case: Case, tries: int, keep: bool) -> bool:
-    """Try one seed many times; whether it ever failed. It is shrunk then."""
-    drawn = plan(*case)
-    wrong = attempts(drawn, tries, keep)
+def _scene(case: Case, rounds: int) -> Scene:
+    return partial(Rounds, *case, rounds) if rounds else partial(Trial, plan(*case))
+
+
+def again(case: Case, rounds: int, tries: int, keep: bool) -> bool:
+    """Try one seed many times; whether it ever failed. A trial is shrunk then."""
+    wrong = attempts(_scene(case, rounds), tries, keep)
     print(f"seed {case[0]} on {case[1]} failed in {len(wrong)} of {tries} tries", flush=True)
     for each in wrong:
         print("  " + "\n  ".join(each[:6]))
-    if wrong and not keep:
-        print(report(shrink(drawn, tries=min(8, 2 * tries // len(wrong))), wrong[0]), flush=True)
+    if wrong and not keep and not rounds:
+        print(report(shrink(plan(*case), tries=min(8, 2 * tries // len(wrong))), wrong[0]), flush=True)
     return bool(wrong)
 
 
@@ -89,6 +101,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--backend", action="append", choices=BACKENDS)
     parser.add_argument("--seed", type=int)
     parser.add_argument("--tries", type=int, default=8)
+    parser.add_argument("--rounds", type=int, default=0)
     parser.add_argument("--keep", action="store_true")
     return parser.parse_args()
 
@@ -98,13 +111,13 @@ def main() -> int:
     wanted = _arguments()
     backends = wanted.backend or BACKENDS
     if wanted.seed is not None:
-        failed = [again((wanted.seed, backend), wanted.tries, wanted.keep) for backend in backends]
+        failed = [again((wanted.seed, name), wanted.rounds, wanted.tries, wanted.keep) for name in backends]
         return int(any(failed))
     seeds = range(wanted.first, wanted.first + wanted.count)
-    soak = Soak([(seed, backend) for seed in seeds for backend in backends], wanted.keep)
+    soak = Soak([(seed, backend) for seed in seeds for backend in backends], wanted.rounds, wanted.keep)
     soak.run()
     for case in soak.failed[:_SHRUNK]:
-        again(case, wanted.tries, wanted.keep)
+        again(case, wanted.rounds, wanted.tries, wanted.keep)
     return int(bool(soak.failed))
 
 

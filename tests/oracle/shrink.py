@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from tests.oracle.operations import Plan
@@ -16,22 +18,25 @@ from tests.oracle.trial import Trial
 _AT_ONCE = 2
 
 
-def attempt(plan: Plan, keep: bool = False) -> list[str]:
-    """What goes wrong with this plan. ``keep``: then its directory stays, and is named first."""
+Scene = Callable[[Path], Trial]
+
+
+def attempt(scene: Scene, keep: bool = False) -> list[str]:
+    """What goes wrong in a trial. ``keep``: then its directory stays, and is named first."""
     directory = Path(tempfile.mkdtemp(prefix="oracle-"))
     wrong = []
     try:
-        wrong = Trial(plan, directory).run()
+        wrong = scene(directory).run()
         return [f"see {directory}", *wrong] if wrong and keep else wrong
     finally:
         if not (wrong and keep):
             shutil.rmtree(directory)
 
 
-def attempts(plan: Plan, tries: int, keep: bool = False) -> list[list[str]]:
+def attempts(scene: Scene, tries: int, keep: bool = False) -> list[list[str]]:
     """What goes wrong in each of so many tries that fail, two at a time."""
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        return [wrong for wrong in pool.map(lambda _: attempt(plan, keep), range(tries)) if wrong]
+        return [wrong for wrong in pool.map(lambda _: attempt(scene, keep), range(tries)) if wrong]
 
 
 def shrink(plan: Plan, tries: int = 4, most: int = 60) -> Plan:
@@ -43,7 +48,7 @@ def shrink(plan: Plan, tries: int = 4, most: int = 60) -> Plan:
         while at < len(flat) and most:
             most -= 1
             fewer = flat[:at] + flat[at + size :]
-            if attempts(plan.only(fewer), tries):
+            if attempts(partial(Trial, plan.only(fewer)), tries):
                 flat = fewer
             else:
                 at += size

@@ -8,11 +8,13 @@ import pytest
 
 from tests.oracle.deaths import die_everywhere
 from tests.oracle.operations import BACKENDS, Operation, plan
+from tests.oracle.rounds import Rounds
 from tests.oracle.shrink import report
 from tests.oracle.tree import Tree
 from tests.oracle.trial import Trial
 
 SEEDS = 12
+ROUNDS = 15
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))
@@ -21,6 +23,12 @@ def test_the_jobs_know_the_tree_in_the_end(seed: int, backend: str, tmp_path: Pa
     drawn = plan(seed, backend)
     wrong = Trial(drawn, tmp_path).run()
     assert not wrong, report(drawn, wrong)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_after_each_round_of_moves_all_is_known(backend: str, tmp_path: Path) -> None:
+    wrong = Rounds(1, backend, ROUNDS, tmp_path).run()
+    assert not wrong, "\n".join(wrong[:10])
 
 
 def test_a_plan_is_a_pure_function_of_its_seed() -> None:
