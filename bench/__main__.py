@@ -51,7 +51,7 @@ def machine() -> str:
     ask = "import importlib.metadata as m; print(*(f'{n} {m.version(n)},' for n in ('watchdog', 'watchfiles')))"
     peers = subprocess.run([str(PEERS_PYTHON), "-c", ask], capture_output=True, text=True, check=True).stdout.strip()
     debian = subprocess.run(
-        ["dpkg-query", "-W", "-f", "${Package} ${Version}, ", "inotify-tools", "incron"],
+        ["dpkg-query", "-W", "-f", "${Package} ${Version}, ", "inotify-tools", "incron", "watchman"],
         capture_output=True,
         text=True,
         check=False,

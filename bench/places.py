@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +16,15 @@ from bench.measure import Probe, Spread
 from bench.watchers import Job
 
 REPEATS = 3
+_WRITER = """
+import os, sys
+tree, count, directories, suffixes = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4].split(",")
+for number in range(count):
+    path = f"{tree}/{number % directories}/file-{number}{suffixes[number % len(suffixes)]}"
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)
+    os.write(descriptor, b"content")
+    os.close(descriptor)
+"""
 
 
 class Table(NamedTuple):
@@ -50,3 +62,17 @@ def until_started(probe: Probe, tree: Path) -> None:
         if probe.started(0.2):
             return
     raise TimeoutError("no command was started")
+
+
+def write_files(tree: Path, count: int, directories: int, suffixes: Sequence[str] = ("",)) -> float:
+    """Write files from a process of its own as fast as it can; returns the seconds it took."""
+    start = time.monotonic()
+    words = [sys.executable, "-c", _WRITER, str(tree), str(count), str(directories), ",".join(suffixes)]
+    subprocess.run(words, check=True)
+    return time.monotonic() - start
+
+
+def make_directories(tree: Path, count: int) -> None:
+    """Make ``count`` empty directories directly in the tree."""
+    for number in range(count):
+        (tree / str(number)).mkdir()

@@ -5,19 +5,16 @@ from __future__ import annotations
 import itertools
 import os
 import random
-import signal
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from bench import recovery
 from bench.measure import Memory, Probe, Spread, Start, memory, percentile, processor_time, wait_idle, woken_at_once
-from bench.places import REPEATS, Table, place, ratio, until_started
+from bench.places import REPEATS, Table, make_directories, place, ratio, until_started, write_files
 from bench.watchers import (
     Filewatchd,
     Incron,
@@ -29,41 +26,12 @@ from bench.watchers import (
     Watcher,
     Watchfiles,
 )
-from filewatchd.control.api import socket_in
-from filewatchd.control.client import ask
 
 BURST = 50_000
-OVERFLOWN = 30_000
 LATENCY_WRITES = 500
 ROUTED = 20_000
 DIRECTORIES = 52_000
 START_LIMIT = 180.0  # seconds; a watcher that takes longer is reported as such and tried once
-
-
-_WRITER = """
-import os, sys
-tree, count, directories, suffixes = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4].split(",")
-for number in range(count):
-    path = f"{tree}/{number % directories}/file-{number}{suffixes[number % len(suffixes)]}"
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)
-    os.write(descriptor, b"content")
-    os.close(descriptor)
-"""
-
-
-def write_files(tree: Path, count: int, directories: int, suffixes: Sequence[str] = ("",)) -> float:
-    """Write files from a process of its own as fast as it can; returns the seconds it took."""
-    start = time.monotonic()
-    words = [sys.executable, "-c", _WRITER, str(tree), str(count), str(directories), ",".join(suffixes)]
-    subprocess.run(words, check=True)
-    return time.monotonic() - start
-
-
-def make_directories(tree: Path, count: int) -> None:
-    """Make ``count`` empty directories directly in the tree."""
-    for number in range(count):
-        (tree / str(number)).mkdir()
-
 
 # ---- a burst
 
@@ -101,55 +69,6 @@ def _burst_once(watcher: Watcher) -> tuple[int, float]:
             wait_idle(running.pid)
             seconds = processor_time(running.pid) - before
         return watcher.told(running), seconds
-
-
-# ---- an overflow
-
-
-def overflow() -> Table:
-    """30,000 files written while filewatchd is stopped: how long after it goes on all of them are worked."""
-    seconds, cost, walks = zip(*(_overflow_once() for _ in range(REPEATS)), strict=True)
-    spent = Spread.of([value / OVERFLOWN * 1e6 for value in cost])
-    return Table(
-        f"An overflow: {OVERFLOWN:,} files written into 100 directories while filewatchd is stopped (SIGSTOP)",
-        "The kernel's queue holds some 5,000 of the files; the rest is found by comparing with the disk. Counted is"
-        " from SIGCONT to the answer of a flush, when a finished job has seen each file. The processor time is"
-        " filewatchd's alone. Beside it stands one walk of the same tree in Python that only looks at each file.",
-        ("watcher", "seconds until exact", "µs of processor a file", "one walk, seconds"),
-        [("filewatchd", Spread.of(seconds).text(2), spent.text(), Spread.of(walks).text(2))],
-        [ratio("Seconds until exact, filewatchd to one walk", Spread.of(seconds), Spread.of(walks))],
-    )
-
-
-def _overflow_once() -> tuple[float, float, float]:
-    watcher = Filewatchd()
-    with place() as job:
-        make_directories(job.tree, 100)
-        with watcher.running(job) as running:
-            wait_idle(running.pid)
-            before = processor_time(running.pid)
-            running.process.send_signal(signal.SIGSTOP)
-            write_files(job.tree, OVERFLOWN, 100)
-            walk = _walk(job.tree)
-            begun = time.monotonic()
-            running.process.send_signal(signal.SIGCONT)
-            answer = ask(socket_in(str(job.work / "run")), "flush")
-            seconds = time.monotonic() - begun
-            spent = processor_time(running.pid) - before
-            status = ask(socket_in(str(job.work / "run")), "status")
-        told = watcher.told(running)
-        if not answer["done"] or told != OVERFLOWN or not status["watch"]["backends"]["inotify"]["overflows"]:
-            raise RuntimeError(f"{told} of {OVERFLOWN} files were told of: {answer}")
-        return seconds, spent, walk
-
-
-def _walk(tree: Path) -> float:
-    """Seconds to look at every file of a tree once."""
-    begun = time.monotonic()
-    for directory, _, names in os.walk(tree):
-        for name in names:
-            os.lstat(f"{directory}/{name}")
-    return time.monotonic() - begun
 
 
 # ---- from close to the command's start
@@ -350,7 +269,7 @@ def _write_until_told(watcher: Watcher, running: Running, probe: Probe, tree: Pa
 
 SCENARIOS: dict[str, Callable[[], Table]] = {
     "burst": burst,
-    "overflow": overflow,
+    "overflow": recovery.overflow,
     "latency": latency,
     "rules": rules,
     "start": start,

@@ -201,3 +201,30 @@ class Incron(Watcher):
         places = {"system_table_dir": tables, "user_table_dir": job.work / "users", "lockfile_dir": job.work}
         config.write_text("".join(f"{key} = {value}\n" for key, value in places.items()) + "lockfile_name = incrond\n")
         return ["incrond", "-n", "-f", str(config)]
+
+
+class Watchman(Watcher):
+    """watchman with one watch, in the foreground and with a place of its own; it runs nothing and is asked."""
+
+    name = "watchman"
+    ready = ""
+
+    def command(self, job: Job) -> list[str]:
+        places = [f"--{name}={job.work / name}" for name in ("sockname", "statefile", "logfile", "pidfile")]
+        return ["watchman", *places, "--foreground"]
+
+    @staticmethod
+    def client(job: Job) -> list[str]:
+        """The words that ask it."""
+        return ["watchman", f"--sockname={job.work / 'sockname'}", "--no-spawn"]
+
+    @contextmanager
+    def running(self, job: Job, within: float = 60.0) -> Iterator[Running]:
+        with super().running(job, within) as running:
+            deadline = time.monotonic() + within
+            while subprocess.run(
+                [*self.client(job), "watch", str(job.tree)], capture_output=True, check=False
+            ).returncode:
+                if time.monotonic() > deadline:
+                    raise TimeoutError("watchman doesn't watch the tree")
+            yield running
