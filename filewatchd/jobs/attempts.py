@@ -132,6 +132,8 @@ class Attempts:
 
     def _back_off(self, record: Record, again: list[Item], pause: float) -> None:
         record.items = {item.key: item for item in again}
+        taken = self._pipeline.taken
+        record.since = min([record.since, *(taken.get(item.key, math.inf) for item in again)])
         live = [item.key for item in again if item.key in self._pipeline.window]
         for item in again:
             self.waiting[item.key] = record
@@ -195,7 +197,8 @@ class Attempts:
         if there == was_deleted and item.change.original_path is None:  # it went, or came back: another change
             del record.items[key]
             self._doubt_source(item, self._pipeline.clock.monotonic())
-            self._pipeline.mark_after(key, Hint.SCAN, self._pipeline.clock.monotonic(), 0.0)
+            since = None if record.since == math.inf else record.since
+            self._pipeline.mark_after(key, Hint.SCAN, self._pipeline.clock.monotonic(), 0.0, since)
         elif item.change.original_path is None:
             item.change = item.change._replace(identity=look.identity)
             item.flags = self._pipeline.looking.flags(key, look)

@@ -2,11 +2,13 @@
 
 A path is done when it is neither dirty nor in a job since before the moment of asking; what happened to it later is
 a later flush's. Not waited for are files somebody holds open for writing, paths in back-off, failed ones and those
-that `on_busy: skip` left, and rules that are held: they may take for ever, so they are listed.
+that `on_busy: skip` left, and rules that are held: they may take for ever, so they are listed. A path whose retry runs
+just now counts as in back-off.
 """
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
@@ -78,7 +80,8 @@ def left(pipelines: Iterable[Pipeline]) -> Left:
     held, backoff, failed, skipped, paused = map(list, found)
     for pipeline in pipelines:
         held += pipeline.named(pipeline.looking.written)
-        backoff += pipeline.named(pipeline.attempts.waiting)
+        retried = (key for key, since in pipeline.taken.items() if since == math.inf)
+        backoff += pipeline.named([*pipeline.attempts.waiting, *retried])
         failed += pipeline.named(pipeline.failed())
         skipped += pipeline.named(pipeline.skipped)
         if pipeline.holding.why is not None:

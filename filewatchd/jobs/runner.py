@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -61,7 +62,7 @@ class Item:
 class Record:
     """A job over all its attempts."""
 
-    __slots__ = ("attempt", "created_ns", "id", "items", "output", "start", "started_ns", "trigger")
+    __slots__ = ("attempt", "created_ns", "id", "items", "output", "since", "start", "started_ns", "trigger")
 
     def __init__(self, trigger: Trigger, items: list[Item], created_ns: int) -> None:
         self.id = 0
@@ -70,6 +71,7 @@ class Record:
         self.attempt = 0
         self.created_ns = created_ns
         self.started_ns = created_ns
+        self.since = math.inf  # monotonic, once it is in back-off: since when the first of its paths was dirty
         self.output = b""
         self.start: Start | None = None  # of the attempt that runs
 

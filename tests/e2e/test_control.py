@@ -78,6 +78,20 @@ def test_flush_lists_what_it_doesnt_wait_for(daemon: Daemon) -> None:
     tell(daemon, ("created", "a"), ("created", "b"), ("created", "c"))
 
 
+def test_a_flush_during_a_retry_lists_its_paths(daemon: Daemon) -> None:
+    """It waits for no retry: not for one that is to come, nor for one that runs."""
+    out, door = daemon.directory / "out", gate(daemon)
+    script = 'echo begin >> "$1"; [ $(wc -l < "$1") = 2 ] || exit 1; read line < "$2"'
+    retries = {"attempts": 2, "backoff": "10ms", "max_backoff": "10ms"}
+    daemon.configure(daemon.rule(actions=shell(script, str(out), str(door)), retry=retries))
+    daemon.start()
+    (daemon.root / "a").write_text("x")
+    eventually(lambda: lines(out) == ["begin", "begin"], "the retry runs", 20)
+    assert flush(daemon)["backoff"] == [{"path": str(daemon.root / "a")}]
+    door.write_text("go\n")
+    eventually(lambda: flush(daemon)["backoff"] == [], "the retry is over", 20)
+
+
 def test_a_flush_that_takes_too_long_says_so(daemon: Daemon) -> None:
     out, door = daemon.directory / "out", gate(daemon)
     script = 'echo begin >> "$2"; read line < "$3"'
