@@ -265,7 +265,8 @@ class Budget:
             return True
 
         number = sum(left.values())
-        given = self._sharing.give_back(number, may) if self._sharing is not None and number > 0 else []
+        able = self._sharing if number > 0 and not self.stopped else None
+        given = able.give_back(number, may) if able is not None else []
         self._counts["given_back"] += len(given)
         self._miss(given)
         return given
