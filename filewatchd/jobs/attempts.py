@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 from filewatchd.actions.base import Use
-from filewatchd.errors import StalledError
+from filewatchd.errors import StalledError, StateError
 from filewatchd.jobs.looking import ERROR_PAUSE
 from filewatchd.jobs.queue import Drain, backoff
 from filewatchd.jobs.runner import Item, JobRun, Key, OpenAction, Record, counts, run_actions
@@ -43,7 +43,11 @@ class Attempts:
         task = asyncio.current_task()
         assert task is not None
         self._pipeline.running(task, record)
-        self._pipeline.engine.store.begin(self._pipeline, record)
+        try:
+            self._pipeline.engine.store.begin(self._pipeline, record)
+        except StateError:
+            record.attempt -= 1  # it was none
+            raise
         self._pipeline.engine.attempting.add(record.id)
         started = self._pipeline.clock.monotonic()
         record.start = Start(self._pipeline.settings.name, record)
@@ -55,7 +59,8 @@ class Attempts:
                 pass
         finally:
             self._pipeline.engine.attempting.discard(record.id)
-        self._settle(record, started)
+        self._pipeline.running(task, None)
+        await self._settle(record, started)
 
     @asynccontextmanager
     async def _call(self, record: Record, opened: OpenAction, items: Sequence[Item]) -> AsyncIterator[JobRun]:
@@ -77,10 +82,14 @@ class Attempts:
             self._pipeline.engine.store.steps(record.id),
             self._effect,
             self._wrote,
+            lambda: not self._pipeline.engine.gate.is_open,
         )
 
-    def _settle(self, record: Record, started: float) -> None:
-        """Sort the outcomes: handled paths go to the manifest, the others wait, fail, or become dirty again."""
+    async def _settle(self, record: Record, started: float) -> None:
+        """Sort the outcomes: handled paths go to the manifest, the others wait, fail, or become dirty again.
+
+        While they can't be written they wait here, and their paths count as in a running job.
+        """
         now = self._pipeline.clock.monotonic()
         items = list(record.items.values())
         counted = counts(items)
@@ -93,8 +102,12 @@ class Attempts:
         left = [item for item in items if not (item.outcome is not None and item.outcome.handled)]
         again = [item for item in left if self._is_retried(item, record)]
         pause = backoff(self._pipeline.settings.retry, record.attempt, self._random)
-        until_ns = self._pipeline.clock.wall_ns() + int(pause * 1e9) if again else None
-        self._pipeline.engine.store.settle(self._pipeline, record, handled, until_ns)
+
+        def write() -> None:
+            until_ns = self._pipeline.clock.wall_ns() + int(pause * 1e9) if again else None
+            self._pipeline.engine.store.settle(self._pipeline, record, handled, until_ns)
+
+        await self._pipeline.engine.gate.through(write)
         self._pipeline.looking.breaker.ran([item.change.path for item in handled], started, now)
         for item in handled:
             if item.flags & RACY and item.change.kind is not Kind.DELETED:
@@ -189,7 +202,16 @@ class Attempts:
         for key, look in zip(keys, looks, strict=True):
             self._renew(record, key, look)
         if record.items:
+            await self._attempt_again(record)
+
+    async def _attempt_again(self, record: Record) -> None:
+        made = record.attempt
+        try:
             await self.attempt(record)
+        except StateError:
+            if record.attempt > made:
+                raise
+            self._back_off(record, list(record.items.values()), 0.0)  # until the gate opens
 
     def _renew(self, record: Record, key: Key, look: Look) -> None:
         item = record.items[key]

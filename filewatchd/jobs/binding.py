@@ -221,8 +221,9 @@ class Binding:
         old: Selection | None = None
         started = self.pipeline.clock.wall_ns()
         if self.baseline is None:
+            began = 0 if appeared else started  # all of a root that appeared is new, also to a scan that begins anew
             self.baseline = self._manifest.begin(
-                settings.name, self.root, self.selection.digest, started, parameters=parameters_of(settings)
+                settings.name, self.root, self.selection.digest, began, parameters=parameters_of(settings)
             )
             take = take or appeared
         elif self.baseline.selection != self.selection.digest and self.baseline.parameters:
@@ -246,8 +247,10 @@ class Binding:
     def _enter(self, baseline: Baseline, started_ns: int) -> None:
         """Get to know the filesystems that are new. To a baseline of before there were places, none is."""
         places = self._manifest.places
-        closed = baseline.closed and not places.of(baseline.id)
-        places.enter(baseline.id, self.regions, started_ns, closed=closed)
+        first = not places.of(baseline.id)
+        if first and not baseline.closed:
+            started_ns = baseline.started_ns  # which a power loss can't have taken
+        places.enter(baseline.id, self.regions, started_ns, closed=baseline.closed and first)
         self._stand()
 
     def compared(self, result: Differences, now: float) -> None:

@@ -19,6 +19,7 @@ from filewatchd.jobs.context import ActionContext
 from filewatchd.jobs.expecting import Expecting
 from filewatchd.jobs.filelocks import FileLocks
 from filewatchd.jobs.flush import Left, left, work_off
+from filewatchd.jobs.gate import Gate
 from filewatchd.jobs.links import NewLinks
 from filewatchd.jobs.opening import Opening
 from filewatchd.jobs.pipeline import Pipeline
@@ -33,6 +34,7 @@ from filewatchd.work.pulse import Pulse
 log = logging.getLogger("filewatchd.jobs")
 
 _MOST_DIRTY = 20_000  # then long scans wait
+_MOST_HELD = 100_000  # dirty paths while no job can start; then nothing more is taken in, and the kernel overflows
 
 
 class RootFacts(NamedTuple):
@@ -51,6 +53,7 @@ class Watching(NamedTuple):
     facts: Callable[[str], RootFacts]  # by root path
     wake_on_write: Callable[[str, Callable[[], None]], Callable[[], None]]
     room: Callable[[bool], None]  # may long scans go on?
+    intake: Callable[[bool], None]  # may events be taken in?
     held: Callable[[str, str, float], None]  # rule, path, seconds
     rescan: Callable[[str], None]  # compare the root at this path with the disk
     mounts: Callable[[], int]  # the number of the mount table that holds now
@@ -71,14 +74,16 @@ class Engine:
         *,
         max_running: int,
         state_changed: Callable[[], None] = lambda: None,
+        state_damaged: Callable[[], None] = lambda: None,
         doubted: Callable[[], None] = lambda: None,
     ) -> None:
-        """``doubted``: a rule leaves changes aside, or does so no more."""
+        """``doubted``: a rule leaves changes aside, or does so no more. ``state_damaged``: only a restart helps."""
         self.clock = clock
         self.pool = pool
         self.spawn = spawn
         self.store = store
         self.manifest = store.manifest
+        self.gate = Gate(store.database, pool, clock, moved=self._gate_moved, damaged=state_damaged)
         self.slots: Slots[Pipeline] = Slots(max_running)
         self.locks = FileLocks(pool)
         self.links = NewLinks(pool, clock, store.reader)
@@ -105,7 +110,7 @@ class Engine:
         self._packages = packages
         self._watching = watching
         self._dirty = 0  # paths in all windows
-        self._room = True
+        self._room = self._intake = True
         self._draining: set[asyncio.Task[None]] = set()
         self._numbers = 0
         self._digests: Mapping[str, str] = {}
@@ -292,16 +297,27 @@ class Engine:
             self._dirty += pipeline.grown()
         self.update_room()
 
+    def _gate_moved(self) -> None:
+        """Jobs may start again, or not: every rule goes on from there, or says in status that it waits."""
+        self.touched.update(self.pipelines.values())
+        self.state_changed()
+        asyncio.get_running_loop().call_soon(self.poke)  # not from within the write that failed
+
     def update_room(self) -> None:
         """Long scans wait while too much is dirty. Asked in every turn, so the rules aren't counted anew."""
+        intake = self.gate.is_open or self._dirty < _MOST_HELD
+        if intake is not self._intake:
+            self._intake = intake
+            self._watching.intake(intake)
         room = self._dirty < _MOST_DIRTY
         if room is not self._room:
             self._room = room
             self._watching.room(room)
 
     async def drain(self, grace: float) -> None:
-        """Start nothing more; give what runs ``grace`` seconds."""
+        """Start nothing more; give what runs ``grace`` seconds. Outcomes that can't be written don't wait for it."""
         self.expecting.close()
+        self.gate.end()
         deadline = self.clock.monotonic() + grace
         works: list[Awaitable[None]] = [p.drain(deadline) for p in self.pipelines.values()]
         await asyncio.gather(*works, *self._draining)
@@ -314,9 +330,10 @@ class Engine:
                 new = value - pipeline.saved.get(name, 0)
                 if new:
                     increments[rule, name] = new
-            pipeline.saved = dict(pipeline.counters)
         if increments:
             self.store.counters.add(increments)
+        for pipeline in self.pipelines.values():  # once they are written: what fails is added the next time
+            pipeline.saved = dict(pipeline.counters)
 
     def cancel_all(self) -> None:
         """Stop what runs, at once."""

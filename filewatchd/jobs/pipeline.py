@@ -153,7 +153,7 @@ class Pipeline:
         self._arm(now)
 
     def _fill(self, most: int, now: float) -> None:
-        while len(self._tasks) < most and self.holding.why is None and self.drains is Drain.INTAKE:
+        while len(self._tasks) < most and self.is_free():
             due = self.window.release(now)
             if not due and not self.attempts.due:
                 break
@@ -167,6 +167,10 @@ class Pipeline:
                 self.engine.give_slot()
                 break
             self._start(self._process(taken))
+
+    def is_free(self) -> bool:
+        """Whether a job may start at all."""
+        return self.holding.why is None and self.drains is Drain.INTAKE and self.engine.gate.is_open
 
     def _take(self, most: int, now: float) -> Taken:
         taken = []
@@ -236,11 +240,18 @@ class Pipeline:
             items = self.looking.changes(self.looking.resolve_all(taken, looks, mounts, now), now)
             if items:
                 await self.attempts.attempt(Record(_trigger(taken), items, self.clock.wall_ns()))
-        except FilewatchdError as error:  # state can't be written: the paths stay dirty until it can
-            log.error("rule %s waits: %s", self.settings.name, error, extra={"rule": self.settings.name})
-            self._put_back(taken, ERROR_PAUSE)
+        except FilewatchdError as error:
+            self._wait(taken, error)
         finally:
             self.release(key for key, _ in taken)
+
+    def _wait(self, taken: Taken, error: FilewatchdError) -> None:
+        """The paths stay dirty; while state can't be written, for the gate to open, which tells of it for all rules."""
+        if not self.engine.gate.is_open:
+            self._put_back(taken, 0.0)
+            return
+        log.error("rule %s waits: %s", self.settings.name, error, extra={"rule": self.settings.name})
+        self._put_back(taken, ERROR_PAUSE)
 
     def _put_back(self, taken: Taken, delay: float) -> None:
         """Nothing came of a batch, and nothing is lost: its paths are dirty as before."""
@@ -259,8 +270,8 @@ class Pipeline:
         """Full paths."""
         return [self.bindings[key[0]].path(key[1]) for key in keys if key[0] in self.bindings]
 
-    def running(self, task: asyncio.Task[None], record: Record) -> None:
-        """A batch has become a job, which can be cancelled."""
+    def running(self, task: asyncio.Task[None], record: Record | None) -> None:
+        """A batch has become a job, which can be cancelled; or (None) an attempt has ended, and can't be any more."""
         self._tasks[task] = record
 
     def look_again(self, key: Key, now: float) -> None:
@@ -348,6 +359,7 @@ class Pipeline:
             "held": len(self.looking.held),
             "paused": self.holding.why,
             "discarded": self.holding.discarded,
+            "waits": None if self.engine.gate.is_open else "state can't be written",
             "counters": dict(self.counters),
             "last": self.last,
         }

@@ -16,7 +16,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, NamedTuple
 
 from filewatchd.actions.base import Action, Needs, Steps
-from filewatchd.errors import ActionError
+from filewatchd.errors import ActionError, StateError
 from filewatchd.model import OK, Change, FileIdentity, Outcome, Trigger, Verdict
 
 if TYPE_CHECKING:
@@ -91,7 +91,9 @@ class JobRun:
         steps: Steps,
         effects: Callable[[str, str, str | None], None],
         wrote: Callable[[str, FileIdentity | None], None],
+        shut: Callable[[], bool] = lambda: False,
     ) -> None:
+        """``shut``: the job journal can't be written."""
         self.id = record.id
         self.attempt = record.attempt
         self.trigger = record.trigger
@@ -105,6 +107,7 @@ class JobRun:
         self._items = items
         self._effects = effects
         self._wrote = wrote
+        self._shut = shut
 
     @property
     def changes(self) -> list[Change]:
@@ -127,6 +130,12 @@ class JobRun:
     def wrote(self, path: str, identity: FileIdentity | None = None) -> None:
         """Declare an own write."""
         self._wrote(path, identity)
+
+    def failed(self, name: str, error: StateError) -> Outcome:
+        """What comes of a state that the action couldn't write: its own failure, or cut off if it is the journal's."""
+        if self._shut():
+            return Outcome(Verdict.CANCELLED, f"{name} was cut off: {error}")
+        return Outcome(Verdict.FAILED, f"{name}: {error}")
 
     def effect(self, kind: str, old: str, new: str | None = None) -> None:
         """Tell the other actions; a moved path is rewritten for those that follow."""
@@ -189,6 +198,8 @@ async def _call(opened: OpenAction, items: Sequence[Item], run: JobRun) -> None:
         result = Outcome(Verdict.FAILED, f"{opened.name}: timed out after {run.timeout:g} s")
     except ActionError as error:
         result = Outcome(Verdict.FAILED, f"{opened.name}: {error}", error.retryable)
+    except StateError as error:
+        result = run.failed(opened.name, error)
     except asyncio.CancelledError:
         run.cancelled = True
         raise

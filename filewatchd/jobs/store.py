@@ -190,9 +190,10 @@ class Store:
         closed: Iterable[Key],
     ) -> None:
         """Enter rows without a job, and close open rows that need no more work."""
+        closed = list(closed)
         released: dict[int, list[str]] = {}
         for key in closed:
-            job = pipeline.open.pop(key, None)
+            job = pipeline.open.get(key)
             binding = pipeline.bindings.get(key[0])
             if job is not None and binding is not None:
                 released.setdefault(job, []).append(binding.path(key[1]))
@@ -204,6 +205,8 @@ class Store:
                     self.manifest.drop(update.baseline, update.drop)
             for job, paths in released.items():
                 self.journal.release(job, paths)
+        for key in closed:  # once it is written: what fails must find them open again
+            pipeline.open.pop(key, None)
         self._wrote()
 
     # ---- what actions keep

@@ -7,6 +7,7 @@ Stop: intake ends, running jobs get ``shutdown_timeout``, what is left stays jou
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
@@ -24,7 +25,7 @@ from filewatchd.config.generation import Generation, differences
 from filewatchd.config.load import load
 from filewatchd.control.api import time_text
 from filewatchd.control.server import ControlServer
-from filewatchd.errors import ConfigError, FilewatchdError
+from filewatchd.errors import ConfigError, FilewatchdError, StateError
 from filewatchd.jobs.engine import Engine, Watching
 from filewatchd.jobs.store import Store
 from filewatchd.jobs.timers import DurableTimers
@@ -131,7 +132,13 @@ class Daemon:
         self._timers = DurableTimers(self._database, clock)
         rooting = self._rooting = Rooting(self._pool, clock, self._poke, self._root_changed)
         watching = Watching(
-            rooting.facts, rooting.wakes.add, rooting.room, rooting.held, rooting.rescan, rooting.mounts
+            rooting.facts,
+            rooting.wakes.add,
+            rooting.room,
+            rooting.intake,
+            rooting.held,
+            rooting.rescan,
+            rooting.mounts,
         )
         self._engine = Engine(
             clock,
@@ -143,6 +150,7 @@ class Daemon:
             watching,
             max_running=daemon.max_running,
             state_changed=self._upkeep.state_changed,
+            state_damaged=self._state_damaged,
             doubted=lambda: self._promise.look(),
         )
         self._promise = Promise(self._engine, rooting, clock)
@@ -192,9 +200,17 @@ class Daemon:
         self._timers.close()
         await self._commands.stop()
         await self._upkeep.close()
-        self._store.close()
+        try:
+            self._store.close()
+        except StateError as error:
+            log.warning("the job journal was not closed in order, what was committed is kept: %s", error)
         self._pool.close()
         log.info("stopped")
+
+    def _state_damaged(self) -> None:
+        """The next start sets the bad file aside: end, and let the service manager start anew."""
+        self._code = 1
+        self._over.set()
 
     # ---- signals
 
@@ -251,10 +267,8 @@ class Daemon:
         self._upkeep.state_changed()
 
     def _state(self) -> dict[str, Any]:
-        try:
+        with contextlib.suppress(StateError):  # they stay in memory; the gate tells
             self._engine.save_counters()
-        except FilewatchdError as error:
-            log.error("%s", error)
         return {
             "version": __version__,
             "pid": os.getpid(),
@@ -276,6 +290,7 @@ class Daemon:
             "generation": self.generation.number,
             "config_error": self._config_error,
             "promise": self._promise.statistics(),
+            "state": self._engine.gate.statistics(),
             "findings": [listed_finding(finding) for finding in self._store.findings.all()],
             **self.statistics(),
         }

@@ -47,7 +47,7 @@ class Rooting:
         self._by_path: dict[str, Root] = {}
         self._choices: dict[tuple[str, str], Choice] = {}  # (root, as configured)
         self._choosing = False
-        self._free = True
+        self._free = self._intake = True
         self._mounts = MountView(self._mounts_changed)
         self.wakes = WriteWakes()
         pool.hangs = self._lane_hangs
@@ -103,6 +103,7 @@ class Rooting:
             )
             watcher.start()
             self.room(self._free)
+            watcher.take_in(self._intake)
         return watcher
 
     def _set_roots(self) -> None:
@@ -224,6 +225,12 @@ class Rooting:
         self._free = free
         for watcher in self._watchers.values():
             (watcher.room.set if free else watcher.room.clear)()
+
+    def intake(self, free: bool) -> None:
+        """Whether events may be taken in."""
+        self._intake = free
+        for watcher in self._watchers.values():
+            watcher.take_in(free)
 
     def held(self, rule: str, path: str, seconds: float) -> None:
         """Say who keeps a file open for so long."""

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from filewatchd.errors import FilewatchdError
+from filewatchd.errors import FilewatchdError, StateError
 from filewatchd.jobs.store import Store
 from filewatchd.state import atomic
 from filewatchd.state.database import Database
@@ -20,6 +20,7 @@ _LANE = "state"
 _STATE_EVERY = 1.0  # seconds between writes of state.json while things change
 _CHECKPOINT_AFTER = 0.2  # seconds from a commit that makes one due to the checkpoint
 _SLICE_PAUSE = 0.01  # seconds between slices of a clean-up
+_AGAIN_AFTER = 5.0  # seconds after which what failed is tried again
 
 
 class Upkeep:
@@ -34,6 +35,7 @@ class Upkeep:
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._checkpointing = False
+        self._told: dict[str, str] = {}  # what fails, and why
         self._tasks: set[asyncio.Task[None]] = set()
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
@@ -52,9 +54,20 @@ class Upkeep:
         try:
             await self._pool.run(_LANE, self._database.checkpoint)
         except FilewatchdError as error:
-            log.error("%s", error)
-        finally:
-            self._checkpointing = False
+            self._failed("checkpoint", f"the journal's log grows: {error}")
+            self._loop.call_later(_AGAIN_AFTER, self._checkpoint_over)
+        else:
+            self._told.pop("checkpoint", None)
+            self._checkpoint_over()
+
+    def _checkpoint_over(self) -> None:
+        self._checkpointing = False
+
+    def _failed(self, what: str, why: str) -> None:
+        """Say why something fails; once, until it has another reason or has succeeded."""
+        if self._told.get(what) != why:
+            self._told[what] = why
+            log.error("%s", why)
 
     def state_changed(self) -> None:
         """state.json is out of date: it is written soon."""
@@ -66,19 +79,27 @@ class Upkeep:
         self.spawn(self._write())
 
     async def _write(self) -> None:
-        await self._pool.run(_LANE, self._replace, _encode(self._state()))
-
-    def _replace(self, data: bytes) -> None:
         try:
-            atomic.replace(self._state_path, data)
-        except (OSError, FilewatchdError) as error:
-            log.error("%s can't be written: %s; free space or mend its directory", self._state_path, error)
+            await self._pool.run(_LANE, atomic.replace, self._state_path, _encode(self._state()))
+        except StateError as error:
+            self._failed("state", str(error))
+            self._again()
+        else:
+            self._told.pop("state", None)
+
+    def _again(self) -> None:
+        """Nobody may say again that it is out of date."""
+        if self._timer is None:
+            self._timer = self._loop.call_later(_AGAIN_AFTER, self._due)
 
     async def forget_dropped(self, store: Store) -> None:
         """Delete the rows of manifests that nobody needs any more, in slices."""
-        for baseline in store.manifest.dropped():
-            for _ in store.manifest.forget(baseline):
-                await asyncio.sleep(_SLICE_PAUSE)
+        try:
+            for baseline in store.manifest.dropped():
+                for _ in store.manifest.forget(baseline):
+                    await asyncio.sleep(_SLICE_PAUSE)
+        except StateError as error:
+            log.warning("rows that nobody needs stay until the next start: %s", error)
 
     async def close(self) -> None:
         """Finish what runs, and write state.json once more."""
@@ -86,7 +107,10 @@ class Upkeep:
             self._timer.cancel()
         if self._tasks:
             await asyncio.wait(list(self._tasks))
-        self._replace(_encode(self._state()))
+        try:
+            atomic.replace(self._state_path, _encode(self._state()))
+        except StateError as error:
+            self._failed("state", str(error))
 
 
 def _encode(state: dict[str, Any]) -> bytes:

@@ -9,6 +9,10 @@ a pool thread on a connection of its own, which also makes that first commit. It
 which leaves little to do under the write lock when it then empties the log (TRUNCATE); readers in the way are not
 waited for. Steps that guard data use `Database.durable`, which syncs once.
 
+The write lock is the loop's own but for the moments in which a pool thread empties the log, so the loop's thread waits
+for it only briefly (`busy_timeout`). If a stranger holds it for longer, the write fails; from then on `health` holds
+all writes back until `Database.probe`, in a pool thread, has got through.
+
 A descriptor of the file or its log must never be opened and closed by hand while it is open here: closing it would
 drop SQLite's own locks (https://sqlite.org/howtocorrupt.html, 2.2).
 """
@@ -24,17 +28,19 @@ from typing import Any, Literal, Self
 from filewatchd.clock import Clock, SystemClock
 from filewatchd.errors import FatalError, StateError
 from filewatchd.state import opening, schema
+from filewatchd.state.health import Health
 from filewatchd.state.sqlite_errors import code, typed
 
 Durability = Literal["normal", "full"]
 
 _CHECKPOINT_GROWTH = 1000 * 4096  # bytes of log
+_PROBE = 32 * 1024  # bytes that a probe writes, lest writing begins again for the last free page
 _SETTINGS = (
     "wal_autocheckpoint = 0",
     "cache_size = -2048",  # KiB
     "mmap_size = 0",
     "trusted_schema = OFF",
-    "busy_timeout = 2000",  # ms; only a stranger with a database tool holds the write lock for long
+    "busy_timeout = 250",  # ms; the loop stands still meanwhile
 )
 
 
@@ -52,11 +58,13 @@ class Transaction:
         connection = self._database.connection
         self._joined = connection.in_transaction
         if not self._joined:
+            self._database.health.check()
             try:
                 if self._durable:
                     connection.execute("PRAGMA synchronous = FULL")
                 connection.execute("BEGIN IMMEDIATE")
             except sqlite3.Error as error:
+                self._database.restore_synchronous()
                 raise self._database.failure(error) from error
         return connection
 
@@ -80,7 +88,7 @@ class Transaction:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             if self._durable:
-                connection.execute(f"PRAGMA synchronous = {self._database.synchronous}")
+                self._database.restore_synchronous()
 
 
 class Database:
@@ -109,8 +117,10 @@ class Database:
     ) -> None:
         self.path = path
         self.synchronous = durability.upper()
+        clock = clock or SystemClock()
+        self.health = Health(clock)
         try:
-            opened = opening.open_database(path, migrations, application_id, clock or SystemClock())
+            opened = opening.open_database(path, migrations, application_id, clock)
         except sqlite3.Error as error:
             if code(error) in {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM}:
                 raise FatalError(str(typed(error, path)), exit_code=77) from error
@@ -128,7 +138,8 @@ class Database:
         """Begin, then commit at the end of the context. An error in a joined transaction must pass the outer one.
 
         Raises:
-            StateError: the disk is full, fails or is read-only, or another program holds the file.
+            StateError: the disk is full, fails or is read-only, or another program holds the file; and so at once,
+                without a try, until `health` is mended.
         """
         return Transaction(self)
 
@@ -149,6 +160,8 @@ class Database:
         Raises:
             StateError: as `transaction`.
         """
+        if not statement.startswith(("SELECT", "PRAGMA")) and not self.connection.in_transaction:
+            self.health.check()
         try:
             return self.connection.execute(statement, parameters).fetchall()
         except sqlite3.Error as error:
@@ -178,9 +191,20 @@ class Database:
             _copy_log(self.path)
         except sqlite3.Error as error:
             if code(error) != sqlite3.SQLITE_BUSY:
-                raise self.failure(error) from error
+                raise self._typed(error) from error
         self._checkpoints += 1
         self._log_floor = self._log_size()
+
+    def probe(self) -> None:
+        """Write something, on a connection of its own and whatever `health` says. Blocks: call it in a pool thread.
+
+        Raises:
+            StateError: as `transaction`.
+        """
+        try:
+            _write_something(self.path)
+        except sqlite3.Error as error:
+            raise self._typed(error) from error
 
     def mend_promise(self) -> None:
         """Forget the broken promise: an operator has seen it."""
@@ -189,10 +213,20 @@ class Database:
 
     def failure(self, error: sqlite3.Error) -> Exception:
         """The error to raise for one of SQLite's: a `StateError` for what an operator can mend, else itself."""
+        found = self._typed(error)
+        if isinstance(found, StateError):
+            self.health.failed(found)
+        return found
+
+    def _typed(self, error: sqlite3.Error) -> Exception:
         found = typed(error, self.path)
         if isinstance(found, StateError) and found.corrupt:
             opening.mark_suspect(self.path)
         return found
+
+    def restore_synchronous(self) -> None:
+        """Commits sync again as configured."""
+        self.connection.execute(f"PRAGMA synchronous = {self.synchronous}")
 
     def close(self) -> None:
         """Note that all is well, empty the log, close. Syncs. A second call does nothing.
@@ -207,7 +241,7 @@ class Database:
             self.connection.execute("UPDATE meta SET value = '1' WHERE name = 'clean'")
             self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         except sqlite3.Error as error:
-            raise self.failure(error) from error
+            raise self._typed(error) from error
         finally:
             self.connection.close()
 
@@ -239,5 +273,15 @@ def _copy_log(path: str) -> None:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         # The first commit syncs the new log's head. It must write something to count as a commit.
         connection.execute("REPLACE INTO meta VALUES ('checkpointed', hex(randomblob(8)))")
+    finally:
+        connection.close()
+
+
+def _write_something(path: str) -> None:
+    connection = sqlite3.connect(path, timeout=0, isolation_level=None)
+    try:
+        connection.execute("PRAGMA wal_autocheckpoint = 0")
+        connection.execute("REPLACE INTO meta VALUES ('probe', hex(randomblob(?)))", (_PROBE // 2,))
+        connection.execute("DELETE FROM meta WHERE name = 'probe'")  # in the same commit it would not be written at all
     finally:
         connection.close()

@@ -63,24 +63,30 @@ class Manifest:
 
     def bind(self, rule: str, root: str, selection: str) -> Baseline | None:
         """The baseline of a rule and root, best the one of this selection; compare ``selection``, then `reselect`."""
-        order = "ORDER BY selection = ? DESC, closed_ns IS NULL, started_ns DESC LIMIT 1"
+        order = "ORDER BY selection = ? DESC, closed_ns IS NULL, id DESC LIMIT 1"
         return next(
             self._baselines(f"WHERE rule = ? AND root = ? AND dropped = 0 {order}", rule, encode(root), selection), None
         )
 
     def begin(self, rule: str, root: str, selection: str, started_ns: int, *, parameters: str = "") -> Baseline:
-        """A new baseline, committed; or the one that was begun before, with the start time it had."""
-        self._database.execute(
-            "INSERT INTO baselines (rule, root, selection, started_ns, parameters)"
-            " VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-            (rule, encode(root), selection, started_ns, parameters),
-        )
+        """A new baseline, committed; or the one that was begun before, with the start time it had.
+
+        Syncs, as does `close`: if a power loss took the baseline, the next start would begin another, for which the
+        changes since this one are what was always there.
+        """
+        with self._database.durable() as connection:
+            connection.execute(
+                "INSERT INTO baselines (rule, root, selection, started_ns, parameters)"
+                " VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                (rule, encode(root), selection, started_ns, parameters),
+            )
         where = "WHERE rule = ? AND root = ? AND selection = ? AND dropped = 0"
         return next(self._baselines(where, rule, encode(root), selection))
 
     def close(self, baseline: int, closed_ns: int) -> None:
-        """The first scan is complete: from now on the rows count."""
-        self._database.execute("UPDATE baselines SET closed_ns = ? WHERE id = ?", (closed_ns, baseline))
+        """The first scan is complete: from now on the rows count. Syncs."""
+        with self._database.durable() as connection:
+            connection.execute("UPDATE baselines SET closed_ns = ? WHERE id = ?", (closed_ns, baseline))
 
     def reselect(self, baseline: int, selection: str, parameters: str = "") -> None:
         """Keep the rows under a new selection. Another baseline of that scope becomes one of `dropped`."""

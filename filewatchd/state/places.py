@@ -122,8 +122,20 @@ class Places:
         return Standing(now, known)
 
     def enter(self, baseline: int, mounted: Sequence[Region], started_ns: int, *, closed: bool) -> None:
-        """Get to know the places that are new. ``closed``: what is on them is known already."""
+        """Get to know the places that are new. ``closed``: what is on them is known already. Syncs if there are any.
+
+        If a power loss took a place, what changes on it from now on would be what was always there.
+        """
         known = self.of(baseline)
+        by_region = {Region(place.inside, place.filesystem) for place in known}
+        if by_region.issuperset(_whole(mounted, known)):
+            return
+        with self._database.durable():
+            self._enter_new(baseline, mounted, known, started_ns, closed=closed)
+
+    def _enter_new(
+        self, baseline: int, mounted: Sequence[Region], known: Sequence[Place], started_ns: int, *, closed: bool
+    ) -> None:
         scanned = {Region(place.inside, place.filesystem) for place in known if place.closed}
         for inside in {region.inside for region in mounted} - {place.inside for place in known}:
             around = _around(inside, mounted)

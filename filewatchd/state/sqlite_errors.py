@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 
 from filewatchd.errors import StateError
 
 _SPACE = "free space on this filesystem"
+_READ_ONLY = "mount the filesystem read-write (dmesg tells why it is not) and let the daemon's user write it"
 _OTHER_PROGRAM = "end the other program that has it open for writing"
 _RESTART = "restart the daemon: it sets the file aside, starts a fresh one and scans again"
 _REMEDIES = {
     sqlite3.SQLITE_FULL: _SPACE,
-    sqlite3.SQLITE_IOERR: "check the disk and the space on it (df, journalctl -k)",
+    sqlite3.SQLITE_IOERR: "check the disk, the space on it and its quota (df, journalctl -k)",
     sqlite3.SQLITE_BUSY: _OTHER_PROGRAM,
     sqlite3.SQLITE_LOCKED: _OTHER_PROGRAM,
-    sqlite3.SQLITE_READONLY: "mount the filesystem read-write and let the daemon's user write it",
+    sqlite3.SQLITE_READONLY: _READ_ONLY,
     sqlite3.SQLITE_CANTOPEN: "let the daemon's user open it, or raise the open-files limit (LimitNOFILE=)",
     sqlite3.SQLITE_PERM: "let the daemon's user read and write it",
     sqlite3.SQLITE_NOMEM: "give the daemon more memory (MemoryMax=)",
@@ -38,4 +40,14 @@ def typed(error: sqlite3.Error, path: str) -> Exception:
     remedy = _REMEDIES.get(code(error))
     if remedy is None:
         return error
+    if code(error) == sqlite3.SQLITE_IOERR and _is_read_only(path):
+        remedy = f"its filesystem is read-only: {_READ_ONLY}"
     return StateError(f"{path}: {error}; {remedy}", path=path, corrupt=damaged(error))
+
+
+def _is_read_only(path: str) -> bool:
+    """SQLite says the same of a filesystem that became read-only under it (EROFS) as of a broken disk (EIO)."""
+    try:
+        return bool(os.statvfs(os.path.dirname(path) or ".").f_flag & os.ST_RDONLY)
+    except OSError:
+        return False

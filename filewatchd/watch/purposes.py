@@ -15,7 +15,9 @@ class FullScan:
     """One full scan of a root, or of those directories of it that had no watch; `inspect` runs in the scan thread."""
 
     def __init__(self, root: Root, *, appeared: bool = False, part: bool = False) -> None:
+        """Raises FilewatchdError: state can't be read or written."""
         self.root = root
+        self.appeared = appeared
         self.part = part
         self.doubts = root.doubts  # when it began
         self.armed = 0  # directories so far
@@ -34,6 +36,22 @@ class FullScan:
         self.armed += len(batch.armed)
         for path in batch.tried:
             self.root.failed.pop(path, None)
+
+    def compared(self, batch: Batch, now: float) -> None:
+        """On the loop: hand over how the batch differs, unless something has gone wrong before."""
+        try:
+            for subscriber, result in batch.compared if not self.void and self.error is None else ():
+                subscriber.compared(result, now)
+        except FilewatchdError as error:
+            self.error = error
+
+    def end(self, now: float) -> None:
+        """On the loop: what was compared counts from now on, unless something has gone wrong."""
+        try:
+            for subscriber in self.subscribers if not self.void and self.error is None else ():
+                subscriber.scan_ended(whole=not self.root.failed, now=now)
+        except FilewatchdError as error:
+            self.error = error
 
     def inspect(self, batch: Batch, done: bool) -> None:
         """Replace what was listed by how it differs."""

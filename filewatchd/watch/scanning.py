@@ -14,13 +14,14 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 
 from filewatchd.clock import Clock
+from filewatchd.errors import FilewatchdError
 from filewatchd.model import RootState
 from filewatchd.watch.backends.base import Backend, NewDirectory
 from filewatchd.watch.cover import Cover
 from filewatchd.watch.mending import Directories, Mending
 from filewatchd.watch.placing import Placing
 from filewatchd.watch.purposes import FullScan, Renamed, Ticket
-from filewatchd.watch.roots import Happening, Missing, Root
+from filewatchd.watch.roots import Happening, Missing, Root, RootKey
 from filewatchd.watch.scan import Batch, Failed, Inspect, Scanner, Walk
 from filewatchd.work.pool import Pool
 from filewatchd.work.pulse import Pulse
@@ -65,6 +66,8 @@ class Scanning:
         self.counts = {"scanned_directories": 0}
         self._begun = 0
         self._under_way: dict[int, Ticket] = {}
+        self._uncompared: dict[RootKey, str] = {}  # why not
+        self._again: dict[RootKey, bool] = {}  # to be scanned again soon, as if it had appeared or not
         self.pulse = Pulse()  # beats when a walk is over
         self.stopped = False
 
@@ -88,7 +91,11 @@ class Scanning:
     def scan(self, root: Root, *, appeared: bool) -> None:
         """Compare a root with what its subscribers know. ``appeared``: it was made while we looked."""
         assert root.top is not None
-        full = FullScan(root, appeared=appeared)
+        try:
+            full = FullScan(root, appeared=appeared)
+        except FilewatchdError as error:
+            self._compare_again(root, error, appeared=appeared)
+            return
         root.scans += 1
         root.failed.clear()
         walk = Walk(self._backend, root.top, [(root, "")], every=full.every)
@@ -99,7 +106,11 @@ class Scanning:
 
         Returns once that is over, or its filesystem doesn't answer: True if something is watched now.
         """
-        part = FullScan(root, part=True)
+        try:
+            part = FullScan(root, part=True)
+        except FilewatchdError as error:
+            self._compare_again(root, error, appeared=False)
+            return False
         root.scans += 1
         walk = Mending(self._backend, root, directories, every=part.every)
         ticket = self._walk(device_of(root), part, [root], walk, inspect=part.inspect)
@@ -193,8 +204,7 @@ class Scanning:
 
     def _compared(self, full: FullScan, batch: Batch, now: float) -> None:
         self._check_ground(full)
-        for subscriber, result in batch.compared if not full.void else ():
-            subscriber.compared(result, now)
+        full.compared(batch, now)
 
     def _check_ground(self, full: FullScan) -> None:
         """What is mounted must be what was when the scan began, or files are taken to be on another filesystem."""
@@ -243,16 +253,29 @@ class Scanning:
         root.scans -= 1
         if root.limited and not full.part:
             self._short(root, True)
+        if not full.part:
+            full.end(now)
         if full.error is not None:
-            log.error("root %s could not be compared: %s", root.path, full.error)
-            self._loop.call_later(_COMPARE_AGAIN, self.rescan, root)
+            self._compare_again(root, full.error, appeared=full.appeared)
         elif not full.part:
             root.compared(full.doubts)
-        if not full.part:
             root.scanned_once = True
-            for subscriber in full.subscribers if full.error is None and not full.void else ():
-                subscriber.scan_ended(whole=not root.failed, now=now)
+            self._uncompared.pop(root.key, None)
         self.judge(root)
+
+    def _compare_again(self, root: Root, error: FilewatchdError, *, appeared: bool) -> None:
+        """State can't be read or written just now. Said once, and tried until it can."""
+        if self._uncompared.get(root.key) != str(error):
+            self._uncompared[root.key] = str(error)
+            log.error("root %s is compared again later: %s", root.path, error)
+        if root.key not in self._again:
+            self._loop.call_later(_COMPARE_AGAIN, self._try_again, root)
+        self._again[root.key] = appeared or self._again.get(root.key, False)
+
+    def _try_again(self, root: Root) -> None:
+        appeared = self._again.pop(root.key)
+        if root.top is not None and not self.stopped and self._cover.roots.get(root.key) is root:
+            self.scan(root, appeared=appeared)
 
     def mended(self, roots: Iterable[Root]) -> None:
         """A directory was watched at last, or is gone: that may have been all that was missing."""
@@ -262,7 +285,7 @@ class Scanning:
 
     def judge(self, root: Root) -> None:
         """All of it may be watched now."""
-        if root.scans == 0 and root.top is not None and root.scanned_once:
+        if root.scans == 0 and root.top is not None and root.scanned_once and root.key not in self._again:
             self._judge(root)
 
     def _judge(self, root: Root) -> None:

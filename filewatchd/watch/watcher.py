@@ -81,6 +81,7 @@ class Watcher:
         self._tasks: set[asyncio.Task[None]] = set()
         self._overflow = Overflow(backend.name, clock, self._cover, rescan=self._rescan_all, changed=changed)
         self._sweeping = False
+        self._intake = True
         self.stopped = False
         self.room = self._scanning.room
 
@@ -197,7 +198,7 @@ class Watcher:
             await self._quiet()
 
     async def _quiet(self) -> None:
-        await self._placing.pulse.until(lambda: not self._overflow.due and not self._looked_for())
+        await self._placing.pulse.until(lambda: self._intake and not self._overflow.due and not self._looked_for())
         await self._links.quiet()
         await self._scanning.quiet()
         await self._budget.quiet()
@@ -224,8 +225,15 @@ class Watcher:
 
     # ---- events
 
+    def take_in(self, free: bool) -> None:
+        """Whether events may be taken in. What isn't stays with the backend; what it can't hold is an overflow."""
+        if free and not self._intake:
+            self._loop.call_soon(self._drain)
+            self._loop.call_soon(self._placing.pulse.beat)
+        self._intake = free
+
     def _drain(self) -> None:
-        if self.stopped:
+        if self.stopped or not self._intake:
             return
         now = self._clock.monotonic()
         for event in self._backend.drain():

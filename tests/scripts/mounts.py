@@ -50,13 +50,16 @@ class Mounts:
         self._places: list[str] = []
         self._servers: dict[str, subprocess.Popen[bytes]] = {}
 
-    def mount(self, kind: str, place: str, image: str = "disk", behind: str = "") -> None:
-        """Mount a filesystem. An image is made once and found again; bindfs shows what is ``behind``."""
+    def mount(self, kind: str, place: str, image: str = "disk", behind: str = "", size: str = "64m") -> None:
+        """Mount a filesystem. An image is made once and found again; bindfs shows what is ``behind``.
+
+        ``size`` is a tmpfs's.
+        """
         private()
         if kind == "bindfs":
             self._bindfs(behind, place)
         elif kind == "tmpfs":
-            _run("mount", "-t", "tmpfs", "-o", "size=64m", "none", place)
+            _run("mount", "-t", "tmpfs", "-o", f"size={size}", "none", place)
         elif kind == "overlay":
             self._overlay(place)
         else:

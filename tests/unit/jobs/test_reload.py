@@ -48,7 +48,9 @@ class Stage:
         self.root, self.pool, self.action = root, Gated(), action
         facts = RootFacts("look", 1, True)
         nothing: Callable[..., None] = lambda *_: None  # noqa: E731
-        watching = Watching(lambda _: facts, lambda _path, _wake: nothing, nothing, nothing, nothing, lambda: 0)
+        watching = Watching(
+            lambda _: facts, lambda _path, _wake: nothing, nothing, nothing, nothing, nothing, lambda: 0
+        )
         store, self.timers = Store(database, clock, keep=100, age=1e6), DurableTimers(database, clock)
         packages = {action.name: action}
         self.engine = Engine(clock, self.pool, FakeSpawn(), store, self.timers, packages, watching, max_running=4)

@@ -225,6 +225,7 @@ def test_a_full_disk_stops_no_timer(daemon: Daemon, database: Database, caplog: 
     assert daemon.pass_time(25) == ["period 10", "period 20"]
     assert "may fire once more" in caplog.text
     database.execute("PRAGMA query_only = OFF")
+    database.health.mended()
     with pytest.raises(ValueError, match="shortest period"):
         daemon.mine.every("bad", 0.1, lambda: None)
 

@@ -188,7 +188,54 @@ def test_another_program_that_holds_it(database: Database) -> None:
             database.transaction().__enter__()
     finally:
         stranger.close()
+    with pytest.raises(StateError, match="locked"):  # held back, lest every write waits for the lock
+        count(database, "a")
+    database.probe()
+    database.health.mended()
     count(database, "a")
+
+
+def test_a_failed_write_holds_the_others_back_but_no_reading(database: Database, clock: FakeClock) -> None:
+    told: list[int | None] = []
+    database.health.changed = lambda: told.append(database.health.since_ns)
+    count(database, "a")
+    began = clock.wall_ns()
+    database.execute("PRAGMA query_only = ON")
+    for _ in range(3):
+        with pytest.raises(StateError, match="read-write"):
+            count(database, "b")
+        clock.advance(1)
+    database.execute("PRAGMA query_only = OFF")
+    with pytest.raises(StateError, match="read-write"):
+        count(database, "b")
+    with pytest.raises(StateError, match="read-write"), database.durable():
+        pass
+    assert database.execute(COUNT) == [(1,)]
+    assert database.health.statistics()["failed"] == 1
+    assert told == [began]
+    database.health.mended()
+    assert told == [began, None]
+    count(database, "b")
+    with database.durable():
+        pass
+
+
+def test_a_durable_transaction_that_cannot_begin_leaves_commits_as_configured(database: Database) -> None:
+    database.execute("PRAGMA busy_timeout = 1")
+    stranger = sqlite3.connect(database.path, isolation_level=None)
+    stranger.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StateError, match="locked"), database.durable():
+        pass
+    stranger.close()
+    assert database.execute("PRAGMA synchronous") == [(1,)]
+
+
+def test_a_probe_leaves_nothing(database: Database) -> None:
+    in_thread(database.probe)
+    pages = database.execute("PRAGMA page_count")
+    in_thread(database.probe)
+    assert database.execute("PRAGMA page_count") == pages
+    assert database.execute("SELECT count(*) FROM meta WHERE name = 'probe'") == [(0,)]
 
 
 def test_a_read_only_file(database: Database) -> None:
