@@ -98,16 +98,6 @@ _CUT_OFF = (
     f"UPDATE jobs SET state = '{JOBS[JobState.RUNNING, Turn.CUT_OFF]}', finished_ns = ?, until_ns = NULL,"
     f" cancelled = open, message = 'cut off when the daemon ended' WHERE state IN ({_UNFINISHED})"
 )
-_PRUNE = """
-DELETE FROM jobs WHERE id IN (
-    SELECT id FROM jobs
-    WHERE open = 0 AND finished_ns IS NOT NULL
-        AND (id <= (SELECT id FROM jobs ORDER BY id DESC LIMIT 1 OFFSET ?) OR finished_ns < ?)
-        AND id < (SELECT max(id) FROM jobs)
-        AND id NOT IN (SELECT job FROM steps)
-    ORDER BY id LIMIT ?
-)
-"""
 
 
 class Journal:
@@ -117,7 +107,7 @@ class Journal:
         self._database = database
         self._manifest = Manifest(database)
         (newest,) = database.execute("SELECT max(id) FROM jobs")[0]
-        self._next_id = (newest or 0) + 1  # `prune` keeps the newest, so numbers are never used twice
+        self._next_id = (newest or 0) + 1  # retention keeps the newest, so numbers are never used twice
 
     # ---- a job's life
 
@@ -254,14 +244,6 @@ class Journal:
     def rename_rule(self, old: str, new: str) -> None:
         """Hand a rule's jobs, with their open paths and steps, to its new name."""
         self._database.execute("UPDATE jobs SET rule = ? WHERE rule = ?", (new, old))
-
-    def prune(self, *, keep: int = 10_000, before_ns: int = 0, slice_size: int = 500) -> int:
-        """Remove old finished jobs: beyond the newest ``keep``, or finished before ``before_ns``.
-
-        One slice a call; returns how many went. Call again until it is 0. Jobs with open paths or steps stay.
-        """
-        with self._database.transaction() as connection:
-            return connection.execute(_PRUNE, (max(keep, 1), before_ns, slice_size)).rowcount
 
 
 _GOOD = frozenset({Verdict.OK, Verdict.SKIPPED})

@@ -26,7 +26,7 @@ from filewatchd.state.manifest import Manifest
 if TYPE_CHECKING:
     from filewatchd.jobs.pipeline import Pipeline
 
-_RETAIN_EVERY = 500  # jobs between two prunings
+_MANY = 500  # finished jobs
 
 
 class JournaledSteps:
@@ -57,11 +57,10 @@ class Store:
         database: Database,
         clock: Clock,
         *,
-        keep: int,
-        age: float,
         committed: Callable[[], None] = lambda: None,
+        many_finished: Callable[[], None] = lambda: None,
     ) -> None:
-        """``keep`` finished jobs for ``age`` seconds. ``committed``: a checkpoint is due."""
+        """``committed``: a checkpoint is due. ``many_finished``: there may be more jobs than are to be remembered."""
         self.database = database
         self.manifest = Manifest(database)
         self.journal = Journal(database)
@@ -69,9 +68,9 @@ class Store:
         self.counters = Counters(database)
         self.holds = Holds(database)
         self.expectations = Expectations(database)
-        self.keep, self.age = keep, age
         self._clock = clock
         self._committed = committed
+        self._many_finished = many_finished
         self._finished = 0
         self._reader: ManifestReader | None = None
         self._open: dict[str, list[tuple[Change, int, bool]]] = {}
@@ -153,7 +152,9 @@ class Store:
             self.journal.finish(record.id, result, self._clock.wall_ns())
         for item in handled:
             pipeline.open.pop(item.key, None)
-        self._retain()
+        self._finished += 1
+        if self._finished % _MANY == 0:
+            self._many_finished()
         self._wrote()
 
     def _updates(self, pipeline: Pipeline, handled: Sequence[Item]) -> list[ManifestUpdate]:
@@ -238,11 +239,6 @@ class Store:
     def _wrote(self) -> None:
         if self.database.wants_checkpoint:
             self._committed()
-
-    def _retain(self) -> None:
-        self._finished += 1
-        if self._finished % _RETAIN_EVERY == 0:
-            self.journal.prune(keep=self.keep, before_ns=self._clock.wall_ns() - int(self.age * 1e9))
 
     def close(self) -> None:
         """The clean end."""

@@ -27,6 +27,7 @@ from filewatchd.control.api import time_text
 from filewatchd.control.server import ControlServer
 from filewatchd.errors import ConfigError, FilewatchdError, StateError
 from filewatchd.jobs.engine import Engine, Watching
+from filewatchd.jobs.retention import Retention
 from filewatchd.jobs.store import Store
 from filewatchd.jobs.timers import DurableTimers
 from filewatchd.service import logging as service_logging
@@ -122,12 +123,13 @@ class Daemon:
                 "the job journal was damaged and is kept as %s: every root is compared anew", self._database.set_aside
             )
         self._upkeep = Upkeep(self._pool, self._database, os.path.join(state, "state.json"), self._state)
+        history = daemon.history
+        self._retention = Retention(self._database.path, self._pool, clock, keep=history.jobs, age=history.age)
         self._store = Store(
             self._database,
             clock,
-            keep=daemon.history.jobs,
-            age=daemon.history.age,
             committed=self._upkeep.committed,
+            many_finished=lambda: self._upkeep.retain(self._retention),
         )
         self._timers = DurableTimers(self._database, clock)
         rooting = self._rooting = Rooting(self._pool, clock, self._poke, self._root_changed)
@@ -178,6 +180,7 @@ class Daemon:
         self._configured.set()
         self._root_changed()  # without a root, nothing else would say so
         self._upkeep.spawn(self._upkeep.forget_dropped(self._store))
+        self._upkeep.retain(self._retention)
         await self._over.wait()
 
     async def _configure(self, generation: Generation) -> None:
@@ -198,6 +201,7 @@ class Daemon:
         self._rooting.stop()
         await self._engine.drain(self.settings.daemon.shutdown_timeout)
         self._timers.close()
+        self._retention.stop()
         await self._commands.stop()
         await self._upkeep.close()
         try:
@@ -290,7 +294,11 @@ class Daemon:
             "generation": self.generation.number,
             "config_error": self._config_error,
             "promise": self._promise.statistics(),
-            "state": self._engine.gate.statistics(),
+            "state": {
+                **self._engine.gate.statistics(),
+                **self._database.statistics(),
+                **self._retention.statistics(),
+            },
             "findings": [listed_finding(finding) for finding in self._store.findings.all()],
             **self.statistics(),
         }

@@ -1,4 +1,4 @@
-"""Upkeep beside the main work: checkpoints of the journal, state.json, and slow clean-ups, none of it on the loop."""
+"""Upkeep beside the main work: the journal's checkpoints and retention, state.json, clean-ups; none on the loop."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from filewatchd.errors import FilewatchdError, StateError
+from filewatchd.jobs.retention import Retention
 from filewatchd.jobs.store import Store
 from filewatchd.state import atomic
 from filewatchd.state.database import Database
@@ -20,11 +21,12 @@ _LANE = "state"
 _STATE_EVERY = 1.0  # seconds between writes of state.json while things change
 _CHECKPOINT_AFTER = 0.2  # seconds from a commit that makes one due to the checkpoint
 _SLICE_PAUSE = 0.01  # seconds between slices of a clean-up
+_RETAIN_EVERY = 3600.0  # seconds between two rounds of retention, at most
 _AGAIN_AFTER = 5.0  # seconds after which what failed is tried again
 
 
 class Upkeep:
-    """Runs only while there is something to do: an idle daemon has no timer from here."""
+    """Runs only while there is something to do: of an idle daemon's timers one is from here, and rings once an hour."""
 
     def __init__(self, pool: Pool, database: Database, state_path: str, state: Callable[[], dict[str, Any]]) -> None:
         """``state``: what state.json shall say."""
@@ -35,6 +37,8 @@ class Upkeep:
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._checkpointing = False
+        self._retaining = False
+        self._retain_timer: asyncio.TimerHandle | None = None
         self._told: dict[str, str] = {}  # what fails, and why
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -92,6 +96,23 @@ class Upkeep:
         if self._timer is None:
             self._timer = self._loop.call_later(_AGAIN_AFTER, self._due)
 
+    def retain(self, retention: Retention) -> None:
+        """Forget old jobs: now, and every hour. While a round is under way a call does nothing."""
+        if self._retaining:
+            return
+        self._retaining = True
+        if self._retain_timer is not None:
+            self._retain_timer.cancel()
+        self.spawn(self._retain(retention))
+
+    async def _retain(self, retention: Retention) -> None:
+        try:
+            if await retention.round():
+                self.committed()
+        finally:
+            self._retaining = False
+            self._retain_timer = self._loop.call_later(_RETAIN_EVERY, self.retain, retention)
+
     async def forget_dropped(self, store: Store) -> None:
         """Delete the rows of manifests that nobody needs any more, in slices."""
         try:
@@ -103,8 +124,8 @@ class Upkeep:
 
     async def close(self) -> None:
         """Finish what runs, and write state.json once more."""
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in filter(None, (self._timer, self._retain_timer)):
+            timer.cancel()
         if self._tasks:
             await asyncio.wait(list(self._tasks))
         try:

@@ -19,6 +19,7 @@ drop SQLite's own locks (https://sqlite.org/howtocorrupt.html, 2.2).
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 from collections.abc import Iterable, Sequence
@@ -246,14 +247,19 @@ class Database:
             self.connection.close()
 
     def statistics(self) -> dict[str, Any]:
-        """Sizes in bytes, and the number of checkpoints so far."""
-        return {"size": os.stat(self.path).st_size, "log_size": self._log_size(), "checkpoints": self._checkpoints}
+        """Sizes in bytes, pages of 4 KiB, and the number of checkpoints so far. What can't be read is left out."""
+        found: dict[str, Any] = {
+            "size": _size(self.path),
+            "log_size": self._log_size(),
+            "checkpoints": self._checkpoints,
+        }
+        with contextlib.suppress(StateError):
+            (found["pages"],) = self.execute("PRAGMA page_count")[0]
+            (found["free_pages"],) = self.execute("PRAGMA freelist_count")[0]
+        return found
 
     def _log_size(self) -> int:
-        try:
-            return os.stat(self.path + "-wal").st_size
-        except OSError:
-            return 0
+        return _size(self.path + "-wal")
 
     def __enter__(self) -> Self:
         return self
@@ -262,6 +268,13 @@ class Database:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return 0
 
 
 def _copy_log(path: str) -> None:

@@ -23,9 +23,10 @@ from filewatchd.clock import Clock
 from filewatchd.errors import FatalError, StateError
 from filewatchd.state.atomic import remedy, sync_directory
 from filewatchd.state.schema import Migration
-from filewatchd.state.sqlite_errors import damaged
+from filewatchd.state.sqlite_errors import code, damaged
 
 CHECK_BELOW = 64 * 2**20  # bytes; a check reads the whole file before the daemon can start
+_SHRINKABLE = "PRAGMA auto_vacuum = INCREMENTAL"  # before the first table, or before a VACUUM
 _SIDE_FILES = ("-wal", "-shm", "-journal")
 
 
@@ -100,6 +101,7 @@ def _open_existing(
     connection = _connect(path)
     try:
         connection.execute("PRAGMA journal_mode = WAL")
+        _make_shrinkable(connection)
         backup = None
         if version < len(migrations):
             backup = _back_up(connection, path, version, clock)
@@ -109,6 +111,18 @@ def _open_existing(
         connection.close()
         raise
     return connection, backup
+
+
+def _make_shrinkable(connection: sqlite3.Connection) -> None:
+    """A file that wasn't born with auto_vacuum is written anew, once. Without the room for that it stays as it is."""
+    if connection.execute("PRAGMA auto_vacuum").fetchone() != (0,):
+        return
+    connection.execute(_SHRINKABLE)
+    try:
+        connection.execute("VACUUM")
+    except sqlite3.Error as error:
+        if code(error) != sqlite3.SQLITE_FULL:
+            raise
 
 
 def _inspect(path: str, newest: int, application_id: int) -> int:
@@ -209,6 +223,7 @@ def _create(path: str, migrations: Sequence[Migration], application_id: int, bro
     temporary = _fresh(path + ".new")
     connection = sqlite3.connect(temporary, isolation_level=None)
     try:
+        connection.execute(_SHRINKABLE)
         connection.execute("CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID")
         connection.execute("INSERT INTO meta VALUES ('clean', '0')")
         if broken_since is not None:

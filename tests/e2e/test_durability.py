@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import sqlite3
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.running import Daemon, eventually
-from tests.e2e.steps import CONTENT, configure, quiet, rule, shell, tell, told
+from tests.e2e.steps import CONTENT, ask, configure, lines, quiet, rule, shell, tell, told
 
 
 def journal(daemon: Daemon) -> Path:
@@ -140,3 +141,23 @@ def test_finished_jobs_survive_kill(daemon: Daemon, durability: str) -> None:
     (daemon.root / "last").write_text("x")
     eventually(lambda: ("created", "last") in told(daemon.recorder, daemon.root), "it works on", 20)
     assert len(daemon.recorder.changes()) == 21
+
+
+def test_old_jobs_are_forgotten_from_the_start(daemon: Daemon) -> None:
+    daemon.configure(
+        daemon.rule(actions=shell(f"head -c 60000 /dev/zero | tr '\\0' x; echo >> {daemon.directory}/ran"))
+    )
+    daemon.start()
+    for number in range(40):
+        (daemon.root / f"{number}").write_text("x")
+        eventually(lambda: len(lines(daemon.directory / "ran")) > number, "it ran", 20)  # noqa: B023
+    quiet(daemon)
+    daemon.stop()
+    before = journal(daemon).stat().st_size
+    configure(daemon, daemon.rule(), daemon={"history": {"jobs": 5}, "shutdown_timeout": "20s"})
+    daemon.start()
+    eventually(lambda: ask(daemon, "status")["state"]["pruned"] == 35, "only five are left", 20)
+    eventually(lambda: journal(daemon).stat().st_size < before / 2, "the file is smaller", 20)
+    daemon.stop()
+    with contextlib.closing(sqlite3.connect(journal(daemon))) as database:
+        assert database.execute("SELECT count(*) FROM jobs").fetchone() == (5,)

@@ -177,11 +177,8 @@ def test_hostile_names_and_timestamps(journal: Journal) -> None:
 # ---- numbers
 
 
-def test_numbers_only_grow_over_restarts_and_pruning(journal: Journal, database: Database) -> None:
+def test_numbers_only_grow_over_restarts(journal: Journal, database: Database) -> None:
     assert [run(journal, new_job("a"), OK) for _ in range(3)] == [1, 2, 3]
-    journal.prune(keep=1)
-    while journal.prune(before_ns=10**6):
-        pass
     assert run(Journal(database), new_job("a"), OK) == 4
 
 
@@ -272,42 +269,6 @@ def test_the_history_is_read_newest_first(journal: Journal, history: History) ->
     assert numbers(rule="rule", state="failed") == [2]
     assert history.states() == {"ok": 2, "failed": 1}
     assert history.show(99) is None
-
-
-# ---- pruning
-
-
-def prune_all(journal: Journal, **limits: int) -> int:
-    total = 0
-    while gone := journal.prune(slice_size=2, **limits):
-        assert gone <= 2
-        total += gone
-    return total
-
-
-def test_old_jobs_go_in_slices(journal: Journal, history: History) -> None:
-    for _ in range(10):
-        run(journal, new_job("a"), OK)
-    assert prune_all(journal, keep=3) == 7
-    assert [record.id for record in history.recent()] == [10, 9, 8]
-
-
-def test_jobs_go_by_age_but_the_newest(journal: Journal, history: History) -> None:
-    for at in range(10):
-        run(journal, new_job("a"), OK, at=at)
-    assert prune_all(journal, before_ns=5) == 5
-    assert prune_all(journal, before_ns=100) == 4
-    assert [record.id for record in history.recent()] == [10]
-
-
-def test_jobs_with_open_paths_or_steps_stay(journal: Journal, history: History) -> None:
-    run(journal, new_job("a"), FAILED)
-    journal.record_step(run(journal, new_job("b"), OK), "intent")
-    journal.start(new_job("c"))
-    for _ in range(5):
-        run(journal, new_job("d"), OK)
-    assert prune_all(journal, keep=1) == 4
-    assert [record.id for record in history.recent()] == [8, 3, 2, 1]
 
 
 # ---- findings and counters

@@ -51,7 +51,7 @@ class Stage:
         watching = Watching(
             lambda _: facts, lambda _path, _wake: nothing, nothing, nothing, nothing, nothing, lambda: 0
         )
-        store, self.timers = Store(database, clock, keep=100, age=1e6), DurableTimers(database, clock)
+        store, self.timers = Store(database, clock), DurableTimers(database, clock)
         packages = {action.name: action}
         self.engine = Engine(clock, self.pool, FakeSpawn(), store, self.timers, packages, watching, max_running=4)
         self.generation = 0

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import threading
@@ -484,3 +485,35 @@ def test_a_migration_that_fails_changes_nothing(path: Path, clock: FakeClock) ->
         Database(str(path), clock=clock, migrations=wrong)
     with opened(path, clock) as database:
         assert database.execute("SELECT name FROM sqlite_master WHERE name = 'later'") == []
+
+
+# ---- room
+
+
+def auto_vacuum(path: Path) -> int:
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        return int(connection.execute("PRAGMA auto_vacuum").fetchone()[0])
+
+
+def born_without(path: Path, clock: FakeClock) -> None:
+    """As versions made it that knew nothing of shrinking."""
+    with opened(path, clock) as database:
+        count(database, "kept")
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA auto_vacuum = NONE")
+        connection.execute("VACUUM")
+    assert auto_vacuum(path) == 0
+
+
+def test_a_file_is_born_able_to_shrink(path: Path, clock: FakeClock) -> None:
+    opened(path, clock).close()
+    assert auto_vacuum(path) == 2
+
+
+def test_an_older_file_learns_to_shrink(path: Path, clock: FakeClock) -> None:
+    born_without(path, clock)
+    with opened(path, clock) as database:
+        assert database.set_aside is None
+        assert database.execute(COUNT) == [(1,)]
+        assert database.execute("PRAGMA integrity_check(1)") == [("ok",)]
+    assert auto_vacuum(path) == 2
