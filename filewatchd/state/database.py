@@ -122,18 +122,26 @@ class Database:
         self.health = Health(clock)
         try:
             opened = opening.open_database(path, migrations, application_id, clock)
+            self.connection, self.created, self.set_aside, self.backup = opened
+            self.promise_broken_since = self._set_up()
         except sqlite3.Error as error:
             if code(error) in {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM}:
                 raise FatalError(str(typed(error, path)), exit_code=77) from error
-            raise typed(error, path) from error
-        self.connection, self.created, self.set_aside, self.backup = opened
+            raise self._typed(error) from error
         self._log_floor = 0
         self._checkpoints = 0
         self._closed = False
-        for setting in (f"synchronous = {self.synchronous}", *_SETTINGS):
-            self.connection.execute(f"PRAGMA {setting}")
-        since = self.execute("SELECT value FROM meta WHERE name = 'promise_broken_since'")
-        self.promise_broken_since: int | None = int(since[0][0]) if since else None
+
+    def _set_up(self) -> int | None:
+        """Make the settings; returns since when the promise is broken."""
+        try:
+            for setting in (f"synchronous = {self.synchronous}", *_SETTINGS):
+                self.connection.execute(f"PRAGMA {setting}")
+            since = self.connection.execute("SELECT value FROM meta WHERE name = 'promise_broken_since'").fetchone()
+        except sqlite3.Error:
+            self.connection.close()
+            raise
+        return int(since[0]) if since else None
 
     def transaction(self) -> Transaction:
         """Begin, then commit at the end of the context. An error in a joined transaction must pass the outer one.
