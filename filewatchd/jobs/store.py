@@ -7,11 +7,14 @@ transaction that starts it.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from filewatchd.actions.base import Step, Unfinished
 from filewatchd.clock import Clock
+from filewatchd.errors import StateError
 from filewatchd.jobs.expecting import Expectations
 from filewatchd.jobs.findings import Counters, Findings
 from filewatchd.jobs.holding import Holds
@@ -233,7 +236,13 @@ class Store:
     def reader(self) -> ManifestReader:
         """The read-only connection of all scan threads; they take turns, a directory at a time."""
         if self._reader is None:
-            self._reader = ManifestReader(self.database.path)
+            loop, health = asyncio.get_running_loop(), self.database.health
+
+            def damaged(error: StateError) -> None:
+                with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+                    loop.call_soon_threadsafe(health.failed, error)
+
+            self._reader = ManifestReader(self.database.path, damaged)
         return self._reader
 
     def _wrote(self) -> None:

@@ -62,6 +62,9 @@ class Promise:
         lost = self._engine.store.database.promise_broken_since
         if lost is not None:
             yield Doubt("state", "", "the job journal was lost; POST /v1/resume acknowledges it", lost)
+        health = self._engine.store.database.health
+        if health.trouble is not None:
+            yield Doubt("journal", "", f"no job starts: {health.trouble}", health.since_ns)
         for root in self._rooting.roots():
             yield from _of_root(root)
         for name, pipeline in self._engine.pipelines.items():

@@ -16,15 +16,16 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
+from filewatchd.errors import StateError
 from filewatchd.state import rows as coding
 from filewatchd.state.opening import mark_suspect
 from filewatchd.state.places import Standing
 from filewatchd.state.rows import PLACE, RACY, decode, encode
-from filewatchd.state.sqlite_errors import damaged, typed
+from filewatchd.state.sqlite_errors import typed
 
 Identity = tuple[int, int, int, int]  # ino, size, mtime_ns, ctime_ns
 Entries = Mapping[str, Identity]  # by name; a file root has one entry, named ""
@@ -49,10 +50,12 @@ class Differences(NamedTuple):
 class ManifestReader:
     """A read-only connection for one scan at a time, in whatever thread. Methods may raise `StateError`."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, damaged: Callable[[StateError], None] = lambda _: None) -> None:
+        """``damaged`` is told, in the thread that reads, when the file turns out to be bad."""
         self._path = path
+        self._damaged = damaged
         self._lock = threading.Lock()
-        with _typed(path):
+        with _typed(path, damaged):
             self._connection = sqlite3.connect(path, timeout=2.0, isolation_level=None, check_same_thread=False)
             for setting in ("query_only = ON", "cache_size = -1024", "mmap_size = 0", "trusted_schema = OFF"):
                 self._connection.execute(f"PRAGMA {setting}")
@@ -77,7 +80,7 @@ class ManifestReader:
 
         All are read in one transaction, which holds up checkpoints: pass what is at hand, not a running walk.
         """
-        with self._lock, _typed(self._path):
+        with self._lock, _typed(self._path, self._damaged):
             self._connection.execute("BEGIN")
             try:
                 return [
@@ -115,13 +118,13 @@ class ManifestReader:
         statement = (
             "SELECT path, flags FROM manifest WHERE baseline = ? AND path > ? AND path < ? ORDER BY path LIMIT ?"
         )
-        with self._lock, _typed(self._path):
+        with self._lock, _typed(self._path, self._damaged):
             found = self._connection.execute(statement, (baseline, after or directory + b"/", directory + b"0", limit))
             return found.fetchall()
 
     def is_empty(self, baseline: int) -> bool:
         """True if the manifest has no row: then there is nothing to compare."""
-        with self._lock, _typed(self._path):
+        with self._lock, _typed(self._path, self._damaged):
             found = self._connection.execute("SELECT 1 FROM manifest WHERE baseline = ? LIMIT 1", (baseline,))
             return found.fetchone() is None
 
@@ -129,7 +132,7 @@ class ManifestReader:
         """Every path with one of these inodes, flagged as a link or not: one pass over the baseline's rows."""
         wanted = {coding.signed(inode) for inode in inodes}
         statement = "SELECT path, ino FROM manifest WHERE baseline = ?"
-        with self._lock, _typed(self._path):
+        with self._lock, _typed(self._path, self._damaged):
             rows = self._connection.execute(statement, (baseline,))
             return [decode(path) for path, ino in rows if ino in wanted]
 
@@ -225,8 +228,9 @@ def _differs(entry: Identity, columns: coding.Stored, strict: bool) -> bool:
 class _typed:  # noqa: N801 - reads as a word
     """Turns SQLite's errors into ours."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, damaged: Callable[[StateError], None]) -> None:
         self._path = path
+        self._damaged = damaged
 
     def __enter__(self) -> None:
         return
@@ -234,7 +238,10 @@ class _typed:  # noqa: N801 - reads as a word
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if isinstance(error, sqlite3.Error):
-            if damaged(error):
-                mark_suspect(self._path)
-            raise typed(error, self._path) from error
+        if not isinstance(error, sqlite3.Error):
+            return
+        found = typed(error, self._path)
+        if isinstance(found, StateError) and found.corrupt:
+            mark_suspect(self._path)
+            self._damaged(found)
+        raise found from error

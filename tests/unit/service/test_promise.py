@@ -7,8 +7,10 @@ from typing import Any, cast
 
 import pytest
 
+from filewatchd.errors import StateError
 from filewatchd.model import RootState
 from filewatchd.service.promise import Promise
+from filewatchd.state.health import Health
 from filewatchd.testing.clock import FakeClock
 from filewatchd.watch.roots import Root, RootKey
 
@@ -21,7 +23,7 @@ class Daemon:
         self.root = Root(RootKey("/in"))
         self.root.state = RootState.LIVE
         self.rule = SimpleNamespace(skipped={}, holding=SimpleNamespace(discarded=0))
-        self.database = SimpleNamespace(promise_broken_since=None)
+        self.database = SimpleNamespace(promise_broken_since=None, health=Health(self.clock))
         store = SimpleNamespace(database=self.database)
         engine = SimpleNamespace(store=store, pipelines={"rule": self.rule})
         rooting = SimpleNamespace(roots=lambda: [self.root])
@@ -51,6 +53,17 @@ def test_an_overflow_is_a_doubt_until_a_comparison_that_began_after_it() -> None
     daemon.clock.advance(1.0)
     assert daemon.told() == (True, [], 1, 3.0)
     daemon.clock.advance(5.0)
+    assert daemon.told() == (True, [], 1, 3.0)
+
+
+def test_a_journal_that_cannot_be_written_is_a_doubt_until_it_can() -> None:
+    daemon = Daemon()
+    daemon.database.health.failed(StateError("journal.db: the disk is full"))
+    daemon.promise.look()
+    daemon.clock.advance(3.0)
+    assert daemon.told() == (False, ["journal"], 1, 3.0)
+    assert daemon.promise.statistics()["reasons"][0]["why"] == "no job starts: journal.db: the disk is full"
+    daemon.database.health.mended()
     assert daemon.told() == (True, [], 1, 3.0)
 
 

@@ -167,6 +167,8 @@ def test_a_damaged_file_is_reported_and_suspect(database: Database, manifest: Ma
     for page in range(20, len(data) // 4096):
         data[page * 4096 : page * 4096 + 64] = b"\xff" * 64
     path.write_bytes(data)
-    with ManifestReader(str(path)) as reader, pytest.raises(StateError, match="malformed"):
+    told: list[StateError] = []
+    with ManifestReader(str(path), told.append) as reader, pytest.raises(StateError, match="malformed"):
         reader.differences(baseline.id, "d", {})
+    assert [error.corrupt for error in told] == [True]
     assert os.path.exists(f"{path}.suspect")
