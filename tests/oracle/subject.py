@@ -151,6 +151,7 @@ class Subject:
             return ["it isn't ready"]
         rule = status["rules"][_RULE]
         wrong = [f"status: {key} is {rule[key]}" for key in _UNREST if rule[key]]
+        wrong += [f"the promise is in doubt: {reason}" for reason in status["promise"]["reasons"]]
         return wrong + [
             f"root: {root}" for root in status["watch"]["roots"] if (root["state"], root["missing"]) != _WELL
         ]
