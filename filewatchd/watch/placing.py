@@ -68,6 +68,7 @@ class Placing:
         self._mounts = mounts
         self._tasks: set[asyncio.Task[None]] = set()
         self.pulse = Pulse()  # beats when something has been looked for, or a root's state moved
+        self.begun = 0  # looks for a root or a glob, so far
         self.stopped = False
 
     def start(self) -> None:
@@ -85,6 +86,7 @@ class Placing:
             return
         target.evaluating = True
         target.again = False
+        self.begun += 1
         arming = Arming(self._backend)
         if isinstance(target, Root):
             table = self._mounts.table

@@ -64,7 +64,7 @@ class Scanning:
         self.room = threading.Event()  # cleared by the owner while too much is dirty: long scans wait
         self.room.set()
         self.counts = {"scanned_directories": 0}
-        self._begun = 0
+        self.begun = 0  # walks, so far
         self._under_way: dict[int, Ticket] = {}
         self._uncompared: dict[RootKey, str] = {}  # why not
         self._again: dict[RootKey, bool] = {}  # to be scanned again soon, as if it had appeared or not
@@ -77,7 +77,7 @@ class Scanning:
 
     async def quiet(self) -> None:
         """Return when the walks that have begun by now are over. Stalled roots aren't waited for."""
-        last = self._begun
+        last = self.begun
         await self.pulse.until(
             lambda: not any(number <= last and _answers(ticket) for number, ticket in self._under_way.items())
         )
@@ -152,8 +152,8 @@ class Scanning:
         inspect: Inspect | None = None,
     ) -> Ticket:
         """Begin a walk; those without ``inspect`` go first."""
-        self._begun += 1
-        ticket = self._under_way[self._begun] = Ticket(self._begun, purpose, tuple(roots))
+        self.begun += 1
+        ticket = self._under_way[self.begun] = Ticket(self.begun, purpose, tuple(roots))
         lane = f"scan:{device}"
         scanner = self._scanners.get(lane)
         if scanner is None:

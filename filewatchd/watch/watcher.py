@@ -38,6 +38,7 @@ from filewatchd.work.pool import Pool
 
 log = logging.getLogger("filewatchd.watch")
 
+_LEAST_ROUNDS, _MOST_ROUNDS = 2, 30  # of a flush
 _SWEEP_AFTER = 0.1  # seconds until a moved-out directory is given up: its other half may still come
 
 
@@ -188,14 +189,18 @@ class Watcher:
     async def flush(self) -> None:
         """Take in all that happened before the call, with the scans it starts. Stalled roots aren't waited for.
 
-        What is under way comes first, because a backend that polls looks only at what it has adopted. Then more than
-        once, because a directory that was armed and not adopted yet had its events parked until the first round.
+        What is under way comes first, because a backend that polls looks only at what it has adopted. Then once more
+        after each round in which a directory moved or a walk began: events that were parked until it was adopted may
+        begin the next one. Others may go on making directories, so that has an end.
         """
         await self._quiet()
         await self._backend.barrier()
-        for _ in range(3):
-            self._drain()
+        for number in range(_MOST_ROUNDS):
+            begun = self._scanning.begun, self._placing.begun
+            moved = self._drain()
             await self._quiet()
+            if number >= _LEAST_ROUNDS and not moved and begun == (self._scanning.begun, self._placing.begun):
+                break
 
     async def _quiet(self) -> None:
         await self._placing.pulse.until(lambda: self._intake and not self._overflow.due and not self._looked_for())
@@ -232,17 +237,20 @@ class Watcher:
             self._loop.call_soon(self._placing.pulse.beat)
         self._intake = free
 
-    def _drain(self) -> None:
+    def _drain(self) -> bool:
+        """Take in what the backend has; True if there was more than names."""
         if self.stopped or not self._intake:
-            return
-        now = self._clock.monotonic()
+            return False
+        now, moved = self._clock.monotonic(), False
         for event in self._backend.drain():
             if type(event) is DirtyNames:
                 self._dirty(event, now)
             else:
+                moved = True
                 self._structural(event, now)
         self._budget.look()
         self._poke()
+        return moved
 
     def _dirty(self, event: DirtyNames, now: float) -> None:
         for root, directory in self._cover.of(event.directory):

@@ -12,7 +12,7 @@ from typing import Any
 
 from filewatchd.model import Hint, RootState
 from filewatchd.testing.backend import ScriptedBackend
-from filewatchd.watch.backends.base import Lost
+from filewatchd.watch.backends.base import Event, Lost, NewDirectory
 from filewatchd.watch.backends.inotify import InotifyBackend
 from filewatchd.watch.placing import Glob
 from filewatchd.watch.roots import RootKey
@@ -115,5 +115,27 @@ def test_a_followed_file_is_looked_at_again_once_its_way_is_watched(rig: Rig, tm
             assert ("link", Hint.AGAIN | Hint.STRICT) in told.marked
             (tmp_path / "outside").write_text("changed")
             await r.until(lambda: any(p == "link" and h & Hint.WRITE for p, h in told.marked), "it is watched")
+
+    asyncio.run(story())
+
+
+def test_a_flush_goes_on_as_long_as_one_thing_leads_to_another(rig: Rig, tmp_path: Path) -> None:
+    async def story() -> None:
+        class Chain(ScriptedBackend):
+            links = 0
+
+            def drain(self) -> list[Event]:
+                if not self.links:
+                    return super().drain()
+                self.links -= 1
+                return [NewDirectory(0, str(tmp_path), "new")]
+
+        backend = Chain()
+        async with rig(backend) as r:
+            await r.watch(tmp_path)
+            (tmp_path / "new").mkdir()
+            backend.links = 8
+            await r.watcher.flush()
+            assert backend.links == 0
 
     asyncio.run(story())
