@@ -107,7 +107,8 @@ class Attempts:
             until_ns = self._pipeline.clock.wall_ns() + int(pause * 1e9) if again else None
             self._pipeline.engine.store.settle(self._pipeline, record, handled, until_ns)
 
-        await self._pipeline.engine.gate.through(write)
+        gate = self._pipeline.engine.gate
+        await gate.through(write)
         self._pipeline.looking.breaker.ran([item.change.path for item in handled], started, now)
         for item in handled:
             if item.flags & RACY and item.change.kind is not Kind.DELETED:
@@ -120,7 +121,8 @@ class Attempts:
             self._back_off(record, again, pause)
         self._pipeline.remember(record, counted, now - started)
         if any(item.outcome is not None and item.outcome.verdict is not Verdict.CANCELLED for item in items):
-            self._pipeline.engine.expecting.came(self._pipeline.settings.name, record.trigger, record.created_ns)
+            name, came = self._pipeline.settings.name, self._pipeline.engine.expecting.came
+            await gate.through(lambda: came(name, record.trigger, record.created_ns))
 
     def _give_up(self, item: Item, now: float) -> None:
         """A cancelled path is dirty again; a failed one stays open, and waits for a retry or a change."""

@@ -61,14 +61,16 @@ def open_database(path: str, migrations: Sequence[Migration], application_id: in
 def _open(path: str, migrations: Sequence[Migration], application_id: int, clock: Clock) -> Opened:
     aside = None
     if _stands(path):
-        try:
-            connection, backup = _open_existing(path, migrations, application_id, clock)
-        except (sqlite3.Error, _ForeignError) as error:
-            if isinstance(error, sqlite3.Error) and not damaged(error):
-                raise
-            aside = _set_aside(path, clock)
-        else:
-            return Opened(connection, created=False, set_aside=None, backup=backup)
+        for last in (False, True):  # a read that fails once looks like damage to SQLite's check
+            try:
+                connection, backup = _open_existing(path, migrations, application_id, clock)
+            except (sqlite3.Error, _ForeignError) as error:
+                if isinstance(error, sqlite3.Error) and not damaged(error):
+                    raise
+                if last:
+                    aside = _set_aside(path, clock)
+            else:
+                return Opened(connection, created=False, set_aside=None, backup=backup)
     elif any(os.path.lexists(path + suffix) for suffix in _SIDE_FILES):
         aside = _set_aside(path, clock)
     broken_since = clock.wall_ns() if aside else None

@@ -16,6 +16,7 @@ _REMEDIES = {
     sqlite3.SQLITE_IOERR: "check the disk, the space on it and its quota (df, journalctl -k)",
     sqlite3.SQLITE_BUSY: _OTHER_PROGRAM,
     sqlite3.SQLITE_LOCKED: _OTHER_PROGRAM,
+    sqlite3.SQLITE_PROTOCOL: "keep state_dir on a local filesystem, where locks work",
     sqlite3.SQLITE_READONLY: _READ_ONLY,
     sqlite3.SQLITE_CANTOPEN: "let the daemon's user open it, or raise the open-files limit (LimitNOFILE=)",
     sqlite3.SQLITE_PERM: "let the daemon's user read and write it",

@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,7 @@ from filewatchd.jobs.journal import Journal
 from filewatchd.model import FileIdentity
 from filewatchd.state import atomic
 from filewatchd.state.database import Database
+from filewatchd.state.lock import InstanceLock
 from filewatchd.state.manifest import Manifest
 from filewatchd.state.schema import MIGRATIONS
 from filewatchd.testing.clock import FakeClock
@@ -27,11 +28,13 @@ CALLS = ("open", "write", "fchmod", "fsync", "rename", "close", "unlink")
 ERRORS = [errno.ENOSPC, errno.EIO, errno.EMFILE, errno.EINTR]
 
 
-def failing(work: Callable[[], object], error: int, *, sticky: bool) -> Iterator[FaultyFS]:
+def failing(
+    work: Callable[[], object], error: int, *, sticky: bool, calls: Sequence[str] = CALLS
+) -> Iterator[FaultyFS]:
     """Do the work with its first call failing, then its second, and so on; yields after each."""
     number = 1
     while True:
-        with FaultyFS(CALLS, fail=number, error=error, sticky=sticky) as faults:
+        with FaultyFS(calls, fail=number, error=error, sticky=sticky) as faults:
             try:
                 work()
             except (StateError, FatalError, OSError) as failure:
@@ -218,6 +221,53 @@ def test_noise_in_any_page(tmp_path: Path) -> None:
     assert True in found
 
 
+@pytest.mark.parametrize("suffix", ["", "-wal"])
+@pytest.mark.parametrize("unit", [512, 4096])
+def test_sectors_and_pages_that_a_power_cut_left_unwritten(tmp_path: Path, suffix: str, unit: int) -> None:
+    """A disk writes sectors: one that it didn't come to has zeros, and a page may be torn."""
+    original = written(tmp_path)
+    size = os.stat(f"{original}{suffix}").st_size
+    found = set()
+    for start in range(0, size, unit * max(1, size // unit // 30)):
+        place = tmp_path / f"torn-{start}"
+        shutil.copytree(original.parent, place)
+        with open(f"{place}/journal.db{suffix}", "r+b") as file:
+            file.seek(start)
+            file.write(bytes(min(unit, size - start)))
+        aside, rows = survey(place / "journal.db", FakeClock())
+        assert rows % 50 == 0
+        assert aside or rows >= (1000 if suffix else 2000)
+        found.add(aside)
+        shutil.rmtree(place)
+    assert False in found if suffix else True in found
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\0" * 100, b"pid 1\nstarted x\n", b"\xff" * 5000, b"pid 99999999\nstarted 1\nsince"]
+)
+def test_a_lock_file_may_hold_anything(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "filewatchd.lock"
+    path.write_bytes(content)
+    with InstanceLock(str(path)), pytest.raises(FatalError, match="filewatchd runs already"):
+        InstanceLock(str(path)).acquire()
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=[errno.errorcode[number] for number in ERRORS])
+def test_every_call_of_taking_the_lock_failing_in_turn(tmp_path: Path, error: int) -> None:
+    path = str(tmp_path / "filewatchd.lock")
+    rounds = 0
+
+    def work() -> None:
+        with InstanceLock(path):
+            pass
+
+    for faults in failing(work, error, sticky=False, calls=("open", "fstat", "ftruncate", "pwrite")):
+        rounds += 1
+        with InstanceLock(path):
+            assert faults.failed
+    assert rounds >= 3
+
+
 # ---- kill -9
 
 WRITER = """
@@ -225,6 +275,7 @@ import os, sys
 from filewatchd.jobs.journal import Journal, ManifestUpdate, NewJob, Result
 from filewatchd.model import OK, Change, FileIdentity, Kind, Trigger
 from filewatchd.state.database import Database
+from filewatchd.state.lock import InstanceLock
 from filewatchd.state.manifest import Manifest
 import threading
 

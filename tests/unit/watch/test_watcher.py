@@ -10,9 +10,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from filewatchd.errors import StateError
 from filewatchd.model import Hint, RootState
 from filewatchd.testing.backend import ScriptedBackend
-from filewatchd.watch.backends.base import Event, Lost, NewDirectory
+from filewatchd.testing.clock import settle
+from filewatchd.watch import scanning
+from filewatchd.watch.backends.base import DirtyNames, Event, Lost, NewDirectory
 from filewatchd.watch.backends.inotify import InotifyBackend
 from filewatchd.watch.placing import Glob
 from filewatchd.watch.roots import RootKey
@@ -139,3 +144,69 @@ def test_a_flush_goes_on_as_long_as_one_thing_leads_to_another(rig: Rig, tmp_pat
             assert backend.links == 0
 
     asyncio.run(story())
+
+
+def test_events_stay_with_the_backend_while_nothing_is_taken_in(rig: Rig, tmp_path: Path) -> None:
+    async def story() -> None:
+        backend = ScriptedBackend()
+        async with rig(backend) as r:
+            _, told = await r.watch(tmp_path)
+            r.watcher.take_in(False)
+            backend.feed(DirtyNames(str(tmp_path), {"a": Hint.LIVE}))
+            flush = asyncio.create_task(r.watcher.flush())
+            await settle()
+            assert told.marked == []
+            assert not flush.done()
+            r.watcher.take_in(True)
+            await flush
+            assert [path for path, _ in told.marked] == ["a"]
+
+    asyncio.run(story())
+
+
+class Failing(Recorder):
+    """A subscriber whose state can't be written ``times`` times: at the start of a scan, in it and at its end."""
+
+    def __init__(self, where: str, times: int) -> None:
+        super().__init__()
+        self.where, self.times = where, times
+
+    def fail(self, where: str) -> None:
+        if where == self.where and self.times:
+            self.times -= 1
+            raise StateError("journal.db: database or disk is full; free space on this filesystem")
+
+    def comparison(self, *, appeared: bool) -> Recorder:
+        self.fail("begin")
+        return super().comparison(appeared=appeared)
+
+    def compared(self, result: Any, now: float) -> None:
+        self.fail("compared")
+        super().compared(result, now)
+
+    def scan_ended(self, *, whole: bool, now: float) -> None:
+        self.fail("end")
+        super().scan_ended(whole=whole, now=now)
+
+
+@pytest.mark.parametrize("where", ["begin", "compared", "end"])
+def test_a_root_is_compared_again_until_that_can_be_written(
+    rig: Rig, tmp_path: Path, where: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(scanning, "_COMPARE_AGAIN", 0.01)
+
+    async def story() -> None:
+        async with rig() as r:
+            (tmp_path / "a").write_text("x")
+            failing = Failing(where, 3)
+            key = RootKey(str(tmp_path))
+            r.watcher.set_roots({key: [failing]})
+            root = r.watcher.roots[key]
+            await r.until(lambda: failing.scans, "it was compared")
+            assert failing.scans == [True]
+            assert failing.times == 0
+            assert "a" in failing.scanned
+            await r.until(lambda: root.state is RootState.LIVE, "it is live")
+
+    asyncio.run(story())
+    assert len([record for record in caplog.records if "is compared again later" in record.getMessage()]) == 1
