@@ -66,6 +66,22 @@ def test_a_path_waits_and_no_attempt_is_used_up(database: Database, tmp_path: Pa
     play(database, tmp_path / "root", RecordingAction(answer=_in_turn(answers)), story)
 
 
+def test_a_retry_that_is_the_first_to_meet_the_trouble_is_none(database: Database, tmp_path: Path) -> None:
+    async def story(stage: Stage) -> None:
+        await stage.configure(retry=Retry(2, 3600.0, 3600.0))
+        (stage.root / "a").write_text("x")
+        stage.mark("a")
+        await eventually(lambda: stage.pipeline.attempts.waiting, "it failed and waits")
+        with held(database):
+            assert stage.pipeline.attempts.hasten(None) == 1
+            await eventually(lambda: tries(stage) >= 3, "writing is tried")
+            assert len(stage.action.calls) == 1
+        await eventually(lambda: not stage.pipeline.open, "the second attempt has ended")
+        assert [call.attempt for call in stage.action.calls] == [1, 2]
+
+    play(database, tmp_path / "root", RecordingAction(answer=_in_turn([FAILED, OK])), story)
+
+
 def _in_turn(answers: list[Outcome]) -> Callable[[JobContext], Outcome]:
     return lambda _job: answers.pop(0) if answers else OK
 
