@@ -8,24 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from filewatchd.clock import Clock
 from filewatchd.model import RootState
-from filewatchd.watch.backends.base import (
-    AnchorMoved,
-    Backend,
-    DirtyNames,
-    Event,
-    GoneDirectory,
-    Lost,
-    NewDirectory,
-    Renamed,
-    TopGone,
-)
+from filewatchd.watch.backends.base import Backend
 from filewatchd.watch.budget import Budget, Later, on_loop
 from filewatchd.watch.cover import Cover
+from filewatchd.watch.intake import Intake
 from filewatchd.watch.links import Link, Links
 from filewatchd.watch.locate import is_glob
 from filewatchd.watch.mounts import MountView
@@ -39,7 +30,6 @@ from filewatchd.work.pool import Pool
 log = logging.getLogger("filewatchd.watch")
 
 _LEAST_ROUNDS, _MOST_ROUNDS = 2, 30  # of a flush
-_SWEEP_AFTER = 0.1  # seconds until a moved-out directory is given up: its other half may still come
 
 
 class Watcher:
@@ -79,10 +69,12 @@ class Watcher:
         )  # fmt: skip
         self._budget = Budget(backend, pool, clock, self._cover, self._scanning, lead=self._lead, later=later)
         self._links = Links(backend, pool, self._ways, mark=self._mark, placed=self._scanning.judge, led=self._led)
-        self._tasks: set[asyncio.Task[None]] = set()
         self._overflow = Overflow(backend.name, clock, self._cover, rescan=self._rescan_all, changed=changed)
-        self._sweeping = False
-        self._intake = True
+        self._intake = Intake(
+            backend, pool, clock, self._cover, self._ways, self._placing, self._scanning, self._links,
+            overflowed=self._overflow.lost, freed=self._budget.look,
+        )  # fmt: skip
+        self._free = True  # events may be taken in
         self.stopped = False
         self.room = self._scanning.room
 
@@ -101,7 +93,8 @@ class Watcher:
 
     def stop(self) -> None:
         """Give all watches back; no call reaches a subscriber afterwards."""
-        self.stopped = self._placing.stopped = self._scanning.stopped = self._links.stopped = True
+        self.stopped = self._intake.stopped = True
+        self._placing.stopped = self._scanning.stopped = self._links.stopped = True
         self._budget.stop()
         self._backend.stop()
 
@@ -203,7 +196,7 @@ class Watcher:
                 break
 
     async def _quiet(self) -> None:
-        await self._placing.pulse.until(lambda: self._intake and not self._overflow.due and not self._looked_for())
+        await self._placing.pulse.until(lambda: self._free and not self._overflow.due and not self._looked_for())
         await self._links.quiet()
         await self._scanning.quiet()
         await self._budget.quiet()
@@ -232,74 +225,18 @@ class Watcher:
 
     def take_in(self, free: bool) -> None:
         """Whether events may be taken in. What isn't stays with the backend; what it can't hold is an overflow."""
-        if free and not self._intake:
+        if free and not self._free:
             self._loop.call_soon(self._drain)
             self._loop.call_soon(self._placing.pulse.beat)
-        self._intake = free
+        self._free = free
 
     def _drain(self) -> bool:
         """Take in what the backend has; True if there was more than names."""
-        if self.stopped or not self._intake:
+        if self.stopped or not self._free:
             return False
-        now, moved = self._clock.monotonic(), False
-        for event in self._backend.drain():
-            if type(event) is DirtyNames:
-                self._dirty(event, now)
-            else:
-                moved = True
-                self._structural(event, now)
-        self._budget.look()
+        moved = self._intake.drain()
         self._poke()
         return moved
-
-    def _dirty(self, event: DirtyNames, now: float) -> None:
-        for root, directory in self._cover.of(event.directory):
-            if root.file is not None:
-                hint = event.names.get(root.file)
-                if hint is not None:
-                    for subscriber in root.subscribers:
-                        subscriber.mark("", hint, now)
-                continue
-            targets = root.route.targets
-            prefix = f"{directory}/" if directory else ""
-            for name, hint in event.names.items():
-                for subscriber in targets(directory, name):
-                    subscriber.mark(prefix + name, hint, now)
-                    if root.follow:
-                        self._links.found(root, prefix + name)
-
-    def _structural(self, event: Event, now: float) -> None:
-        if isinstance(event, NewDirectory):
-            self._scanning.fresh(event)
-        elif isinstance(event, GoneDirectory):
-            self._gone(event, now)
-        elif isinstance(event, Renamed):
-            self._renamed(event)
-        elif isinstance(event, AnchorMoved):
-            self._anchor_moved(event)
-        elif isinstance(event, TopGone):
-            self._top_gone(event)
-        elif isinstance(event, Lost):
-            self._overflow.lost()
-
-    def _gone(self, event: GoneDirectory, now: float) -> None:
-        path = f"{event.directory.rstrip('/')}/{event.name}"
-        for root, child in self._cover.below(event.directory, event.name):
-            for failed in [known for known in root.failed if known == path or known.startswith(path + "/")]:
-                del root.failed[failed]
-            self._scanning.mended([root])
-            if not event.renamed:
-                root.doubt(child, now)
-        if event.moved and not self._sweeping:
-            self._sweeping = True
-            self._loop.call_later(_SWEEP_AFTER, self._sweep)
-
-    def _anchor_moved(self, event: AnchorMoved) -> None:
-        for target in self._ways.through(event.directory, event.name):
-            if isinstance(target, Link):
-                self._links.moved(target)
-            elif isinstance(target, Root | Glob) and (event.moved or _waits(target)):
-                self._placing.evaluate(target)
 
     def _link_found(self, root: Root, path: str) -> None:
         self._links.found(root, path)
@@ -313,40 +250,6 @@ class Watcher:
             subscriber.mark(path, hint, now)
         self._poke()
 
-    def _top_gone(self, event: TopGone) -> None:
-        for root in self._cover:
-            if root.top is None or root.again_scan:
-                continue
-            if f"{root.top}/".startswith(f"{event.path}/") or root.relative(event.path) is not None:
-                root.again_scan = True
-                self._placing.evaluate(root)
-
-    def _sweep(self) -> None:
-        self._sweeping = False
-        suspects = {} if self.stopped else dict(self._backend.suspects())
-        if suspects:
-            self._spawn(self._swept(suspects))
-
-    async def _swept(self, suspects: dict[int, str]) -> None:
-        there = await self._pool.run("sweep", self._those_there, suspects)
-        if not self.stopped:
-            self._backend.cleared(suspects.keys() - there, there)
-            self._budget.look()
-
-    def _those_there(self, suspects: dict[int, str]) -> set[int]:
-        return {token for token, path in suspects.items() if self._backend.still_there(token, path)}
-
-    def _renamed(self, event: Renamed) -> None:
-        news = {id(root): directory for root, directory in self._cover.of(event.new[0])}
-        for root, directory in self._cover.of(event.old[0]):
-            if root.file is not None or id(root) not in news:
-                continue
-            old = f"{directory}/{event.old[1]}" if directory else event.old[1]
-            inside = news[id(root)]
-            new = f"{inside}/{event.new[1]}" if inside else event.new[1]
-            for subscriber in root.subscribers:
-                subscriber.pair(old, new)
-
     def _rescan_all(self) -> None:
         if self.stopped:
             return
@@ -354,13 +257,6 @@ class Watcher:
             self._scanning.rescan(root)
         self.evaluate_all()
         self._placing.pulse.beat()
-
-    # ---- helpers
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = self._loop.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
     @property
     def settled(self) -> bool:
@@ -373,8 +269,3 @@ class Watcher:
         """What status shows of watching."""
         counts = {"rescans": self._overflow.rescans, **self._scanning.counts, "budget": self._budget.statistics()}
         return {**counts, **self._backend.statistics(), "limits": list(self._backend.limits)}
-
-
-def _waits(target: Root | Glob) -> bool:
-    """Whether new rights on its way may be what lets it be found."""
-    return isinstance(target, Root) and target.top is None
