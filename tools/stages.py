@@ -41,7 +41,7 @@ STAGES = (
     pytest("unit", "-n", "2", "tests/unit", "tests/plugin"),
     pytest("scripts", "-n", "2", "--durations=3", "tests/scripts", cover=False),
     pytest("faults", "-n", "2", "tests/faults"),
-    pytest("e2e", "--durations=10", "tests/e2e"),
+    pytest("e2e", "-n", "2", "--durations=10", "tests/e2e"),
     pytest("oracle", "-n", "2", "--durations=3", "tests/oracle"),
     Stage("coverage", ("coverage", "report")),
 )
