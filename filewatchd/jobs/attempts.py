@@ -76,7 +76,7 @@ class Attempts:
         return JobRun(
             record,
             self._pipeline.settings.name,
-            self._pipeline.engine.generation,
+            self._pipeline.engine.generations.number,
             items,
             self._pipeline.settings.timeout,
             self._pipeline.engine.store.steps(record.id),

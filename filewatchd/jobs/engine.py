@@ -1,8 +1,4 @@
-"""All rules at work on one generation: what they share, and how a reload replaces them.
-
-A reload keeps the pipelines of unchanged rules with their windows, jobs and retries. A changed rule gets a new
-pipeline that inherits the old one's dirty paths; its running jobs, and those of removed rules, drain.
-"""
+"""All rules at work on one generation, and what they share."""
 
 from __future__ import annotations
 
@@ -20,13 +16,13 @@ from filewatchd.jobs.expecting import Expecting
 from filewatchd.jobs.filelocks import FileLocks
 from filewatchd.jobs.flush import Left, left, work_off
 from filewatchd.jobs.gate import Gate
+from filewatchd.jobs.generations import Generations
 from filewatchd.jobs.links import NewLinks
-from filewatchd.jobs.opening import Opening
 from filewatchd.jobs.pipeline import Pipeline
 from filewatchd.jobs.queue import Slots
 from filewatchd.jobs.store import Store
 from filewatchd.jobs.timers import DurableTimers
-from filewatchd.model import Hint, RuleSettings
+from filewatchd.model import Hint
 from filewatchd.state.comparison import ManifestReader
 from filewatchd.work.pool import Pool
 from filewatchd.work.pulse import Pulse
@@ -92,7 +88,7 @@ class Engine:
         self.effects: dict[ActionContext, Callable[[str, str, str | None], None]] = {}
         self.attempting: set[int] = set()  # jobs that run
         self.pulse = Pulse()  # beats when something may have been worked off
-        self.generation = 0
+        self.generations = Generations(self, packages, timers)
         self.starting = True
         self.state_changed = state_changed
         self.doubted = doubted
@@ -106,84 +102,13 @@ class Engine:
         )
         self.wake_on_write = watching.wake_on_write
         self.mounts = watching.mounts
-        self._timers = timers
-        self._packages = packages
         self._watching = watching
         self._dirty = 0  # paths in all windows
         self._room = self._intake = True
         self._draining: set[asyncio.Task[None]] = set()
         self._numbers = 0
-        self._digests: Mapping[str, str] = {}
 
-    # ---- generations
-
-    async def configure(
-        self, generation: int, rules: Sequence[RuleSettings], digests: Mapping[str, str], grace: float
-    ) -> None:
-        """Make exactly these rules run.
-
-        Raises:
-            FilewatchdError: an action can't be opened; then nothing has changed.
-        """
-        wanted = {rule.name: rule for rule in rules if rule.enabled}
-        fresh = {
-            name: Pipeline(rule, self)
-            for name, rule in wanted.items()
-            if name not in self.pipelines or self._digests.get(name) != digests.get(name)
-        }
-        self.save_counters()
-        renamed = {p.settings.renamed_from: p for p in fresh.values() if p.settings.renamed_from}
-        opening = Opening(self, self._packages, self._timers)
-        try:
-            for former, pipeline in renamed.items():  # first, so that its actions find their tables
-                self._rename(former, pipeline.settings.name)
-            for name, pipeline in fresh.items():
-                opening.open(pipeline, self.pipelines.get(name))
-        except FilewatchdError:
-            await opening.undo()
-            for former in renamed.keys() & self.pipelines.keys():
-                self._rename(renamed[former].settings.name, former)
-            raise
-        opening.commit()
-        successors = fresh | renamed
-        for name in [name for name in self.pipelines if name not in wanted or name in fresh]:
-            old = self.pipelines.pop(name)
-            self._dirty -= old.counted
-            self._retire(old, successors.get(name), grace)
-        counters = self.store.counters.all()
-        for name, pipeline in fresh.items():
-            pipeline.counters = counters.get(name, {})
-            pipeline.saved = dict(pipeline.counters)
-            self.pipelines[name] = pipeline
-        started, self.generation, self._digests = self.generation == 0, generation, dict(digests)
-        for name, pipeline in fresh.items():
-            pipeline.holding.restore(digests[name], started=started)
-        expected = {name: p.settings.expect for name, p in self.pipelines.items() if p.settings.expect is not None}
-        self.expecting.configure(expected)
-        await opening.recover()
-
-    def started(self) -> None:
-        """Every root has been compared: what happened while the daemon was down is dirty."""
-        self.starting = False
-        self.expecting.started()
-
-    def _rename(self, old: str, new: str) -> None:
-        """Hand what a rule kept to its new name."""
-        self.store.rename_rule(old, new)
-        self._timers.rename_rule(old, new)
-
-    def _retire(self, old: Pipeline, new: Pipeline | None, grace: float) -> None:
-        if new is not None:
-            new.inherit(old)
-        for opened in old.actions:
-            self.effects.pop(opened.context, None)
-            if new is None or new.settings.name != old.settings.name:
-                self._timers.retire(old.settings.name, opened.context.action)
-        if new is None or new.settings.name != old.settings.name:
-            self.store.holds.drop(old.settings.name)
-        task = asyncio.get_running_loop().create_task(old.drain(self.clock.monotonic() + grace))
-        self._draining.add(task)
-        task.add_done_callback(self._draining.discard)
+    # ---- bindings
 
     def bind(self, pipeline: Pipeline, root: str) -> Binding:
         """The rule's binding to a root; made once, so that its dirty paths stay where they are over reloads."""
@@ -239,10 +164,6 @@ class Engine:
         """Compare a root with the disk once more."""
         self._watching.rescan(root)
 
-    def digest(self, rule: str) -> str:
-        """The digest of a rule's settings in force."""
-        return self._digests.get(rule, "")
-
     def reader(self) -> ManifestReader:
         """A read-only connection for a scan thread."""
         return self.store.reader()
@@ -270,6 +191,11 @@ class Engine:
             log.error("rule %s: internal error", pipeline.settings.name, exc_info=error)
 
     # ---- the loop's turn
+
+    def started(self) -> None:
+        """Every root has been compared: what happened while the daemon was down is dirty."""
+        self.starting = False
+        self.expecting.started()
 
     async def flush(self, rules: Sequence[str]) -> None:
         """Return once all that is dirty now in these rules has been worked, but for what `left` lists."""
@@ -321,6 +247,15 @@ class Engine:
         deadline = self.clock.monotonic() + grace
         works: list[Awaitable[None]] = [p.drain(deadline) for p in self.pipelines.values()]
         await asyncio.gather(*works, *self._draining)
+
+    def retire(self, old: Pipeline, grace: float) -> None:
+        """A reload replaced a pipeline: it ends with what it runs, within ``grace`` seconds."""
+        self._dirty -= old.counted
+        for opened in old.actions:
+            self.effects.pop(opened.context, None)
+        task = asyncio.get_running_loop().create_task(old.drain(self.clock.monotonic() + grace))
+        self._draining.add(task)
+        task.add_done_callback(self._draining.discard)
 
     def save_counters(self) -> None:
         """Add what was counted since the last call to the counters on disk."""

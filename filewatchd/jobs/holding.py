@@ -92,7 +92,9 @@ class Holding:
     def _write_down(self) -> None:
         name, engine = self._pipeline.settings.name, self._pipeline.engine
         try:
-            engine.store.holds.put(name, Held(self.hold, self.why or "", engine.digest(name), self.since_ns))
+            engine.store.holds.put(
+                name, Held(self.hold, self.why or "", engine.generations.digest(name), self.since_ns)
+            )
         except StateError as error:
             log.error("rule %s is held, and a restart will not know: %s", name, error, extra={"rule": name})
 

@@ -129,7 +129,7 @@ class Store:
             NewJob(
                 pipeline.settings.name,
                 record.trigger,
-                pipeline.engine.generation,
+                pipeline.engine.generations.number,
                 changes,
                 record.created_ns,
                 now,

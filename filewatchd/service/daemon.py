@@ -187,7 +187,7 @@ class Daemon:
         settings = generation.configuration
         self._rooting.prepare(settings.rules)
         grace = settings.daemon.shutdown_timeout
-        await self._engine.configure(generation.number, settings.rules, settings.digests, grace)
+        await self._engine.generations.configure(generation.number, settings.rules, settings.digests, grace)
         self.generation = generation
 
     def _apply_roots(self) -> None:

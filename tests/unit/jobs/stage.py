@@ -61,7 +61,7 @@ class Stage:
         self.generation += 1
         spec = ActionSpec(self.action.name, RecordingOptions(note=str(self.generation)), "0.record")
         rule = RuleSettings("rule", (str(self.root),), (spec,), settle=0.0, **keys)
-        await self.engine.configure(self.generation, [rule], {"rule": str(self.generation)}, 5.0)
+        await self.engine.generations.configure(self.generation, [rule], {"rule": str(self.generation)}, 5.0)
         self.engine.bind(self.engine.pipelines["rule"], str(self.root))
 
     @property
