@@ -193,6 +193,8 @@ class Attempts:
             if self._pipeline.successor is not None:  # a reload came between, and took the actions along
                 for key in keys:
                     self._pipeline.mark_after(key, Hint.SCAN, self._pipeline.clock.monotonic(), 0.0)
+                if not keys:
+                    self._pipeline.heir.request(record.trigger, ())
             elif looks is None:  # no attempt was made: it waits on
                 self._back_off(record, list(record.items.values()), ERROR_PAUSE)
             else:
@@ -203,7 +205,7 @@ class Attempts:
     async def _retry(self, record: Record, keys: Sequence[Key], looks: Sequence[Look]) -> None:
         for key, look in zip(keys, looks, strict=True):
             self._renew(record, key, look)
-        if record.items:
+        if record.items or not keys:  # a job over no path has nothing that could be gone
             await self._attempt_again(record)
 
     async def _attempt_again(self, record: Record) -> None:

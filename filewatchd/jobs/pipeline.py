@@ -134,8 +134,10 @@ class Pipeline:
         for key in [*old.window, *old.skipped, *(k for k in old.open if k not in old.taken)]:
             if self.selection.selects_path(key[1]):
                 self.window.mark_after(key, Hint.SCAN, now, self.settings.settle)
+        self.attempts.due = [record for record in old.attempts.due if not record.items]  # jobs over no path
         self.open, self.taken = old.open, old.taken  # shared: what still runs there ends in them
         old.successor = self
+        self.engine.touched.add(self)
 
     # ---- taking
 
