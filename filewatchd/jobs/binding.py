@@ -83,26 +83,27 @@ class _Comparison:
         self._old = old
         self._take = take
 
-    def feed(self, directory: str, entries: Sequence[Entry]) -> Differences:
-        """Compare one directory's selected files."""
-        found = {name: identity for name, identity, _ in entries}
-        links = {name: count for name, _, count in entries if count > 1}
+    def feed(self, directories: Sequence[tuple[str, Sequence[Entry]]]) -> Differences:
+        """Compare some directories' selected files."""
+        found = {directory: {name: (identity, links) for name, identity, links in e} for directory, e in directories}
         result = Differences([], [], [])
-        self._here += len(entries)
-        self._unseen.discard(directory)
+        self._here += sum(map(len, found.values()))
+        self._unseen.difference_update(found)
         if self.every:
-            unknown, differing, missing = self._tree.feed(directory, found)
+            listed = [(directory, {name: i for name, i, _ in entries}) for directory, entries in directories]
+            unknown, differing, missing = self._tree.feed_many(listed)
             result.dirty.extend(differing)
             self._gone(missing, result)
         else:
-            unknown = [f"{directory}/{name}" if directory else name for name in found]
+            unknown = [f"{d}/{name}" if d else name for d, files in found.items() for name in files]
         for path in unknown:
-            name = path.rpartition("/")[2]
-            if self._is_change(path, found[name]):
+            directory, _, name = path.rpartition("/")
+            identity, links = found[directory][name]
+            if self._is_change(path, identity):
                 result.dirty.append(path)
             else:
-                flags = LINKS if name in links else 0
-                result.adopt.append((path, found[name], flags | self._standing.number(path) * PLACE))
+                flags = LINKS if links > 1 else 0
+                result.adopt.append((path, identity, flags | self._standing.number(path) * PLACE))
         return result
 
     def skip(self, directory: str) -> None:

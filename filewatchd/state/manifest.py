@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Generator, Iterable, Iterator, Sequence
+from functools import lru_cache
+from itertools import chain
 from typing import NamedTuple
 
 from filewatchd.state import rows as coding
@@ -24,12 +26,12 @@ from filewatchd.state.rows import LINKS, RACY, Entry, Row, decode, encode
 __all__ = ["LINKS", "RACY", "Baseline", "Differences", "Manifest", "ManifestReader", "Row", "TreeComparison"]
 
 _BASELINE = "SELECT id, rule, root, selection, started_ns, closed_ns IS NOT NULL, parameters FROM baselines"
-_INSERT = "INSERT INTO manifest VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO "
-_ADOPT = _INSERT + "NOTHING"
-_PUT = _INSERT + (
+_ADOPT = "NOTHING"
+_PUT = (
     "UPDATE SET ino = excluded.ino, size = excluded.size, mtime_ns = excluded.mtime_ns,"
     " ctime_ns = excluded.ctime_ns, flags = excluded.flags"
 )
+_ROWS = 100  # rows in one statement: for each, sqlite3 gives up the GIL and has to get it back from a busy scan
 _COLUMNS = "path, ino, size, mtime_ns, ctime_ns, flags"
 _ONE = f"SELECT {_COLUMNS} FROM manifest WHERE baseline = ? AND path = ?"
 _CHUNK = 256  # paths asked for at once; one statement's text stays in SQLite's cache
@@ -38,6 +40,13 @@ _SLICE_END = "SELECT path FROM manifest WHERE baseline = ? ORDER BY path LIMIT 1
 _LINKS = (  # SQLite would read the whole baseline: it knows too little of a partial index
     "SELECT path FROM manifest INDEXED BY manifest_links WHERE baseline = ? AND ino = ? AND flags & 2 ORDER BY path"
 )
+
+
+@lru_cache
+def _insert(rows: int, conflict: str) -> str:
+    """The statement that writes so many rows."""
+    values = ", ".join(["(?, ?, ?, ?, ?, ?, ?)"] * rows)
+    return f"INSERT INTO manifest VALUES {values} ON CONFLICT DO {conflict}"
 
 
 class Baseline(NamedTuple):
@@ -156,12 +165,15 @@ class Manifest:
         """Record what a first scan found; a row that is there already stays: a job knew better."""
         self._write(_ADOPT, baseline, entries)
 
-    def _write(self, statement: str, baseline: int, entries: Sequence[Entry]) -> None:
+    def _write(self, conflict: str, baseline: int, entries: Sequence[Entry]) -> None:
         with self._database.transaction() as connection:
-            try:
-                connection.executemany(statement, coding.narrow(baseline, entries))
-            except OverflowError:
-                connection.executemany(statement, coding.wide(baseline, entries))  # rows written twice stay the same
+            for start in range(0, len(entries), _ROWS):
+                chunk = entries[start : start + _ROWS]
+                statement = _insert(len(chunk), conflict)
+                try:
+                    connection.execute(statement, [*chain.from_iterable(coding.narrow(baseline, chunk))])
+                except OverflowError:
+                    connection.execute(statement, [*chain.from_iterable(coding.wide(baseline, chunk))])
 
     def drop(self, baseline: int, paths: Iterable[str]) -> None:
         """Forget paths that are gone and whose deletion was handled."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from filewatchd.errors import FilewatchdError
 from filewatchd.model import Hint
 from filewatchd.watch.roots import Root, Subscriber
-from filewatchd.watch.scan import Batch, Listed
+from filewatchd.watch.scan import Batch, Entry, Listed
 
 
 class FullScan:
@@ -62,10 +62,13 @@ class FullScan:
         batch.listed.clear()
 
     def _compare(self, batch: Batch, done: bool) -> None:
+        stretches: dict[int, list[tuple[str, Sequence[Entry]]]] = {}
         for listed in batch.listed:
-            comparison = self._comparisons.get(id(listed.subscriber))
-            if comparison is not None:
-                batch.compared.append((listed.subscriber, comparison.feed(listed.directory, listed.entries)))
+            stretches.setdefault(id(listed.subscriber), []).append((listed.directory, listed.entries))
+        for subscriber in self.subscribers:
+            stretch = stretches.get(id(subscriber))
+            if stretch is not None:
+                batch.compared.append((subscriber, self._comparisons[id(subscriber)].feed(stretch)))
         for failed in batch.failed:
             inside = self.root.relative(failed.path)
             for comparison in self._comparisons.values() if inside is not None else ():

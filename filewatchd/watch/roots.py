@@ -58,8 +58,8 @@ class Comparison(Protocol):
 
     every: bool
 
-    def feed(self, directory: str, entries: Sequence[Entry]) -> Any:
-        """Compare one directory's selected files; what comes back goes to `Subscriber.compared`."""
+    def feed(self, directories: Sequence[tuple[str, Sequence[Entry]]]) -> Any:
+        """Compare some directories' selected files; what comes back goes to `Subscriber.compared`."""
         ...
 
     def skip(self, directory: str) -> None:

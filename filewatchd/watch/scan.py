@@ -19,6 +19,7 @@ import stat
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from filewatchd.model import FileIdentity
@@ -164,7 +165,7 @@ class Walk:
             token = self._backend.arm(fd)
             self._batch.armed.append(Armed(token, parent, name))
             below = self._list(fd, scopes)
-            below.reverse()
+            below.sort(key=itemgetter(0), reverse=True)  # taken from the end: rows are read and written in their order
             return _Level(fd, path, token, below)
         except OSError as error:
             self.limited = self.limited or isinstance(error, WatchLimitError)

@@ -70,8 +70,8 @@ class Recorder:
         self.appeared.append(appeared)
         return self
 
-    def feed(self, directory: str, entries: Sequence[Entry]) -> list[str]:
-        return [f"{directory}/{name}" if directory else name for name, _, _ in entries]
+    def feed(self, directories: Sequence[tuple[str, Sequence[Entry]]]) -> list[str]:
+        return [f"{d}/{name}" if d else name for d, entries in directories for name, _, _ in entries]
 
     def skip(self, directory: str) -> None: ...
 
