@@ -157,8 +157,8 @@ def baseline() -> Table:
     return Table(
         f"A baseline of {KEPT_FILES:,} files in {KEPT_IN:,} directories",
         "One rule on the tree, `initial: ignore`; the database is measured after a clean end. Then a daemon with a rule"
-        " on another directory gets the rule on the tree by a reload, and a file is written for the first one every 50 ms"
-        " (`settle: 0`), at rest and from the reload until the tree's root is live.",
+        " on another directory gets the rule on the tree by a reload, and a file is written for the first one every"
+        " 50 ms (`settle: 0`), at rest and from the reload until the tree's root is live.",
         ("what", "filewatchd"),
         rows,
         [ratio("live change while the baseline is made, to at rest", busy, rest)],
