@@ -42,7 +42,7 @@ STAGES = (
     pytest("scripts", "-n", "2", "--durations=3", "tests/scripts", cover=False),
     pytest("faults", "-n", "2", "tests/faults"),
     pytest("e2e", "-n", "2", "--durations=10", "tests/e2e"),
-    pytest("oracle", "-n", "2", "--durations=3", "tests/oracle"),
+    pytest("oracle", "-n", "2", "--durations=3", "tests/oracle", cover=False),
     Stage("coverage", ("coverage", "report")),
 )
 
