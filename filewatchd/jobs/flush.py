@@ -3,7 +3,7 @@
 A path is done when it is neither dirty nor in a job since before the moment of asking; what happened to it later is
 a later flush's. Not waited for are files somebody holds open for writing, paths in back-off, failed ones and those
 that `on_busy: skip` left, and rules that are held: they may take for ever, so they are listed. A path whose retry runs
-just now counts as in back-off.
+just now counts as in back-off, and so does the old name of a move that is to be tried again.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from filewatchd.jobs.pipeline import Pipeline
     from filewatchd.jobs.runner import Key
 
-_MOST = 100  # paths listed of each kind
+MOST = 100  # paths listed of each kind
 
 
 class Left(NamedTuple):
@@ -81,9 +81,9 @@ def left(pipelines: Iterable[Pipeline]) -> Left:
     for pipeline in pipelines:
         held += pipeline.named(pipeline.looking.written)
         retried = (key for key, since in pipeline.taken.items() if since == math.inf)
-        backoff += pipeline.named([*pipeline.attempts.waiting, *retried])
+        backoff += pipeline.named([*pipeline.attempts.waiting, *retried, *pipeline.attempts.left_behind()])
         failed += pipeline.named(pipeline.failed())
         skipped += pipeline.named(pipeline.skipped)
         if pipeline.holding.why is not None:
             paused.append(pipeline.settings.name)
-    return Left(held[:_MOST], backoff[:_MOST], failed[:_MOST], skipped[:_MOST], paused)
+    return Left(held[:MOST], backoff[:MOST], failed[:MOST], skipped[:MOST], paused)

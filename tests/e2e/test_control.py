@@ -92,6 +92,26 @@ def test_a_flush_during_a_retry_lists_its_paths(daemon: Daemon) -> None:
     eventually(lambda: flush(daemon)["backoff"] == [], "the retry is over", 20)
 
 
+def test_a_move_in_back_off_is_listed_by_both_names(daemon: Daemon) -> None:
+    """Nobody has been told that the old name is gone, neither before the retry nor while it runs."""
+    out, door = daemon.directory / "out", gate(daemon)
+    script = 'test "$1" = b || exit 0; echo begin >> "$2"; [ $(wc -l < "$2") = 2 ] || exit 1; read line < "$3"'
+    retries = {"attempts": 2, "backoff": "1h", "max_backoff": "1h"}
+    action = shell(script, "{name}", str(out), str(door))
+    daemon.configure(daemon.rule(actions=action, retry=retries, changes=["created", "moved", "deleted"]))
+    daemon.start()
+    (daemon.root / "a").write_text("x")
+    flush(daemon)
+    (daemon.root / "a").rename(daemon.root / "b")
+    both = [{"path": str(daemon.root / "b")}, {"path": str(daemon.root / "a")}]
+    eventually(lambda: flush(daemon)["backoff"] == both, "the move waits for its retry", 20)
+    assert ask(daemon, "retry", all=True)["paths"] == 1
+    eventually(lambda: lines(out) == ["begin", "begin"], "the retry runs", 20)
+    assert flush(daemon)["backoff"] == both
+    door.write_text("go\n")
+    eventually(lambda: flush(daemon)["backoff"] == [], "the retry is over", 20)
+
+
 def test_a_flush_that_takes_too_long_says_so(daemon: Daemon) -> None:
     out, door = daemon.directory / "out", gate(daemon)
     script = 'echo begin >> "$2"; read line < "$3"'

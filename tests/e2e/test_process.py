@@ -88,7 +88,8 @@ def test_ten_thousand_jobs_leak_nothing(daemon: Daemon) -> None:
     write_and_wait(range(5))
     before = held(daemon.pid)
     write_and_wait(range(5, 100))
-    eventually(lambda: held(daemon.pid).within(before), f"no more is held than {before}", 20)
+    # An idle thread of the pool ends after 20 s, so one more than before may be there for so long.
+    eventually(lambda: held(daemon.pid).within(before), f"no more is held than {before}")
 
 
 @pytest.fixture
