@@ -16,6 +16,11 @@ import pytest
 
 from tests.e2e.running import Daemon, eventually
 
+# SQLite can't close a descriptor while the process has a lock on its file, since that would end the lock (fcntl(2)).
+# It keeps it, and uses it for the next connection (os_unix.c, findReusableFd). So there are as many as connections were
+# ever open at once: the loop's, the reader's, a checkpoint's and retention's.
+CONNECTIONS = 4
+
 
 class Held(NamedTuple):
     """What the daemon and its helpers hold, as /proc tells it."""
@@ -26,11 +31,11 @@ class Held(NamedTuple):
 
     def within(self, other: Held) -> bool:
         """True if nothing is more than in the other. Less may be: idle threads of the pool end."""
-        return (
-            self.descriptors <= other.descriptors
-            and self.threads <= other.threads
-            and self.processes <= other.processes
-        )
+        allowed = Counter(other.descriptors)
+        for name in allowed:
+            if name.endswith("/journal.db"):
+                allowed[name] = max(allowed[name], CONNECTIONS)
+        return self.descriptors <= allowed and self.threads <= other.threads and self.processes <= other.processes
 
 
 def family(pid: int) -> list[int]:
@@ -89,7 +94,10 @@ def test_ten_thousand_jobs_leak_nothing(daemon: Daemon) -> None:
     before = held(daemon.pid)
     write_and_wait(range(5, 100))
     # An idle thread of the pool ends after 20 s, so one more than before may be there for so long.
-    eventually(lambda: held(daemon.pid).within(before), f"no more is held than {before}")
+    try:
+        eventually(lambda: held(daemon.pid).within(before), "no more is held than before")
+    except AssertionError:
+        pytest.fail(f"there was {before}, there is {held(daemon.pid)}")
 
 
 @pytest.fixture
