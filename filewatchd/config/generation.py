@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from filewatchd.config.configuration import Configuration
+from filewatchd.config.schema import Daemon
+
+_AT_START = ("state_dir", "runtime_dir", "durability")  # keys of `daemon`: what is open stays open
 
 
 class Generation(NamedTuple):
@@ -32,3 +35,8 @@ def differences(old: Configuration, new: Configuration) -> Differences:
         changed=tuple(name for name in after if name in before and before[name] != after[name]),
         unchanged=tuple(name for name in after if before.get(name) == after[name]),
     )
+
+
+def until_restart(old: Daemon, new: Daemon) -> list[str]:
+    """Keys of ``daemon`` that were changed, and that a reload leaves as they were at the start."""
+    return [key for key in _AT_START if getattr(old, key) != getattr(new, key)]

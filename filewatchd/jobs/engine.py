@@ -211,6 +211,11 @@ class Engine:
         """What a flush of these rules doesn't wait for."""
         return left(self.pipelines[name] for name in rules)
 
+    def allow(self, max_running: int) -> None:
+        """So many jobs may run at once from now on; those that run too many end in their time."""
+        self.slots.most = max_running
+        self.touched.update(self.pipelines.values())
+
     def poke(self) -> None:
         """Let every rule to which something happened go on."""
         self.pulse.beat()

@@ -78,6 +78,10 @@ class Retention:
         self._ending = False
         self.pruned = self.shrunk = 0
 
+    def keep(self, jobs: int, age: float) -> None:
+        """From the next slice on keep so many finished jobs, for so many seconds."""
+        self._keep, self._age = jobs, age
+
     async def round(self) -> bool:
         """Forget what is old, and give back the room if it is much: True if it was, then a checkpoint completes it.
 

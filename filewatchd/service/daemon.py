@@ -21,9 +21,9 @@ from filewatchd import __version__
 from filewatchd.actions import registry
 from filewatchd.clock import SystemClock
 from filewatchd.config.configuration import Configuration
-from filewatchd.config.generation import Generation, differences
+from filewatchd.config.generation import Generation, differences, until_restart
 from filewatchd.config.load import load
-from filewatchd.control.api import time_text
+from filewatchd.config.schema import Daemon as DaemonSettings
 from filewatchd.control.server import ControlServer
 from filewatchd.errors import ConfigError, FilewatchdError, StateError
 from filewatchd.jobs.engine import Engine, Watching
@@ -31,7 +31,8 @@ from filewatchd.jobs.retention import Retention
 from filewatchd.jobs.store import Store
 from filewatchd.jobs.timers import DurableTimers
 from filewatchd.service import logging as service_logging
-from filewatchd.service.asking import Asking, listed_finding
+from filewatchd.service import report
+from filewatchd.service.asking import Asking
 from filewatchd.service.promise import Promise
 from filewatchd.service.rooting import Rooting
 from filewatchd.service.signals import Signals
@@ -114,7 +115,6 @@ class Daemon:
         groups = cgroup.find(state)
         await self._sweep(groups)
         log.debug("commands: %s", groups.describe()[1])
-        self._groups = groups
         self._commands = Commands(groups, self._pool)
         daemon = self.settings.daemon
         self._database = Database(os.path.join(state, "journal.db"), durability=daemon.durability, clock=clock)
@@ -158,8 +158,19 @@ class Daemon:
         self._promise = Promise(self._engine, rooting, clock)
         self._rooting.engine = self._engine
         self._configured = asyncio.Event()
-        asking = Asking(self._engine, self._rooting, self.status, self._configured)
+        asking = Asking(self._engine, rooting, lambda: report.status(self._parts, self._life()), self._configured)
         self._control = ControlServer(daemon.runtime_dir, asking.handlers())
+        self._parts = report.Parts(
+            self._database,
+            self._engine,
+            rooting,
+            self._retention,
+            self._commands,
+            groups,
+            self._control,
+            self._pool,
+            self._promise,
+        )
 
     async def _sweep(self, groups: cgroup.Groups) -> None:
         try:
@@ -232,7 +243,7 @@ class Daemon:
     async def _reload(self) -> None:
         try:
             new = self._load()
-            found = differences(self.settings, new)
+            found, fixed = differences(self.settings, new), until_restart(self.settings.daemon, new.daemon)
             generation = Generation(self.generation.number + 1, new)
             await self._configure(generation)
         except ConfigError as error:
@@ -246,13 +257,21 @@ class Daemon:
         else:
             self._config_error = None
             service_logging.set_up(new.logging)
+            self._take_over(new.daemon)
             self._apply_roots()
             told = [f"{len(names)} {what}" for what, names in zip(found._fields, found, strict=True) if names]
             log.info("generation %d: rules %s", generation.number, ", ".join(told) or "none")
+            for key in fixed:
+                log.warning("daemon.%s was changed: it holds from the next start on", key)
         self._upkeep.state_changed()
 
+    def _take_over(self, daemon: DaemonSettings) -> None:
+        self._engine.allow(daemon.max_running)
+        self._retention.keep(daemon.history.jobs, daemon.history.age)
+        self._upkeep.retain(self._retention)
+
     def _report(self) -> None:
-        log.info("statistics %s", json.dumps(self.statistics(), sort_keys=True))
+        log.info("statistics %s", json.dumps(report.statistics(self._parts), sort_keys=True))
 
     # ---- upkeep
 
@@ -273,45 +292,10 @@ class Daemon:
     def _state(self) -> dict[str, Any]:
         with contextlib.suppress(StateError):  # they stay in memory; the gate tells
             self._engine.save_counters()
-        return {
-            "version": __version__,
-            "pid": os.getpid(),
-            "started_ns": self._started_ns,
-            "generation": self.generation.number,
-            "config_error": self._config_error,
-            "promise_broken_since_ns": self._database.promise_broken_since,
-            "commands": self._groups.describe()[0],
-            "rules": self._engine.summary(),
-        }
+        return report.state(self._parts, self._life())
 
-    def status(self) -> dict[str, Any]:
-        """What the control socket tells."""
-        return {
-            "version": __version__,
-            "pid": os.getpid(),
-            "started": time_text(self._started_ns),
-            "ready": self._ready,
-            "generation": self.generation.number,
-            "config_error": self._config_error,
-            "promise": self._promise.statistics(),
-            "state": {
-                **self._engine.gate.statistics(),
-                **self._database.statistics(),
-                **self._retention.statistics(),
-            },
-            "findings": [listed_finding(finding) for finding in self._store.findings.all()],
-            **self.statistics(),
-        }
-
-    def statistics(self) -> dict[str, Any]:
-        """Everything countable, part by part."""
-        return {
-            "rules": self._engine.statistics(),
-            "watch": self._rooting.statistics(),
-            "commands": self._commands.statistics(),
-            "control": self._control.statistics(),
-            "pool": {name: list(lane) for name, lane in self._pool.statistics().items()},
-        }
+    def _life(self) -> report.Life:
+        return report.Life(self._started_ns, self._ready, self.generation.number, self._config_error)
 
 
 def _raise_descriptor_limit() -> None:

@@ -5,7 +5,20 @@ from __future__ import annotations
 import signal
 
 from tests.e2e.running import Daemon, eventually
-from tests.e2e.steps import CONTENT, configure, gate, lines, quiet, rule, second_recorder, sentinel, shell, tell, until
+from tests.e2e.steps import (
+    CONTENT,
+    ask,
+    configure,
+    gate,
+    lines,
+    quiet,
+    rule,
+    second_recorder,
+    sentinel,
+    shell,
+    tell,
+    until,
+)
 
 
 def reload(daemon: Daemon, generation: int) -> None:
@@ -143,3 +156,26 @@ def test_many_reloads_under_writes_lose_nothing(daemon: Daemon) -> None:
         daemon.configure(rules[number % 2])
         reload(daemon, number)
     daemon.sees_the_disk()
+
+
+def test_more_slots_begin_at_once_and_what_needs_a_start_is_said(daemon: Daemon) -> None:
+    """History too is taken over: the jobs beyond it are forgotten without a restart."""
+    doors = {name: gate(daemon, name) for name in ("one", "two")}
+    slow = {name: shell('read line < "$1"', str(door)) for name, door in doors.items()}
+    rules = [rule(name, slow[name], roots=[str(daemon.root)]) for name in doors]
+    configure(daemon, *rules, daemon.rule(), daemon={"max_running": 1, "shutdown_timeout": "20s"})
+    daemon.start()
+    (daemon.root / "a").write_text("x")
+    eventually(lambda: sum(r["running"] for r in ask(daemon, "status")["rules"].values()) == 1, "one job runs", 20)
+    changed = {"max_running": 3, "shutdown_timeout": "20s", "durability": "full", "history": {"jobs": 1}}
+    configure(daemon, *rules, daemon.rule(), daemon=changed)
+    reload(daemon, 2)
+    daemon.says("daemon.durability was changed: it holds from the next start on")
+    tell(daemon, ("created", "a"))
+    for name, door in doors.items():
+        until(daemon, name, running=1)
+        door.write_text("go\n")
+        quiet(daemon, name)
+    configure(daemon, *rules, daemon.rule(), daemon={**changed, "max_running": 2})
+    reload(daemon, 3)
+    eventually(lambda: ask(daemon, "status")["state"]["pruned"] > 0, "old jobs are forgotten", 20)
