@@ -37,6 +37,6 @@ def differences(old: Configuration, new: Configuration) -> Differences:
     )
 
 
-def until_restart(old: Daemon, new: Daemon) -> list[str]:
-    """Keys of ``daemon`` that were changed, and that a reload leaves as they were at the start."""
-    return [key for key in _AT_START if getattr(old, key) != getattr(new, key)]
+def until_restart(started: Daemon, new: Daemon) -> list[str]:
+    """Keys of ``daemon`` that aren't any more what the daemon was started with, and that a reload can't change."""
+    return [key for key in _AT_START if getattr(started, key) != getattr(new, key)]

@@ -71,7 +71,7 @@ class History(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Daemon(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The daemon itself."""
+    """The daemon itself. A reload changes all but `state_dir`, `runtime_dir` and `durability`, which need a restart."""
 
     state_dir: Annotated[PathTo, _about("Directory of the job journal, the manifest and other state (0700).")] = (
         "/var/lib/filewatchd"

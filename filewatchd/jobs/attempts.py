@@ -36,11 +36,11 @@ class Attempts:
         self.waiting: dict[Key, Record] = {}
         self.due: list[Record] = []
         self._alarms: dict[int, asyncio.TimerHandle] = {}  # jobs in back-off
-        self._retried: set[Record] = set()  # in back-off, or in a retry
+        self._retrying: set[Record] = set()
 
     def left_behind(self) -> list[Key]:
         """The old names of moves that are in back-off or in a retry: nobody has been told yet that these are gone."""
-        items = (item for record in self._retried for item in record.items.values())
+        items = (item for record in {*self.waiting.values(), *self._retrying} for item in record.items.values())
         return [item.old_key for item in items if item.old_key is not None]
 
     async def attempt(self, record: Record) -> None:
@@ -158,7 +158,6 @@ class Attempts:
         live = [item.key for item in again if item.key in self._pipeline.window]
         for item in again:
             self.waiting[item.key] = record
-        self._retried.add(record)
         for key in live:  # a newer change came while it ran
             self.supersede(key)
         if record.items:
@@ -186,14 +185,13 @@ class Attempts:
         if record.items and self._pipeline.drains is Drain.INTAKE:
             self.due.append(record)
             self._pipeline.advance(self._pipeline.clock.monotonic())
-        else:
-            self._retried.discard(record)
 
     async def retry(self, record: Record) -> None:
         """Look at the paths once more, and attempt what is still there or still gone."""
         keys = list(record.items)
         for key in keys:
             self.waiting.pop(key, None)
+        self._retrying.add(record)
         self._pipeline.taken.update(dict.fromkeys(keys, math.inf))  # no flush waits for a retry
         try:
             looks: list[Look] | None = None
@@ -209,8 +207,7 @@ class Attempts:
             else:
                 await self._retry(record, keys, looks)
         finally:
-            if not record.items:
-                self._retried.discard(record)
+            self._retrying.discard(record)
             self._pipeline.release(keys)
 
     async def _retry(self, record: Record, keys: Sequence[Key], looks: Sequence[Look]) -> None:

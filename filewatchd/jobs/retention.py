@@ -79,7 +79,7 @@ class Retention:
         self.pruned = self.shrunk = 0
 
     def keep(self, jobs: int, age: float) -> None:
-        """From the next slice on keep so many finished jobs, for so many seconds."""
+        """Keep so many finished jobs from now on, and from the next round on for so many seconds."""
         self._keep, self._age = jobs, age
 
     async def round(self) -> bool:

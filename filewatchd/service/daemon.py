@@ -73,6 +73,7 @@ class Daemon:
         self.generation = Generation(1, self._load())
         self._config_error: str | None = None
         self._started_ns = time.time_ns()
+        self._started_with = self.settings.daemon
         self._ready = False
 
     def _load(self) -> Configuration:
@@ -132,6 +133,10 @@ class Daemon:
             many_finished=lambda: self._upkeep.retain(self._retention),
         )
         self._timers = DurableTimers(self._database, clock)
+        self._connect(clock, groups)
+
+    def _connect(self, clock: SystemClock, groups: cgroup.Groups) -> None:
+        """Make what works on the opened state, each part knowing those it asks."""
         rooting = self._rooting = Rooting(self._pool, clock, self._poke, self._root_changed)
         watching = Watching(
             rooting.facts,
@@ -150,7 +155,7 @@ class Daemon:
             self._timers,
             self._packages,
             watching,
-            max_running=daemon.max_running,
+            max_running=self.settings.daemon.max_running,
             state_changed=self._upkeep.state_changed,
             state_damaged=self._state_damaged,
             doubted=lambda: self._promise.look(),
@@ -159,7 +164,7 @@ class Daemon:
         self._rooting.engine = self._engine
         self._configured = asyncio.Event()
         asking = Asking(self._engine, rooting, lambda: report.status(self._parts, self._life()), self._configured)
-        self._control = ControlServer(daemon.runtime_dir, asking.handlers())
+        self._control = ControlServer(self.settings.daemon.runtime_dir, asking.handlers())
         self._parts = report.Parts(
             self._database,
             self._engine,
@@ -243,7 +248,7 @@ class Daemon:
     async def _reload(self) -> None:
         try:
             new = self._load()
-            found, fixed = differences(self.settings, new), until_restart(self.settings.daemon, new.daemon)
+            found = differences(self.settings, new)
             generation = Generation(self.generation.number + 1, new)
             await self._configure(generation)
         except ConfigError as error:
@@ -261,7 +266,7 @@ class Daemon:
             self._apply_roots()
             told = [f"{len(names)} {what}" for what, names in zip(found._fields, found, strict=True) if names]
             log.info("generation %d: rules %s", generation.number, ", ".join(told) or "none")
-            for key in fixed:
+            for key in until_restart(self._started_with, new.daemon):
                 log.warning("daemon.%s was changed: it holds from the next start on", key)
         self._upkeep.state_changed()
 

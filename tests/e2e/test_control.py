@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import signal
 import socket
 import stat
 import subprocess
@@ -136,8 +137,10 @@ def test_a_flush_in_an_overflow_waits_for_the_rescan(daemon: Daemon) -> None:
         daemon.start()
     finally:
         limit.write_text(before)
+    daemon.signal(signal.SIGSTOP)  # else it may read as fast as the files are written
     for number in range(3000):
         (daemon.root / f"{number}").write_text("x")
+    daemon.signal(signal.SIGCONT)
     flush(daemon)
     assert len(told(daemon.recorder, daemon.root)) == 3000
     status = ask(daemon, "status")

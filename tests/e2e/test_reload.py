@@ -172,8 +172,9 @@ def test_more_slots_begin_at_once_and_what_needs_a_start_is_said(daemon: Daemon)
     reload(daemon, 2)
     daemon.says("daemon.durability was changed: it holds from the next start on")
     tell(daemon, ("created", "a"))
-    for name, door in doors.items():
+    for name in doors:
         until(daemon, name, running=1)
+    for name, door in doors.items():
         door.write_text("go\n")
         quiet(daemon, name)
     configure(daemon, *rules, daemon.rule(), daemon={**changed, "max_running": 2})
