@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import grp
+import ipaddress
 import os
 import pwd
 import re
@@ -167,6 +168,37 @@ def parse_group(value: object) -> str:
         MalformedError: it doesn't.
     """
     return _known(value, "group", grp.getgrnam, "create the group (groupadd --system NAME) or name another")
+
+
+def parse_principal(value: object) -> str:
+    """A user's name, or ``@`` and a group's, that this system knows.
+
+    Raises:
+        MalformedError: it doesn't.
+    """
+    if isinstance(value, str) and value.startswith("@"):
+        return f"@{parse_group(value[1:])}"
+    return parse_user(value)
+
+
+def parse_listen(value: object) -> str:
+    """``ADDRESS:PORT`` of the loopback: ``127.0.0.1:9817``, ``[::1]:9817`` or ``localhost:9817``.
+
+    Raises:
+        MalformedError: it isn't, or the address is one that others reach.
+    """
+    found = re.fullmatch(r"(\[[0-9a-fA-F:]+\]|[0-9A-Za-z.-]+):([0-9]{1,5})", str(value), re.ASCII)
+    if found is None or not 0 < int(found[2]) < 65536:
+        raise MalformedError(f"{quoted(value)} is no address and port", "write one like 127.0.0.1:9817")
+    host = found[1].strip("[]")
+    try:
+        local = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        raise MalformedError(f"{quoted(host)} is no address", "write one like 127.0.0.1:9817") from None
+    if not local:
+        hint = "listen on 127.0.0.1 or [::1], and let a proxy that asks for a password pass it on"
+        raise MalformedError(f"others could reach {host}", hint)
+    return str(value)
 
 
 def _known(value: object, what: str, find: Callable[[str], object], hint: str) -> str:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from filewatchd.config.schema import Daemon, Logging
+from filewatchd.config.schema import Control, Daemon, Logging
 from filewatchd.errors import Mistake
 from filewatchd.model import RuleSettings
 
@@ -30,6 +30,7 @@ class Configuration(NamedTuple):
 
     daemon: Daemon
     logging: Logging
+    control: Control
     rules: tuple[RuleSettings, ...]
     digests: Mapping[str, str]
     files: tuple[str, ...]

@@ -17,11 +17,11 @@ from filewatchd.config import yaml
 from filewatchd.config.convert import Converter, suggestion
 from filewatchd.config.files import Wanted, check_rule_file, matches, read
 from filewatchd.config.nodes import Node, Source, from_plain, merged
-from filewatchd.config.schema import Daemon, Logging, Rule, RuleDefaults
+from filewatchd.config.schema import Control, Daemon, Logging, Rule, RuleDefaults
 from filewatchd.errors import Mistake
 from filewatchd.notation import quoted
 
-SECTIONS: Mapping[str, type] = {"daemon": Daemon, "logging": Logging, "defaults": RuleDefaults}
+SECTIONS: Mapping[str, type] = {"daemon": Daemon, "logging": Logging, "control": Control, "defaults": RuleDefaults}
 _VARIABLE = re.compile(r"FILEWATCHD_([A-Za-z0-9]\w*?)__(\w+)", re.ASCII)
 
 
@@ -101,8 +101,8 @@ class Layers:
                 continue
             source = Source(f"environment {name}", here)
             keys = [found[1].lower(), *found[2].lower().split("__")]
-            if keys[0] not in ("daemon", "logging", "defaults"):
-                hint = suggestion(keys[0], ("daemon", "logging", "defaults"))
+            if keys[0] not in SECTIONS:
+                hint = suggestion(keys[0], tuple(SECTIONS))
                 self.mistakes.append(Mistake(source.name, 0, 0, f"there is no section {quoted(keys[0])}", hint))
                 continue
             try:

@@ -20,7 +20,7 @@ from filewatchd.config.layers import Layers
 from filewatchd.config.nodes import Node
 from filewatchd.config.ownfiles import OwnFiles
 from filewatchd.config.rules import RuleBuilder
-from filewatchd.config.schema import Daemon, Logging, RuleDefaults
+from filewatchd.config.schema import Control, Daemon, Logging, RuleDefaults
 from filewatchd.config.show import default_rows, rows
 from filewatchd.errors import ConfigError, Mistake
 from filewatchd.model import RuleSettings
@@ -60,7 +60,7 @@ def load(
     return loading.result()
 
 
-S = TypeVar("S", Daemon, Logging)
+S = TypeVar("S", Daemon, Logging, Control)
 
 
 class _Loading:
@@ -82,6 +82,7 @@ class _Loading:
     def result(self) -> Configuration:
         """Raises ConfigError."""
         daemon, logging = self._section("daemon", Daemon), self._section("logging", Logging)
+        control = self._section("control", Control)
         if self._defaults is not None:
             self._converter.struct(RuleDefaults, self._defaults)
         settings = [(node, self._builder.build(node, self._shown)) for node in self._layers.rules]
@@ -91,13 +92,13 @@ class _Loading:
         if daemon is not None and logging is not None:
             self._check_own_files(built, OwnFiles(daemon, logging))
         mistakes = self._converter.mistakes
-        if mistakes or daemon is None or logging is None:
+        if mistakes or daemon is None or logging is None or control is None:
             raise ConfigError(sorted(set(mistakes)))
         rules = tuple(rule for _, rule in built)
         digests = {rule.name: _digest(rule) for rule in rules}
         shown = tuple(self._shown or ())
         warnings = (*self._layers.warnings, *self._builder.warnings)
-        return Configuration(daemon, logging, rules, digests, tuple(self._layers.files), warnings, shown)
+        return Configuration(daemon, logging, control, rules, digests, tuple(self._layers.files), warnings, shown)
 
     def _section(self, name: str, schema: type[S]) -> S | None:
         node = self._layers.sections.get(name)

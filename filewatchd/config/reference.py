@@ -58,7 +58,7 @@ are a mistake.
 4. Its `rule_files`: they hold `rules` (and `version`) alone. A missing file is a mistake; a glob without any is not.
 5. `filewatchd.$FILEWATCHD_ENV.yaml` beside the main file, if `FILEWATCHD_ENV` is set; it must exist then.
 6. Variables `FILEWATCHD_SECTION__KEY`, such as `FILEWATCHD_DAEMON__MAX_RUNNING=4` or `FILEWATCHD_LOGGING__LEVEL=debug`,
-   for the sections `daemon`, `logging` and `defaults`. The value is YAML. Empty ones count as unset.
+   for the sections `daemon`, `control`, `logging` and `defaults`. The value is YAML. Empty ones count as unset.
 7. Flags.
 
 ## What is refused
@@ -76,6 +76,7 @@ stood among the `rule_files`. A rule file whose name the new one's name contains
 _SECTIONS = (
     ("daemon", "Daemon"),
     ("daemon.history", "History"),
+    ("control", "Control"),
     ("logging", "Logging"),
     ("logging.files", "LogFiles"),
     ("logging.files.rotate", "Rotation"),

@@ -14,7 +14,7 @@ from msgspec import Meta, Struct
 
 from filewatchd.extras import BACKENDS
 from filewatchd.model import BatchBy, Busy, Initial, Kind, Ready
-from filewatchd.notation import MalformedError, quoted
+from filewatchd.notation import MalformedError, parse_listen, parse_principal, quoted
 from filewatchd.patterns import translated
 from filewatchd.values import Duration, Every, PathTo, Reader, Size, TimeOfDay, User, Weekday, annotation
 
@@ -64,10 +64,24 @@ _UNITS: dict[float | str, str] = {
 
 
 class History(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How much of finished jobs is kept; what exceeds either bound is forgotten, oldest first."""
+    """How much is kept of finished jobs, and of changes; what exceeds a bound is forgotten, oldest first."""
 
     jobs: Annotated[Positive, _about("Finished jobs to keep.")] = 10_000
     age: Annotated[SomeTime, _about("How long to keep them.")] = 30 * 86400.0
+    changes: Annotated[
+        Positive, _about("Changes to keep for `filewatchctl changes --since`, oldest forgotten first.")
+    ] = 200_000
+
+
+def _parse_instance(value: object) -> str:
+    if not isinstance(value, str) or not re.fullmatch(NAME_PATTERN, value, re.ASCII):
+        raise MalformedError(f"{quoted(value)} is not a name", "use 1 to 64 letters, digits, '_', '.' and '-'")
+    return value
+
+
+Instance = Annotated[str, annotation(Reader("instance", _parse_instance), type="string", pattern=f"^{NAME_PATTERN}$")]
+Principal = Annotated[str, annotation(Reader("principal", parse_principal), type="string", examples=["nagios", "@adm"])]
+Listen = Annotated[str, annotation(Reader("listen", parse_listen), type="string", examples=["127.0.0.1:9817"])]
 
 
 class Daemon(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -87,7 +101,27 @@ class Daemon(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         ),
     ] = "normal"
     max_running: Annotated[Positive, _about("Jobs that may run at once, over all rules.")] = 8
-    history: Annotated[History, _about("How much of finished jobs is kept.")] = History()
+    history: Annotated[History, _about("How much of finished jobs and of changes is kept.")] = History()
+    instance: Annotated[Instance, _about("Its name among several daemons of one host, in every JSON document.")] = (
+        "main"
+    )
+    reload_on_change: Annotated[
+        bool, _about("Reload by itself when a file of the configuration has changed and is in order.")
+    ] = False
+
+
+class Control(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Who may ask and steer the daemon over its socket, besides root and its own user; and where metrics are put."""
+
+    read: Annotated[tuple[Principal, ...], _about("Users, and groups as `@group`, who may ask.")] = ()
+    act: Annotated[tuple[Principal, ...], _about("Users, and groups as `@group`, who may ask and act.")] = ()
+    listen: Annotated[
+        Listen | None, _about("A loopback address and port for `/metrics` and `/healthz` alone. Off unless set.")
+    ] = None
+    textfile: Annotated[
+        PathTo | None, _about("A file for node_exporter's textfile collector (`*.prom`). Off unless set.")
+    ] = None
+    textfile_every: Annotated[SomeTime, _about("How often it is written.")] = 15.0
 
 
 class Keep(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -274,6 +308,7 @@ class File(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     version: Annotated[Literal[1], _about("The format of this file: 1.")]
     daemon: Annotated[Daemon | None, _about("The daemon itself.")] = None
     logging: Annotated[Logging | None, _about("What the daemon says, and where.")] = None
+    control: Annotated[Control | None, _about("Who may ask and steer it, and where metrics are put.")] = None
     defaults: Annotated[RuleDefaults | None, _about("Values for all rules, below what a rule says itself.")] = None
     rule_files: Annotated[tuple[PathTo, ...] | None, _about("More files with rules; globs are allowed.")] = None
     rules: Annotated[tuple[Rule, ...] | None, _about("The rules.")] = None

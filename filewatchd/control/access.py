@@ -1,27 +1,26 @@
 """Who is at the other end of the control socket, and what they may do.
 
-The kernel says who connected (SO_PEERCRED, unix(7)); nothing a client sends counts. Anybody may connect: root and the
-daemon's own user may read and act, all others get the reason why not.
+The kernel says who connected (SO_PEERCRED and SO_PEERGROUPS, unix(7)); nothing a client sends counts. Anybody may
+connect: root and the daemon's own user may read and act, others as ``control: {read, act}`` says; a stranger gets
+the reason why not.
 """
 
 from __future__ import annotations
 
+import grp
 import os
+import pwd
 import socket
 import struct
+from collections.abc import Iterable
 from typing import NamedTuple
 
-from filewatchd.control.api import Route
+from filewatchd.control.api import Peer, Route
 
 _UCRED = struct.Struct("3i")  # pid, uid, gid
-
-
-class Peer(NamedTuple):
-    """The process that connected, as it was when it did."""
-
-    pid: int
-    uid: int
-    gid: int
+_GROUP = struct.Struct("I")
+_SO_PEERGROUPS = 59  # Linux 4.13; the socket module has no name for it
+_MOST_GROUPS = 65536  # NGROUPS_MAX
 
 
 def peer_of(sock: socket.socket) -> Peer:
@@ -29,9 +28,57 @@ def peer_of(sock: socket.socket) -> Peer:
     return Peer(*_UCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)))
 
 
-def refusal(peer: Peer, route: Route) -> str | None:
-    """Why this peer may not use a route; None if it may."""
-    if peer.uid in (0, os.geteuid()):
-        return None
-    what = "act on" if route.acts else "ask"
-    return f"uid {peer.uid} may not {what} this daemon: only root and uid {os.geteuid()} may"
+def groups_of(sock: socket.socket) -> frozenset[int]:
+    """The supplementary groups of who connected, as they were then; none where the kernel can't tell."""
+    try:
+        found = sock.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, _MOST_GROUPS * _GROUP.size)
+    except OSError:
+        return frozenset()
+    return frozenset(gid for (gid,) in _GROUP.iter_unpack(found))
+
+
+class Named(NamedTuple):
+    """Users and groups by their numbers."""
+
+    uids: frozenset[int] = frozenset()
+    gids: frozenset[int] = frozenset()
+
+    def has(self, peer: Peer, groups: frozenset[int]) -> bool:
+        """Whether the peer is one of them."""
+        return peer.uid in self.uids or peer.gid in self.gids or not self.gids.isdisjoint(groups)
+
+
+class Access(NamedTuple):
+    """Who else than root and the daemon's user may do what. Who may act may read."""
+
+    read: Named = Named()
+    act: Named = Named()
+
+    def refusal(self, peer: Peer, groups: frozenset[int], route: Route) -> str | None:
+        """Why this peer may not use a route; None if it may."""
+        if peer.uid in (0, os.geteuid()) or self.act.has(peer, groups):
+            return None
+        if not route.acts and self.read.has(peer, groups):
+            return None
+        what, key = ("act on", "control.act") if route.acts else ("ask", "control.read")
+        who = _name_of(peer.uid)
+        return f"{who} may not {what} this daemon: name the user, or a @group of theirs, under {key}"
+
+
+def named(names: Iterable[str]) -> Named:
+    """Users, and groups written ``@group``, by their numbers. May ask LDAP, so it may block.
+
+    Raises:
+        KeyError: there is no such user or group.
+    """
+    names = list(names)
+    uids = (pwd.getpwnam(name).pw_uid for name in names if not name.startswith("@"))
+    gids = (grp.getgrnam(name[1:]).gr_gid for name in names if name.startswith("@"))
+    return Named(frozenset(uids), frozenset(gids))
+
+
+def _name_of(uid: int) -> str:
+    try:
+        return f"{pwd.getpwuid(uid).pw_name} (uid {uid})"
+    except KeyError:
+        return f"uid {uid}"

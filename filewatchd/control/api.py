@@ -1,47 +1,130 @@
-"""What the control socket offers: one table of routes, from which the server and the client both work.
+"""What the control socket offers: one table of routes, from which server, client, reference and OpenAPI file are made.
 
-HTTP/1.1 with JSON, under ``/v1``. A request's arguments are its JSON body, an object. Errors are ``{"error": TEXT}``
-with a status of HTTP's own meaning.
+HTTP/1.1 with JSON, under ``/v1``. A request's arguments are its JSON body, an object; those of a GET are its query
+string; ``{id}`` in a path is the argument of that name. Errors are ``{"error": TEXT}`` with a status of HTTP's own
+meaning. Actions add routes of their own, below ``/v1/actions``.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
+from filewatchd.control import arguments as a
+from filewatchd.control import documents as d
 from filewatchd.notation import path_fields
 
 SOCKET = "control.sock"  # in the runtime directory
+LINES = "application/x-ndjson"
+METRICS = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class Route(NamedTuple):
-    """One thing that can be asked or done. ``acts``: it changes or holds something, which not every reader may."""
+    """One thing that can be asked or done.
+
+    Attributes:
+        name: what handlers and client call it by.
+        acts: it changes or holds something, which not every reader may.
+        summary: a sentence.
+        arguments: what can be said with it.
+        answer: the document; of a stream, one line of it; None for text.
+        media: the answer's media type.
+        errors: statuses beyond 400, 403, 404 and 500, with their meaning here.
+    """
 
     name: str
     method: str
     path: str
     acts: bool
     summary: str
+    arguments: type[a.Arguments] = a.Arguments
+    answer: Any = None
+    media: str = "application/json"
+    errors: tuple[tuple[int, str], ...] = ()
 
+    @property
+    def streams(self) -> bool:
+        """Whether its answer is a stream of lines."""
+        return self.media == LINES
+
+
+_UNWRITABLE = ((503, "The job journal can't be written."),)
+_BAD_CONFIG = ((422, "The configuration on disk has mistakes; they are listed."),)
 
 ROUTES = (
-    Route("status", "GET", "/v1/status", False, "What the daemon does, root by root and rule by rule."),
-    Route("flush", "POST", "/v1/flush", True, "Return once all that happened before has been worked."),
-    Route("resume", "POST", "/v1/resume", True, "Let rules go on that a loop, their limit or a failed recovery holds."),
-    Route("retry", "POST", "/v1/jobs/retry", True, "Try failed paths, and those in back-off, again now."),
-)
+    Route("status", "GET", "/v1/status", False, "What the daemon does, root by root and rule by rule.",
+          answer=d.Status),
+    Route("rules", "GET", "/v1/rules", False, "The rules as they are configured, and how they are.", answer=d.Rules),
+    Route("jobs", "GET", "/v1/jobs", False, "Jobs, newest first.", a.Jobs, d.Jobs),
+    Route("job", "GET", "/v1/jobs/{id}", False,
+          "The whole story of a job: events, changes, attempts, output, and the times between.", a.Job, d.Job),
+    Route("retry", "POST", "/v1/jobs/retry", True, "Try failed paths, and those in back-off, again now.",
+          a.Chosen, d.Retried),
+    Route("cancel", "POST", "/v1/jobs/cancel", True, "Cancel a job that runs or waits; its paths stay open.",
+          a.Job, d.Cancelled, errors=((409, "The job has ended."),)),
+    Route("drop", "POST", "/v1/jobs/drop", True, "Give failed and cancelled paths up: take them as handled.",
+          a.Chosen, d.Dropped, errors=_UNWRITABLE),
+    Route("changes", "GET", "/v1/changes", False, "The changes that rules had, a line each: kept ones, and live.",
+          a.Changes, d.ChangeLine | d.Missed, LINES, ((410, "The history doesn't go back so far, or began anew."),)),
+    Route("explain", "GET", "/v1/explain", False,
+          "Why a path matches rules or doesn't, and what waits for it; or what a rule would do now.",
+          a.Explain, d.Explained),
+    Route("flush", "POST", "/v1/flush", True, "Return once all that happened before has been worked.",
+          a.Flush, d.Flushed),
+    Route("trigger", "POST", "/v1/trigger", True, "Ask for a job by hand.", a.Trigger, d.Triggered),
+    Route("pause", "POST", "/v1/pause", True, "Hold a rule; kept over restarts.", a.Pause, d.Paused,
+          errors=_UNWRITABLE),
+    Route("resume", "POST", "/v1/resume", True,
+          "Let rules go on that are paused, or held by a loop, their limit or a failed recovery.",
+          a.OneRule, d.Resumed, errors=_UNWRITABLE),
+    Route("reload", "POST", "/v1/config/reload", True, "Read the configuration anew, whole or not at all.",
+          answer=d.Reloaded, errors=_BAD_CONFIG),
+    Route("diff", "GET", "/v1/config/diff", False, "What differs between two generations, or would by a reload.",
+          a.Diff, d.Differences, errors=_BAD_CONFIG),
+    Route("level", "POST", "/v1/log-level", True, "Log more or less, until the next reload or for a time.",
+          a.Level, d.Level),
+    Route("shutdown", "POST", "/v1/shutdown", True, "Finish what runs, and end.", answer=d.Ending),
+    Route("doctor", "GET", "/v1/doctor", False, "Examine limits, filesystems, backends, patterns and state.",
+          a.Doctor, d.Examined),
+    Route("metrics", "GET", "/v1/metrics", False, "Metrics in Prometheus' text format.", media=METRICS),
+    Route("health", "GET", "/v1/health", False, "Whether the daemon is well.", answer=d.Health,
+          errors=((503, "It isn't; the document says why."),)),
+)  # fmt: skip
 
-Handler = Callable[[Mapping[str, Any]], Awaitable[dict[str, Any]]]
+
+class Stream(NamedTuple):
+    """An answer without an end: pieces of whole lines."""
+
+    pieces: AsyncIterator[bytes]
+
+
+class Text(NamedTuple):
+    """An answer that isn't JSON, in the route's media type."""
+
+    text: str
+
+
+class Peer(NamedTuple):
+    """The process that connected, as it was when it did."""
+
+    pid: int
+    uid: int
+    gid: int
+
+
+Answer = d.Document | Stream | Text
+Handler = Callable[[Any, Peer], Awaitable[Answer]]  # arguments of the route's own type
 
 
 class RequestError(Exception):
-    """A request that can't be answered: HTTP's status, and what is wrong with it in words."""
+    """A request that can't be answered: HTTP's status, what is wrong with it in words, and more fields."""
 
-    def __init__(self, status: int, message: str) -> None:
+    def __init__(self, status: int, message: str, **more: Any) -> None:
         super().__init__(message)
         self.status = status
+        self.more = more
 
 
 def listed(path: str) -> dict[str, str]:

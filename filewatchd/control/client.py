@@ -1,21 +1,28 @@
-"""A client of the control socket: http.client over a Unix socket, which costs little to import."""
+"""A client of the control socket: http.client over a Unix socket, which costs little to import.
+
+It works from the same table of routes as the server. Documents come as plain dicts, so that an older client passes on
+what a newer daemon says.
+"""
 
 from __future__ import annotations
 
 import http.client
 import json
 import os
+import re
 import socket
+import urllib.parse
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from filewatchd.control.api import ROUTES, RequestError
+from filewatchd.control.api import ROUTES, RequestError, Route
 from filewatchd.errors import FatalError
 
 _ROUTES = {route.name: route for route in ROUTES}
 
 
 class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: str, timeout: float) -> None:
+    def __init__(self, path: str, timeout: float | None) -> None:
         super().__init__("localhost", timeout=timeout)
         self._path = path
 
@@ -34,24 +41,90 @@ class _UnixConnection(http.client.HTTPConnection):
             os.close(place)
 
 
-def ask(path: str, name: str, arguments: dict[str, Any] | None = None, *, timeout: float = 60.0) -> dict[str, Any]:
+class NoDaemonError(FatalError):
+    """Nobody answers at the socket."""
+
+    def __init__(self, path: str, error: Exception) -> None:
+        hint = "is it running?"
+        if isinstance(error, PermissionError):
+            hint = "the directories above it don't let you through"
+        super().__init__(f"no daemon answers on {path}: {error}; {hint}", exit_code=69)
+
+
+def ask(
+    path: str, name: str, arguments: Mapping[str, Any] | None = None, *, timeout: float | None = 60.0
+) -> dict[str, Any]:
     """Ask the daemon whose socket is at ``path`` by a route's name, and return its document.
 
     Raises:
-        FatalError: no daemon answers (exit code 69).
-        RequestError: it refuses or can't.
+        NoDaemonError: no daemon answers (exit code 69).
+        RequestError: it refuses or can't; what else its answer says is in ``more``.
     """
-    route = _ROUTES[name]
     connection = _UnixConnection(path, timeout)
     try:
-        body = json.dumps(arguments) if arguments else None
-        connection.request(route.method, route.path, body)
-        response = connection.getresponse()
-        document: dict[str, Any] = json.loads(response.read())
+        response = _request(connection, _ROUTES[name], arguments or {})
+        return _document(response, response.read())
     except (OSError, http.client.HTTPException, ValueError) as error:
-        raise FatalError(f"no daemon answers on {path}: {error}; is it running?", exit_code=69) from error
+        raise NoDaemonError(path, error) from error
     finally:
         connection.close()
+
+
+def text(path: str, name: str, *, timeout: float | None = 60.0) -> str:
+    """As `ask`, of a route whose answer isn't JSON."""
+    connection = _UnixConnection(path, timeout)
+    try:
+        response = _request(connection, _ROUTES[name], {})
+        body = response.read()
+        if response.status != 200:
+            _document(response, body)
+        return body.decode()
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise NoDaemonError(path, error) from error
+    finally:
+        connection.close()
+
+
+def lines(path: str, name: str, arguments: Mapping[str, Any] | None = None) -> Iterator[bytes]:
+    """The lines of a stream, as they come. It ends where the daemon ends it.
+
+    Raises:
+        NoDaemonError: no daemon answers, or it went away.
+        RequestError: it refuses or can't.
+    """
+    connection = _UnixConnection(path, None)
+    try:
+        response = _request(connection, _ROUTES[name], arguments or {})
+        if response.status != 200:
+            _document(response, response.read())
+        yield from response
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise NoDaemonError(path, error) from error
+    finally:
+        connection.close()
+
+
+def _request(
+    connection: http.client.HTTPConnection, route: Route, arguments: Mapping[str, Any]
+) -> http.client.HTTPResponse:
+    left = {name: value for name, value in arguments.items() if value is not None}
+    target = re.sub(r"{(\w+)}", lambda found: urllib.parse.quote(str(left.pop(found[1])), safe=""), route.path)
+    if route.method == "GET":
+        said = {name: _in_query(value) for name, value in left.items()}
+        query = urllib.parse.urlencode(said, errors="surrogateescape")
+        connection.request("GET", f"{target}?{query}" if query else target)
+    else:
+        connection.request(route.method, target, json.dumps(left) if left else None)
+    return connection.getresponse()
+
+
+def _in_query(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _document(response: http.client.HTTPResponse, body: bytes) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(body)
     if response.status != 200:
-        raise RequestError(response.status, document.get("error", "it gave no reason"))
+        more = {name: value for name, value in document.items() if name != "error"}
+        raise RequestError(response.status, document.get("error", "it gave no reason"), **more)
     return document

@@ -1,57 +1,65 @@
-"""The control socket's server: h11 on asyncio streams, with bounds on all that a stranger may send.
+"""The control socket's server: who may ask what, and what comes of it.
 
-Anybody may connect, so nothing here trusts the other end: a request has bounded headers, body and time, there are
-only so many connections, and each gets its answer without holding up another.
+Anybody may connect, so there are only so many connections, a client that dawdles is cut off (`http`), and each gets
+its answer without holding up another.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
-import json
 import logging
 import os
 import socket
-import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import h11
+import msgspec
 
-from filewatchd.control import access
-from filewatchd.control.api import ROUTES, SOCKET, Handler, RequestError, Route
-from filewatchd.errors import FatalError
+from filewatchd.control import access, http, sockets
+from filewatchd.control.api import ROUTES, SOCKET, Answer, Handler, Peer, RequestError, Route, Stream, Text
+from filewatchd.control.documents import Problem
+from filewatchd.control.routing import Routing, arguments_of
+from filewatchd.errors import StateError
 
 log = logging.getLogger("filewatchd.control")
 
-_HEADERS = 16 * 1024  # bytes of a request's head
-_BODY = 64 * 1024  # bytes
-_TIME = 10.0  # seconds for a request to arrive, or for its answer to be taken
 _CONNECTIONS = 1000
 _LOGGED = 200  # characters of a request's arguments
+_JSON = "application/json"
+_encoder = msgspec.json.Encoder()
 
 
 class ControlServer:
-    """Serves the routes of `api.ROUTES` on a socket in the runtime directory."""
+    """Serves routes on a socket in the runtime directory."""
 
-    def __init__(self, directory: str, handlers: Mapping[str, Handler]) -> None:
-        """``handlers``: by the routes' names."""
+    def __init__(
+        self,
+        directory: str,
+        label: Callable[[], Mapping[str, str]],
+        rights: Callable[[], access.Access] = access.Access,
+        more: Sequence[Route] = (),
+    ) -> None:
+        """``label``: host and instance. ``rights``: who may do what, now. ``more``: routes that actions bring."""
         self._directory = directory
-        self._handlers = handlers
-        self._routes = {(route.method, route.path): route for route in ROUTES}
+        self._handlers: Mapping[str, Handler] = {}
+        self._label = label
+        self._rights = rights
+        self._routing = Routing([*ROUTES, *more])
         self._connections: set[asyncio.Task[None]] = set()
-        self._counts = {"connections": 0, "requests": 0, "refused": 0}
+        self._counts = {"connections": 0, "requests": 0, "refused": 0, "turned_away": 0, "cut_off": 0}
         self._server: asyncio.Server | None = None
 
-    async def start(self) -> None:
-        """Listen.
+    async def start(self, handlers: Mapping[str, Handler]) -> None:
+        """Listen. ``handlers``: by the routes' names.
 
         Raises:
             FatalError: the socket can't be made, or something else stands in its place.
         """
-        sock = listening_socket(self._directory)
-        self._server = await asyncio.start_unix_server(self._connected, sock=sock, limit=_BODY)
+        self._handlers = handlers
+        sock = sockets.listening_socket(self._directory)
+        self._server = await asyncio.start_unix_server(self._connected, sock=sock, limit=http.HEADERS)
 
     async def stop(self) -> None:
         """Take the socket away and end all connections."""
@@ -75,152 +83,59 @@ class ControlServer:
         self._connections.add(task)
         self._counts["connections"] += 1
         try:
-            if len(self._connections) <= _CONNECTIONS:
-                await _Connection(self, reader, writer).serve()
-        except (OSError, TimeoutError, h11.RemoteProtocolError, asyncio.IncompleteReadError):
-            pass  # it went away, dawdled or doesn't speak HTTP: its own affair
+            if len(self._connections) > _CONNECTIONS:
+                self._counts["turned_away"] += 1
+                return
+            await http.Connection(reader, writer, self._answerer(writer.get_extra_info("socket"))).serve()
+        except (OSError, TimeoutError, h11.ProtocolError):
+            self._counts["cut_off"] += 1  # it went away, dawdled or doesn't speak HTTP: its own affair
         except asyncio.CancelledError:
             pass  # only `stop` cancels; until Python 3.12 asyncio.streams logs a cancelled handler as an error
         finally:
             self._connections.discard(task)
-            writer.close()
+            writer.transport.abort()  # what it hasn't taken by now, it doesn't want
 
-    async def answer(self, peer: access.Peer, method: str, path: str, body: bytes) -> tuple[int, dict[str, Any]]:
-        """The status and document that a request gets."""
+    def _answerer(self, sock: socket.socket) -> Callable[[http.Request], Any]:
+        peer, groups = access.peer_of(sock), access.groups_of(sock)
+
+        async def answer(request: http.Request) -> http.Reply:
+            return await self.answer(peer, groups, request)
+
+        return answer
+
+    async def answer(self, peer: Peer, groups: frozenset[int], request: http.Request) -> http.Reply:
+        """What a request gets."""
         self._counts["requests"] += 1
+        path, _, query = request.target.partition("?")
         try:
-            route = self._route(method, path)
-            reason = access.refusal(peer, route)
+            route, parameters = self._routing.find(request.method, path)
+            reason = self._rights().refusal(peer, groups, route)
             if reason is not None:
                 self._counts["refused"] += 1
                 raise RequestError(403, reason)
-            arguments = _arguments(body)
+            arguments = arguments_of(route, parameters, query, request.body)
             if route.acts:
-                log.info("uid %d (pid %d): %s %s", peer.uid, peer.pid, route.name, json.dumps(arguments)[:_LOGGED])
-            return 200, await self._handlers[route.name](arguments)
+                _log_act(peer, route, arguments)
+            return self._reply(route, await self._handlers[route.name](arguments, peer))
         except RequestError as error:
-            return error.status, {"error": str(error)}
+            return self._document(error.status, {"error": str(error), **error.more})
+        except StateError as error:
+            return self._document(503, {"error": str(error)})
         except Exception:
-            log.exception("%s %s failed by a bug", method, path)
-            return 500, {"error": "internal error; the log has more"}
+            log.exception("%s %s failed by a bug", request.method, path)
+            return self._document(500, msgspec.to_builtins(Problem(error="internal error; the log has more")))
 
-    def _route(self, method: str, path: str) -> Route:
-        route = self._routes.get((method, path))
-        if route is None:
-            known = [known for known, at in self._routes if at == path]
-            if known:
-                raise RequestError(405, f"{path} takes {known[0]}")
-            raise RequestError(404, f"there is no {path}; there are {', '.join(route.path for route in ROUTES)}")
-        return route
+    def _reply(self, route: Route, answer: Answer) -> http.Reply:
+        if isinstance(answer, Stream):
+            return http.Reply(200, route.media, answer.pieces)
+        if isinstance(answer, Text):
+            return http.Reply(200, route.media, answer.text.encode())
+        return self._document(200, msgspec.to_builtins(answer))
 
-
-class _Connection:
-    """One client's requests, one after the other."""
-
-    def __init__(self, server: ControlServer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._server = server
-        self._reader = reader
-        self._writer = writer
-        self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=_HEADERS)
-        self._peer = access.peer_of(writer.get_extra_info("socket"))
-
-    async def serve(self) -> None:
-        """Answer until the client has enough."""
-        while True:
-            async with asyncio.timeout(_TIME):
-                request = await self._next()
-                if not isinstance(request, h11.Request):
-                    return None
-                body = await self._body()
-            if body is None:
-                return await self._send(413, {"error": f"a request has at most {_BODY} bytes"})
-            method, target = request.method.decode("ascii"), request.target.decode("ascii", "replace")
-            await self._send(*await self._server.answer(self._peer, method, target.partition("?")[0], body))
-            if self._http.our_state is not h11.DONE or self._http.their_state is not h11.DONE:
-                return None
-            self._http.start_next_cycle()
-
-    async def _next(self) -> Any:
-        while (event := self._http.next_event()) is h11.NEED_DATA:
-            self._http.receive_data(await self._reader.read(_HEADERS))
-        return event
-
-    async def _body(self) -> bytes | None:
-        """The request's body; None if it is too large."""
-        body = b""
-        while isinstance(event := await self._next(), h11.Data):
-            body += event.data
-            if len(body) > _BODY:
-                return None
-        return body
-
-    async def _send(self, status: int, document: Mapping[str, Any]) -> None:
-        data = json.dumps(document, ensure_ascii=True).encode() + b"\n"
-        headers = [("Content-Type", "application/json"), ("Content-Length", str(len(data)))]
-        for event in (h11.Response(status_code=status, headers=headers), h11.Data(data=data), h11.EndOfMessage()):
-            self._writer.write(self._http.send(event) or b"")
-        async with asyncio.timeout(_TIME):
-            await self._writer.drain()
+    def _document(self, status: int, document: Mapping[str, Any]) -> http.Reply:
+        return http.Reply(status, _JSON, _encoder.encode({**self._label(), **document}) + b"\n")
 
 
-def _arguments(body: bytes) -> Mapping[str, Any]:
-    if not body:
-        return {}
-    try:
-        found = json.loads(body)
-    except (ValueError, RecursionError):
-        raise RequestError(400, "the body isn't JSON") from None
-    if not isinstance(found, dict):
-        raise RequestError(400, "the body must be a JSON object")
-    return found
-
-
-# ---- the socket
-
-
-def listening_socket(directory: str) -> socket.socket:
-    """A socket for everybody in the runtime directory, in the place of one that a dead daemon left.
-
-    Its address is relative to a descriptor, because an address has at most 107 bytes, unix(7).
-
-    Raises:
-        FatalError: a daemon answers there, something else than a socket stands there, or it can't be made.
-    """
-    path = os.path.join(directory, SOCKET)
-    place = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    address = f"/proc/self/fd/{place}/{SOCKET}"
-    try:
-        _clear(address, path)
-        sock.bind(address)
-        os.chmod(address, 0o666)  # who may do what is decided for each request
-        sock.listen(128)
-        sock.setblocking(False)
-    except OSError as error:
-        sock.close()
-        raise FatalError(f"the control socket {path} can't be made: {error.strerror}; mend runtime_dir") from error
-    except FatalError:
-        sock.close()
-        raise
-    finally:
-        os.close(place)
-    return sock
-
-
-def _clear(address: str, path: str) -> None:
-    try:
-        found = os.lstat(address)
-    except FileNotFoundError:
-        return
-    if not stat.S_ISSOCK(found.st_mode):
-        raise FatalError(f"{path} is no socket; move it away, or set runtime_dir")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.settimeout(2.0)
-        try:
-            probe.connect(address)
-        except OSError as error:
-            if error.errno not in (errno.ECONNREFUSED, errno.ENOENT):
-                raise
-        else:
-            raise FatalError(f"a daemon answers on {path} already; stop it, or set runtime_dir", exit_code=75)
-    os.unlink(address)
+def _log_act(peer: Peer, route: Route, arguments: Any) -> None:
+    said = {name: value for name, value in msgspec.to_builtins(arguments).items() if value not in (None, (), [])}
+    log.info("uid %d (pid %d): %s %s", peer.uid, peer.pid, route.name, str(said)[:_LOGGED])

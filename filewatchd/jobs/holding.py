@@ -38,7 +38,9 @@ class Holds:
 
     def put(self, rule: str, held: Held) -> None:
         """Write down that a rule is held."""
-        self._database.execute("REPLACE INTO holds VALUES (?, ?, ?, ?, ?)", (rule, *held))
+        self._database.execute(
+            "REPLACE INTO holds (rule, hold, why, digest, since_ns) VALUES (?, ?, ?, ?, ?)", (rule, *held)
+        )
 
     def get(self, rule: str) -> Held | None:
         """Its hold, if there is one."""

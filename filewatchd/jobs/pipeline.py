@@ -359,6 +359,7 @@ class Pipeline:
             "open": len(self.open),
             "failed": len(self.failed()),
             "held": len(self.looking.held),
+            "skipped": len(self.skipped),
             "paused": self.holding.why,
             "discarded": self.holding.discarded,
             "waits": None if self.engine.gate.is_open else "state can't be written",

@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import resource
+import socket
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,6 +25,7 @@ from filewatchd.config.configuration import Configuration
 from filewatchd.config.generation import Generation, differences, until_restart
 from filewatchd.config.load import load
 from filewatchd.config.schema import Daemon as DaemonSettings
+from filewatchd.control import access
 from filewatchd.control.server import ControlServer
 from filewatchd.errors import ConfigError, FilewatchdError, StateError
 from filewatchd.jobs.engine import Engine, Watching
@@ -32,7 +34,7 @@ from filewatchd.jobs.store import Store
 from filewatchd.jobs.timers import DurableTimers
 from filewatchd.service import logging as service_logging
 from filewatchd.service import report
-from filewatchd.service.asking import Asking
+from filewatchd.service.answers import answers
 from filewatchd.service.promise import Promise
 from filewatchd.service.rooting import Rooting
 from filewatchd.service.signals import Signals
@@ -75,6 +77,8 @@ class Daemon:
         self._started_ns = time.time_ns()
         self._started_with = self.settings.daemon
         self._ready = False
+        self._host = socket.gethostname()
+        self._rights = rights_of(self.settings)
 
     def _load(self) -> Configuration:
         return load(self._path, registry=self._packages, environ=self._environ, flags=self._flags, text=self._text)
@@ -163,9 +167,9 @@ class Daemon:
         self._promise = Promise(self._engine, rooting, clock)
         self._rooting.engine = self._engine
         self._configured = asyncio.Event()
-        asking = Asking(self._engine, rooting, lambda: report.status(self._parts, self._life()), self._configured)
-        self._control = ControlServer(self.settings.daemon.runtime_dir, asking.handlers())
+        self._control = ControlServer(self.settings.daemon.runtime_dir, self._label, lambda: self._rights)
         self._parts = report.Parts(
+            clock,
             self._database,
             self._engine,
             rooting,
@@ -175,6 +179,7 @@ class Daemon:
             self._control,
             self._pool,
             self._promise,
+            self._life,
         )
 
     async def _sweep(self, groups: cgroup.Groups) -> None:
@@ -190,7 +195,7 @@ class Daemon:
         for warning in self.settings.warnings:
             log.warning("%s", warning)
         self._rooting.start()
-        await self._control.start()
+        await self._control.start(answers(self._parts, self._configured))
         await self._configure(self.generation)
         self._apply_roots()
         self._configured.set()
@@ -262,6 +267,7 @@ class Daemon:
         else:
             self._config_error = None
             service_logging.set_up(new.logging)
+            self._rights = rights_of(new)
             self._take_over(new.daemon)
             self._apply_roots()
             told = [f"{len(names)} {what}" for what, names in zip(found._fields, found, strict=True) if names]
@@ -297,10 +303,22 @@ class Daemon:
     def _state(self) -> dict[str, Any]:
         with contextlib.suppress(StateError):  # they stay in memory; the gate tells
             self._engine.save_counters()
-        return report.state(self._parts, self._life())
+        return report.state(self._parts)
 
     def _life(self) -> report.Life:
-        return report.Life(self._started_ns, self._ready, self.generation.number, self._config_error)
+        number, configuration = self.generation
+        return report.Life(
+            self._started_ns, self._ready, self._over.is_set(), number, configuration, self._config_error
+        )
+
+    def _label(self) -> dict[str, str]:
+        """What every document says of where it comes from."""
+        return {"host": self._host, "instance": self.settings.daemon.instance}
+
+
+def rights_of(settings: Configuration) -> access.Access:
+    """Who may read and act, by numbers: names are looked up once, at a start or reload."""
+    return access.Access(access.named(settings.control.read), access.named(settings.control.act))
 
 
 def _raise_descriptor_limit() -> None:

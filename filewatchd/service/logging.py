@@ -89,6 +89,11 @@ def set_up(settings: Logging, stream: TextIO | None = None) -> None:
     logger.setLevel(settings.level.upper())
 
 
+def level() -> str:
+    """The least that is logged now."""
+    return logging.getLevelName(logging.getLogger("filewatchd").level).lower()
+
+
 def _console(settings: Logging, stream: TextIO) -> list[logging.Handler]:
     if settings.console == "off":
         return []

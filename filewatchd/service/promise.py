@@ -14,6 +14,7 @@ from filewatchd.clock import Clock
 from filewatchd.control.api import time_text
 from filewatchd.jobs.engine import Engine
 from filewatchd.model import RootState
+from filewatchd.notation import path_fields
 from filewatchd.service.rooting import Rooting
 from filewatchd.watch.roots import Root
 
@@ -98,5 +99,9 @@ def _of_root(root: Root) -> Iterator[Doubt]:
 
 
 def _listed(doubt: Doubt) -> dict[str, Any]:
-    what = doubt.what.encode("utf-8", "replace").decode()
-    return {"about": doubt.about, "what": what, "why": doubt.why, "since": time_text(doubt.since_ns or 0)}
+    return {
+        "about": doubt.about,
+        **path_fields("what", doubt.what),
+        "why": doubt.why,
+        "since": time_text(doubt.since_ns or 0),
+    }

@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import os
+import resource
+import threading
+from collections import Counter
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+import msgspec
+
 from filewatchd import __version__
-from filewatchd.control.api import time_text
+from filewatchd.clock import Clock
+from filewatchd.config.configuration import Configuration
+from filewatchd.control import documents
+from filewatchd.control.api import listed, time_text
 from filewatchd.control.server import ControlServer
 from filewatchd.jobs.engine import Engine
+from filewatchd.jobs.findings import Finding
+from filewatchd.jobs.pipeline import Pipeline
 from filewatchd.jobs.retention import Retention
-from filewatchd.service.asking import listed_finding
+from filewatchd.rules.holding import Hold
+from filewatchd.service.limits import WATCHES, Usage, limits
+from filewatchd.service.logging import level
 from filewatchd.service.promise import Promise
 from filewatchd.service.rooting import Rooting
 from filewatchd.state.database import Database
@@ -19,9 +32,21 @@ from filewatchd.work.helper import Commands
 from filewatchd.work.pool import Pool
 
 
+class Life(NamedTuple):
+    """The daemon's life so far. ``config_error``: why the last reload was refused."""
+
+    started_ns: int
+    ready: bool
+    draining: bool
+    generation: int
+    configuration: Configuration
+    config_error: str | None
+
+
 class Parts(NamedTuple):
     """Those of the daemon's parts that have something to tell."""
 
+    clock: Clock
     database: Database
     engine: Engine
     rooting: Rooting
@@ -31,47 +56,151 @@ class Parts(NamedTuple):
     control: ControlServer
     pool: Pool
     promise: Promise
+    life: Callable[[], Life]
 
 
-class Life(NamedTuple):
-    """The daemon's life so far. ``config_error``: why the last reload was refused."""
-
-    started_ns: int
-    ready: bool
-    generation: int
-    config_error: str | None
-
-
-def status(parts: Parts, life: Life) -> dict[str, Any]:
+def status(parts: Parts) -> documents.Status:
     """What the control socket tells."""
-    engine = parts.engine
-    return {
+    engine, life = parts.engine, parts.life()
+    findings = engine.store.findings.all()
+    told = {
         "version": __version__,
         "pid": os.getpid(),
         "started": time_text(life.started_ns),
+        "uptime": max(0.0, (parts.clock.wall_ns() - life.started_ns) / 1e9),
+        "state": _state(parts, life),
         "ready": life.ready,
         "generation": life.generation,
+        "config": life.configuration.files[0],
         "config_error": life.config_error,
+        "log_level": level(),
         "promise": parts.promise.statistics(),
-        "state": {**engine.gate.statistics(), **parts.database.statistics(), **parts.retention.statistics()},
-        "findings": [listed_finding(finding) for finding in engine.store.findings.all()],
-        **statistics(parts),
+        "findings": [listed_finding(finding) for finding in findings],
+        "rules": _rules(parts, life, Counter(finding.rule for finding in findings)),
+        "watch": _watch(parts),
+        "transients": sum(pipeline.counters.get("transient", 0) for pipeline in engine.pipelines.values()),
+        "journal": {**engine.gate.statistics(), **parts.database.statistics(), **parts.retention.statistics()},
+        **_counts(parts),
+        "process": _process(),
+    }
+    return msgspec.convert(told, documents.Status)
+
+
+def _state(parts: Parts, life: Life) -> str:
+    if life.draining:
+        return "draining"
+    if not parts.engine.gate.is_open:
+        return "blocked"
+    return "running" if life.ready else "starting"
+
+
+def _rules(parts: Parts, life: Life, findings: Mapping[str, int]) -> dict[str, Any]:
+    """Every configured rule, and those that a reload has taken away and that still end."""
+    pipelines = parts.engine.pipelines
+    names = dict.fromkeys([*(rule.name for rule in life.configuration.rules), *pipelines])
+    statistics = parts.engine.statistics()
+    return {
+        name: {
+            **(_rule(pipelines[name], statistics[name]) if name in pipelines else _DISABLED),
+            "findings": findings.get(name, 0),
+        }
+        for name in names
     }
 
 
-def statistics(parts: Parts) -> dict[str, Any]:
-    """Everything countable, part by part."""
+_DISABLED: dict[str, Any] = {
+    "state": "disabled",
+    **dict.fromkeys(("dirty", "running", "retrying", "open", "failed", "held", "skipped"), 0),
+    "paused": None,
+    "waits": None,
+    "counters": {},
+    "last": None,
+    "actions": [],
+}
+
+
+def _rule(pipeline: Pipeline, statistics: Mapping[str, Any]) -> dict[str, Any]:
+    last = statistics["last"]
+    told = last and {**last, "time": time_text(last["time_ns"])}
+    return {**statistics, "state": rule_state(pipeline), "paused": paused(pipeline), "last": told}
+
+
+def rule_state(pipeline: Pipeline) -> str:
+    """A word for what the rule does now."""
+    found = pipeline.statistics()
+    if pipeline.holding.why is not None:
+        return "paused"
+    if found["running"]:
+        return "running"
+    return "waiting" if found["dirty"] or found["retrying"] or found["skipped"] else "idle"
+
+
+_HOLDS = {Hold.LOOPS: "loops", Hold.MASSES: "masses", Hold.BROKEN: "broken"}
+
+
+def paused(pipeline: Pipeline) -> dict[str, Any] | None:
+    """Why a rule starts no jobs, if it doesn't."""
+    holding = pipeline.holding
+    if holding.why is None:
+        return None
     return {
-        "rules": parts.engine.statistics(),
-        "watch": parts.rooting.statistics(),
+        "hold": _HOLDS[holding.hold],
+        "why": holding.why,
+        "since": time_text(holding.since_ns),
+        "until": None,
+        "by": None,
+        "discard": False,
+        "discarded": holding.discarded,
+    }
+
+
+def _watch(parts: Parts) -> dict[str, Any]:
+    found = parts.rooting.statistics()
+    subscribed = parts.rooting.rules_by_root()
+    backends = found["backends"].values()
+    limit = next((limit.limit for limit in limits(None, 0, Usage(0, 0)) if limit.kind == WATCHES), None)
+    return {
+        "roots": [
+            {**root, **listed(root["path"]), "rules": sorted(subscribed.get(root["path"], ()))}
+            for root in found["roots"]
+        ],
+        "backends": found["backends"],
+        "watches": sum(backend.get("watches", 0) + backend.get("anchors", 0) for backend in backends),
+        "watches_limit": limit,
+        "overflows": sum(backend.get("overflows", 0) for backend in backends),
+        "rescans": sum(backend["rescans"] for backend in backends),
+    }
+
+
+def _process() -> dict[str, Any]:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    with open("/proc/self/statm", encoding="ascii") as file:
+        resident = int(file.read().split()[1]) * resource.getpagesize()
+    return {
+        "memory": resident,
+        "descriptors": len(os.listdir("/proc/self/fd")) - 1,  # but the one that lists them
+        "descriptors_limit": resource.getrlimit(resource.RLIMIT_NOFILE)[0],
+        "cpu_seconds": used.ru_utime + used.ru_stime,
+        "threads": threading.active_count(),
+    }
+
+
+def _counts(parts: Parts) -> dict[str, Any]:
+    return {
         "commands": parts.commands.statistics(),
         "control": parts.control.statistics(),
         "pool": {name: list(lane) for name, lane in parts.pool.statistics().items()},
     }
 
 
-def state(parts: Parts, life: Life) -> dict[str, Any]:
+def statistics(parts: Parts) -> dict[str, Any]:
+    """Everything countable, part by part, for the log."""
+    return {"rules": parts.engine.statistics(), "watch": parts.rooting.statistics(), **_counts(parts)}
+
+
+def state(parts: Parts) -> dict[str, Any]:
     """What state.json has, for whoever finds no daemon to ask."""
+    life = parts.life()
     return {
         "version": __version__,
         "pid": os.getpid(),
@@ -82,3 +211,10 @@ def state(parts: Parts, life: Life) -> dict[str, Any]:
         "commands": parts.groups.describe()[0],
         "rules": parts.engine.summary(),
     }
+
+
+def listed_finding(finding: Finding) -> dict[str, Any]:
+    """A finding as JSON has it."""
+    where = {} if finding.path is None else listed(finding.path)
+    times = {"first": time_text(finding.first_ns), "last": time_text(finding.last_ns), "times": finding.times}
+    return {"rule": finding.rule, "key": finding.key, "message": finding.message, **where, **times}

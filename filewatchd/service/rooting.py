@@ -270,6 +270,14 @@ class Rooting:
             ],
         }
 
+    def rules_by_root(self) -> dict[str, set[str]]:
+        """The rules that watch a root, by its path."""
+        found: dict[str, set[str]] = {}
+        for name, pipeline in self.engine.pipelines.items():
+            for binding in pipeline.bindings.values():
+                found.setdefault(binding.root, set()).add(name)
+        return found
+
     def _reason(self, path: str, backend: str) -> str:
         reasons = {
             choice.reason for (root, _), choice in self._choices.items() if (root, choice.name) == (path, backend)

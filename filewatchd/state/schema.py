@@ -145,4 +145,34 @@ ALTER TABLE baselines DROP COLUMN device;
 ALTER TABLE baselines DROP COLUMN fsid;
 """
 
-MIGRATIONS: tuple[Migration, ...] = (_VERSION_1, _VERSION_2, _VERSION_3)
+# `changes`: a row is a batch, a change's number is first + its place in it. `attempts`: tries that were repeated; the
+# last one is in its job's row. `holds.hold` may be `paused` now, with when it ends, who asked, and what of the changes.
+_VERSION_4 = """
+CREATE TABLE changes (
+    first INTEGER PRIMARY KEY,
+    count INTEGER NOT NULL,
+    time_ns INTEGER NOT NULL,
+    rule TEXT NOT NULL,
+    job INTEGER NOT NULL,
+    sources BLOB NOT NULL,
+    work BLOB NOT NULL
+);
+
+CREATE TABLE attempts (
+    job INTEGER NOT NULL,
+    attempt INTEGER NOT NULL,
+    started_ns INTEGER NOT NULL,
+    finished_ns INTEGER NOT NULL,
+    resume INTEGER NOT NULL,
+    counts BLOB NOT NULL,
+    message TEXT NOT NULL,
+    PRIMARY KEY (job, attempt)
+) WITHOUT ROWID;
+
+ALTER TABLE jobs ADD COLUMN first_ns INTEGER;
+ALTER TABLE holds ADD COLUMN until_ns INTEGER;
+ALTER TABLE holds ADD COLUMN by TEXT;
+ALTER TABLE holds ADD COLUMN discard INTEGER NOT NULL DEFAULT 0;
+"""
+
+MIGRATIONS: tuple[Migration, ...] = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4)

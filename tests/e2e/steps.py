@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -39,8 +40,10 @@ def shell(script: str, *words: str, **options: Any) -> str:
 
 
 def ask(daemon: Daemon, name: str, /, **arguments: Any) -> dict[str, Any]:
-    """Ask the daemon's control socket."""
-    return client.ask(socket_in(str(daemon.directory / "run")), name, arguments)
+    """Ask the daemon's control socket. Every document says where it comes from; that is left out."""
+    document = client.ask(socket_in(str(daemon.directory / "run")), name, arguments)
+    assert (document.pop("host"), document.pop("instance")) == (socket.gethostname(), "main")
+    return document
 
 
 def second_recorder(daemon: Daemon, name: str = "second") -> Recorder:

@@ -156,7 +156,7 @@ def test_old_jobs_are_forgotten_from_the_start(daemon: Daemon) -> None:
     before = journal(daemon).stat().st_size
     configure(daemon, daemon.rule(), daemon={"history": {"jobs": 5}, "shutdown_timeout": "20s"})
     daemon.start()
-    eventually(lambda: ask(daemon, "status")["state"]["pruned"] == 35, "only five are left", 20)
+    eventually(lambda: ask(daemon, "status")["journal"]["pruned"] == 35, "only five are left", 20)
     eventually(lambda: journal(daemon).stat().st_size < before / 2, "the file is smaller", 20)
     daemon.stop()
     with contextlib.closing(sqlite3.connect(journal(daemon))) as database:

@@ -59,7 +59,7 @@ def locked(daemon: Daemon) -> Iterator[None]:
 
 
 def state(daemon: Daemon) -> dict[str, Any]:
-    return dict(ask(daemon, "status")["state"])
+    return dict(ask(daemon, "status")["journal"])
 
 
 def stop_writing(daemon: Daemon, start: int = 0) -> int:
@@ -101,9 +101,9 @@ def test_a_full_disk_stops_jobs_and_not_the_intake(daemon: Daemon, mounts: Mount
         (daemon.root / f"{number}").write_text("x")
     status = dirty(daemon, 50)
     assert status["rules"]["recorded"]["waits"] == "state can't be written"
-    assert "free space on this filesystem" in status["state"]["why"] or "the space on it" in status["state"]["why"]
-    assert status["state"]["since_ns"] > 0
-    assert status["state"]["failed"] == 1
+    assert "free space on this filesystem" in status["journal"]["why"] or "the space on it" in status["journal"]["why"]
+    assert status["journal"]["since_ns"] > 0
+    assert status["journal"]["failed"] == 1
     assert daemon.log().count(SHUT) == 1
     assert daemon.log().count("state.json could not be replaced") <= 1
     assert "Traceback" not in daemon.log()
@@ -233,8 +233,8 @@ def test_another_program_that_holds_the_journal_for_long(daemon: Daemon) -> None
         daemon.says(SHUT)
         until_told_again(daemon)
         status = dirty(daemon, 100)
-        assert "end the other program" in status["state"]["why"]
-        assert status["state"]["failed"] == 1  # so often did a write wait for the lock on the loop
+        assert "end the other program" in status["journal"]["why"]
+        assert status["journal"]["failed"] == 1  # so often did a write wait for the lock on the loop
     daemon.sees_the_disk()
     assert daemon.log().count(SHUT) == daemon.log().count(OPENED) == 1
     assert len(told(daemon.recorder, daemon.root)) >= 101

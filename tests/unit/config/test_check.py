@@ -111,7 +111,7 @@ def test_what_is_shown_is_yaml(desk: Desk, capsys: pytest.CaptureFixture[str]) -
     desk.write(SECRETS)
     run(desk, show=True)
     shown = yaml.safe_load(capsys.readouterr().out)
-    assert shown["daemon"]["history"] == {"jobs": 10000, "age": "30d"}
+    assert shown["daemon"]["history"] == {"jobs": 10000, "age": "30d", "changes": 200000}
     first, second = shown["rules"]["r"]["actions"]
     assert first["run"]["env"] == {"PLAIN": "***", "KEPT": "***"}
     assert first["run"]["before"]["command"] == ["a"]

@@ -1,0 +1,19 @@
+"""All handlers of the control socket's routes, put together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+from filewatchd.control.api import Handler
+from filewatchd.service import report
+from filewatchd.service.asking import Asking
+from filewatchd.service.steering import Operating
+
+
+def answers(parts: report.Parts, configured: asyncio.Event) -> Mapping[str, Handler]:
+    """By the routes' names. ``configured``: the rules have their roots."""
+    return {
+        **Asking(parts.engine, parts.rooting, lambda: report.status(parts), configured).handlers(),
+        **Operating(parts.engine, configured).handlers(),
+    }
