@@ -85,26 +85,34 @@ class _Comparison:
 
     def feed(self, directories: Sequence[tuple[str, Sequence[Entry]]]) -> Differences:
         """Compare some directories' selected files."""
-        found = {directory: {name: (identity, links) for name, identity, links in e} for directory, e in directories}
         result = Differences([], [], [])
-        self._here += sum(map(len, found.values()))
-        self._unseen.difference_update(found)
-        if self.every:
-            listed = [(directory, {name: i for name, i, _ in entries}) for directory, entries in directories]
-            unknown, differing, missing = self._tree.feed_many(listed)
-            result.dirty.extend(differing)
-            self._gone(missing, result)
-        else:
-            unknown = [f"{d}/{name}" if d else name for d, files in found.items() for name in files]
-        for path in unknown:
-            directory, _, name = path.rpartition("/")
-            identity, links = found[directory][name]
+        self._here += sum(len(entries) for _, entries in directories)
+        self._unseen.difference_update(directory for directory, _ in directories)
+        if not self.every:
+            for directory, entries in directories:
+                self._new_in(directory, entries, result)
+            return result
+        listed = [(directory, {name: i for name, i, _ in entries}) for directory, entries in directories]
+        unknown, differing, missing = self._tree.feed_many(listed)
+        result.dirty.extend(differing)
+        self._gone(missing, result)
+        fresh = set(unknown)
+        for directory, entries in directories if fresh else ():
+            self._new_in(
+                directory, [e for e in entries if (f"{directory}/{e[0]}" if directory else e[0]) in fresh], result
+            )
+        return result
+
+    def _new_in(self, directory: str, entries: Sequence[Entry], result: Differences) -> None:
+        """Files of a directory without a row: changes, or what the baseline adopts."""
+        prefix = f"{directory}/" if directory else ""
+        for name, identity, links in entries:
+            path = prefix + name
             if self._is_change(path, identity):
                 result.dirty.append(path)
             else:
                 flags = LINKS if links > 1 else 0
                 result.adopt.append((path, identity, flags | self._standing.number(path) * PLACE))
-        return result
 
     def skip(self, directory: str) -> None:
         """A directory that is there and can't be looked into: nothing below it is missing."""

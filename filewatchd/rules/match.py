@@ -11,7 +11,7 @@ whole path of a file, or of a directory with a slash behind it; the last one tha
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from filewatchd.patterns import Patterns, all_translated
 
@@ -75,10 +75,20 @@ class Selection:
 
     def selects(self, directory: str, name: str) -> bool:
         """True if the file ``name`` in ``directory`` is the rule's."""
-        path = f"{directory}/{name}" if directory else name
-        if not self._everything and not self._include.decide(path):
+        if directory and self.prunes(directory):
             return False
-        return not self._exclude.decide(path) and not (directory and self.prunes(directory))
+        if not self._everything and not self._include.decide_file(directory, name):
+            return False
+        return not self._exclude.decide_file(directory, name)
+
+    def chooser(self, directory: str) -> Callable[[str], bool]:
+        """`selects` for the names in one directory."""
+        if self.prunes(directory):
+            return lambda name: False
+        include, exclude = self._include.decide_file, self._exclude.decide_file
+        if self._everything:
+            return lambda name: not exclude(directory, name)
+        return lambda name: include(directory, name) and not exclude(directory, name)
 
     def selects_path(self, path: str) -> bool:
         """`selects` for a relative path; a file root's own path is "" and always selected."""

@@ -15,7 +15,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import stat
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -178,6 +177,8 @@ class Walk:
         if self._every:
             for scope, directory in scopes:
                 found.update((id(s), Listed(scope, s, directory, [])) for s in scope.subscribers)
+        if len(scopes) == 1 and scopes[0][0].sole is not None:  # as it nearly always is
+            return self._list_for_one(fd, *scopes[0])
         with os.scandir(fd) as entries:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
@@ -189,6 +190,25 @@ class Walk:
         for listed in found.values():
             self._batch.listed.append(listed)
             self._files += len(listed.entries)
+        return below
+
+    def _list_for_one(self, fd: int, scope: Root, directory: str) -> list[tuple[str, list[tuple[Root, str]]]]:
+        """The same for one subscriber who follows no symlinks, in a third of the time."""
+        subscriber = scope.subscribers[0]
+        selects, scopes = subscriber.selection.chooser(directory), [(scope, directory)]
+        below: list[tuple[str, list[tuple[Root, str]]]] = []
+        files: list[Entry] = []
+        with os.scandir(fd) as entries:
+            for entry in entries:
+                name = entry.name
+                if entry.is_file(follow_symlinks=False):
+                    if selects(name) and (found := _look(entry)) is not None:
+                        files.append((name, *found))
+                elif entry.is_dir(follow_symlinks=False) and (inner := self._narrow(scopes, name)):
+                    below.append((name, inner))
+        if files or self._every:
+            self._batch.listed.append(Listed(scope, subscriber, directory, files))
+            self._files += len(files)
         return below
 
     def _file(self, entry: os.DirEntry[str], scopes: list[tuple[Root, str]], found: dict[int, Listed]) -> None:
@@ -205,14 +225,10 @@ class Walk:
                     self._batch.links.append((scope, f"{directory}/{name}" if directory else name))
                 elif not entry.is_file(follow_symlinks=False):
                     return
-                try:
-                    info = entry.stat(follow_symlinks=follow)
-                except OSError:
+                look = _look(entry, follow)
+                if look is None:
                     return
-                if not stat.S_ISREG(info.st_mode):
-                    return
-                identity = FileIdentity(info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns)
-                links = info.st_nlink
+                identity, links = look
             for subscriber in wanted:
                 listed = found.get(id(subscriber))
                 if listed is None:
@@ -226,6 +242,17 @@ class Walk:
             return [(scope, child)] if scope.goes_on(child) else []
         children = [(scope, f"{directory}/{name}" if directory else name) for scope, directory in scopes]
         return [(scope, child) for scope, child in children if scope.goes_on(child)]
+
+
+def _look(entry: os.DirEntry[str], follow: bool = False) -> tuple[FileIdentity, int] | None:
+    """A regular file's identity and number of links; None where there is none any more."""
+    try:
+        found = entry.stat(follow_symlinks=follow)
+    except OSError:
+        return None
+    if found.st_mode & 0o170000 != 0o100000:  # S_ISREG, a call cheaper
+        return None
+    return FileIdentity(found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns), found.st_nlink
 
 
 def _empty() -> Batch:

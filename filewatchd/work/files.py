@@ -42,6 +42,8 @@ from filewatchd.work.opening import safe_open as safe_open
 _libc = ctypes.PyDLL(None, use_errno=True)
 _libc.fcntl.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_long)
 _F_SETSIG = 10
+_ASK = (_F_SETSIG, fcntl.F_SETLEASE, fcntl.F_SETLEASE)
+_WITH = (int(signal.SIGURG), fcntl.F_RDLCK, fcntl.F_UNLCK)
 _ABSENT = Look(None)
 _GONE = frozenset({ENOENT, ENOTDIR, ELOOP, ENAMETOOLONG})  # the last: no command could be given such a path, either
 
@@ -86,8 +88,11 @@ def look_many(
     ]
     if want_writers is None:
         return looks
+    types: dict[int, int] = {}
     return [
-        with_writers(path, found, links) if wanted and found.identity else found
+        Look(found.identity, found.nlink, has_writers(path, follow=links, types=types), found.racy)
+        if wanted and found.identity
+        else found
         for path, found, wanted, links in zip(paths, looks, want_writers, follow, strict=True)
     ]
 
@@ -134,25 +139,24 @@ def is_racy(mtime: int, ctime: int, since: int, granularity_ns: int) -> bool:
     return since <= mtime <= until or since <= ctime <= until
 
 
-def with_writers(path: str, found: Look, follow: bool) -> Look:
-    """The look, completed by whether somebody has the file open for writing."""
-    return found._replace(writers=has_writers(path, follow=follow))
-
-
 # ---- writers
 
 
-def has_writers(path: str, *, follow: bool = False) -> bool | None:
+def has_writers(path: str, *, follow: bool = False, types: dict[int, int] | None = None) -> bool | None:
     """Whether any process has this regular file open for writing; None where that can't be told.
 
     It needs the file's owner or CAP_LEASE. It may break a lease of a file server on this host (Samba's oplocks).
+    ``types`` remembers filesystems by device for as long as the looks of one batch take.
     """
     try:
-        fd = open_regular(path, follow)
+        fd, device = open_regular(path, follow)
     except OSError:  # also somebody else's lease, which O_NONBLOCK doesn't wait for
         return None
     try:
-        magic = filesystem_magic(fd)
+        known = types.get(device) if types is not None else None
+        magic = filesystem_magic(fd) if known is None else known
+        if types is not None:
+            types[device] = magic
         if magic not in _LEASES_BY_MAGIC and magic != _OVERLAY_MAGIC:
             return None
         taken, error = take_and_drop_lease(fd)
@@ -163,30 +167,35 @@ def has_writers(path: str, *, follow: bool = False) -> bool | None:
     return None if magic == _OVERLAY_MAGIC else False
 
 
-def open_regular(path: str, follow: bool) -> int:
+def open_regular(path: str, follow: bool) -> tuple[int, int]:
     """Open a file for reading only after it is known to be one: to open a device or FIFO may have effects.
+
+    Returns the descriptor and the device it is on.
 
     Raises:
         OSError: it isn't a regular file, or the system's own refusal.
     """
     handle = os.open(path, os.O_PATH | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW))
     try:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode):
             raise OSError(EINVAL, "not a regular file", path)
-        return os.open(f"/proc/self/fd/{handle}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        return os.open(f"/proc/self/fd/{handle}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), found.st_dev
     finally:
         os.close(handle)
 
 
 def take_and_drop_lease(fd: int) -> tuple[bool, int]:
     """Whether a read lease was granted, or the errno why not. It is gone when this returns."""
-    asks: tuple[Callable[[], int], ...] = (
-        partial(_libc.fcntl, fd, _F_SETSIG, int(signal.SIGURG)),
+    prepared, granted, _ = map(_libc.fcntl, (fd, fd, fd), _ASK, _WITH)
+    if prepared == 0 and granted == 0:
+        return True, 0
+    asks: tuple[Callable[[], int], ...] = (  # once more, to learn why not
         partial(_libc.fcntl, fd, fcntl.F_SETLEASE, fcntl.F_RDLCK),
         ctypes.get_errno,
         partial(_libc.fcntl, fd, fcntl.F_SETLEASE, fcntl.F_UNLCK),
     )
-    prepared, granted, error, _ = map(call, asks)
+    granted, error, _ = map(call, asks)
     return prepared == 0 and granted == 0, error
 
 

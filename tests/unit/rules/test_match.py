@@ -1,8 +1,11 @@
 """Patterns as gitignore(5) tells them, on the paths a rule asks about."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from filewatchd.notation import MalformedError
+from filewatchd.patterns import Patterns, all_translated
 from filewatchd.rules.match import PRESETS, Selection
 
 EXCLUDED = [
@@ -114,3 +117,26 @@ def test_endings_and_names_are_filed_for_routing() -> None:
     assert Selection(["*.csv", "**/*.tsv"], []).suffixes == {".csv", ".tsv"}
     assert Selection(["Makefile"], []).names == {"Makefile"}
     assert not Selection(["*.csv", "data/*"], []).suffixes, "one pattern that can't be filed opens all"
+
+
+_NAMES = st.sampled_from(["a", "a.csv", "b~", ".a.swp", "sed123456", "x", "a\nb", ".csv", "keep", "a.save.1"])
+_PIECES = st.sampled_from(["a", "*", "*.csv", "*~", "?", "[ab]", "**", ".*", "keep", "a\\*", "*.save.[0-9]*", "x"])
+_PATTERNS = st.builds(
+    lambda bang, root, pieces, end: bang + root + "/".join(pieces) + end,
+    st.sampled_from(["", "", "", "!"]),
+    st.sampled_from(["", "", "/", "**/"]),
+    st.lists(_PIECES, min_size=1, max_size=3),
+    st.sampled_from(["", "", "/"]),
+)
+
+
+@given(st.lists(_PATTERNS, max_size=4), st.lists(_NAMES, max_size=3), _NAMES, st.booleans())
+def test_a_name_alone_decides_as_the_whole_path_does(
+    patterns: list[str], above: list[str], name: str, files_only: bool
+) -> None:
+    listed = Patterns(all_translated(patterns, files_only=files_only))
+    directory = "/".join(above)
+    path = f"{directory}/{name}" if directory else name
+    assert listed.decide_file(directory, name) == listed.decide(path)
+    selection = Selection(patterns if files_only else (), () if files_only else patterns)
+    assert selection.chooser(directory)(name) == selection.selects(directory, name)
