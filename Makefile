@@ -30,6 +30,7 @@ soak: $(VENV)/.test ## the core's properties, then SOAK_SEEDS (1000) random tria
 	@HYPOTHESIS_PROFILE=soak $(BIN)/pytest -q -n auto -m hypothesis tests/unit
 	@$(BIN)/python -m tests.oracle
 	@$(BIN)/python -m tests.oracle --rounds 20
+	@$(BIN)/python -m tests.oracle --deaths
 
 lock: ## choose versions anew (pip-tools) and pin them with hashes
 	@tools/lock

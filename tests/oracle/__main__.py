@@ -3,7 +3,11 @@
     python -m tests.oracle [--first SEED] [--count N] [--backend NAME]... [--keep]
     python -m tests.oracle --seed SEED --backend NAME [--tries N] [--keep]
 
-With --rounds N each seed is not a trial with a daemon that is stalled and killed, but N rounds with one that lives on.
+    python -m tests.oracle --deaths [--backend NAME]...
+
+With --deaths a short story is told on each backend, once for each step at which its daemon then dies, before it and
+after it. With --rounds N each seed is not a trial with a daemon that is stalled and killed, but N rounds with one that
+lives on.
 Without --count, SOAK_SEEDS (1000) says how many. A failing seed is printed at once, with the command that tries it
 again; the first few are shrunk at the end. --keep leaves the directories of failing trials, with all that was logged.
 How the processes interleave isn't part of a seed, so it is tried several times, and it is told how often it failed.
@@ -15,12 +19,15 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 
+from tests.oracle.deaths import die_everywhere
 from tests.oracle.operations import BACKENDS, plan
 from tests.oracle.rounds import Rounds
 from tests.oracle.shrink import Scene, attempt, attempts, report, shrink
@@ -94,6 +101,14 @@ def again(case: Case, rounds: int, tries: int, keep: bool) -> bool:
     return bool(wrong)
 
 
+def die(side: str, backend: str) -> bool:
+    """Let the daemon die at each step on one side of it; whether anything went wrong."""
+    with tempfile.TemporaryDirectory(prefix="filewatchd-oracle-") as directory:
+        wrong = die_everywhere(side, backend, Path(directory))
+    print(f"deaths {side} each step on {backend}: {'; '.join(wrong[:6]) or 'nothing lost'}", flush=True)
+    return bool(wrong)
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.oracle")
     parser.add_argument("--first", type=int, default=int(time.time()))
@@ -102,6 +117,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int)
     parser.add_argument("--tries", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=0)
+    parser.add_argument("--deaths", action="store_true")
     parser.add_argument("--keep", action="store_true")
     return parser.parse_args()
 
@@ -110,12 +126,18 @@ def main() -> int:
     """Try the seeds; returns the exit status."""
     wanted = _arguments()
     backends = wanted.backend or BACKENDS
+    if wanted.deaths:
+        wrong = [die(side, name) for name in backends for side in ("before", "after")]
+        return int(any(wrong))
     if wanted.seed is not None:
         failed = [again((wanted.seed, name), wanted.rounds, wanted.tries, wanted.keep) for name in backends]
         return int(any(failed))
     seeds = range(wanted.first, wanted.first + wanted.count)
     soak = Soak([(seed, backend) for seed in seeds for backend in backends], wanted.rounds, wanted.keep)
-    soak.run()
+    try:
+        soak.run()
+    except KeyboardInterrupt:
+        return 130
     for case in soak.failed[:_SHRUNK]:
         again(case, wanted.rounds, wanted.tries, wanted.keep)
     return int(bool(soak.failed))

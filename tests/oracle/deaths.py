@@ -37,8 +37,8 @@ _SEED = 3  # the command's dice: the second job's first attempt fails
 class Death(Trial):
     """The story, with a daemon that dies before or after its ``step``-th step, and a successor that doesn't."""
 
-    def __init__(self, side: str, step: int, directory: Path) -> None:
-        super().__init__(Plan(_SEED, Settings(_KEYS, 0.3, 0.0), {}), directory)
+    def __init__(self, side: str, step: int, backend: str, directory: Path) -> None:
+        super().__init__(Plan(_SEED, Settings({**_KEYS, "backend": backend}, 0.3, 0.0), {}), directory)
         self._side, self._step = side, step
         self.died = False
 
@@ -70,12 +70,12 @@ class Death(Trial):
             self.subject.start()
 
 
-def die_everywhere(side: str, directory: Path) -> list[str]:
+def die_everywhere(side: str, backend: str, directory: Path) -> list[str]:
     """Tell the story once for each step, until one is told in which nobody dies; returns what went wrong."""
     for step in count(1):
         place = directory / str(step)
         place.mkdir()
-        story = Death(side, step, place)
+        story = Death(side, step, backend, place)
         wrong = story.run()
         if wrong:
             return [f"{side} step {step}, see {place}", *wrong]

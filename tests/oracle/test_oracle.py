@@ -61,5 +61,5 @@ def test_an_oracle_that_is_lied_to_notices(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("side", ["before", "after"])
 def test_it_dies_at_each_step_in_turn(side: str, tmp_path: Path) -> None:
-    wrong = die_everywhere(side, tmp_path)
+    wrong = die_everywhere(side, "inotify", tmp_path)
     assert not wrong, "\n".join(wrong)
