@@ -54,15 +54,13 @@ class Access(NamedTuple):
     read: Named = Named()
     act: Named = Named()
 
-    def refusal(self, peer: Peer, groups: frozenset[int], route: Route) -> str | None:
-        """Why this peer may not use a route; None if it may."""
+    def lacking(self, peer: Peer, groups: frozenset[int], route: Route) -> str | None:
+        """The key of the configuration that would let this peer use a route; None if it may."""
         if peer.uid in (0, os.geteuid()) or self.act.has(peer, groups):
             return None
         if not route.acts and self.read.has(peer, groups):
             return None
-        what, key = ("act on", "control.act") if route.acts else ("ask", "control.read")
-        who = _name_of(peer.uid)
-        return f"{who} may not {what} this daemon: name the user, or a @group of theirs, under {key}"
+        return "control.act" if route.acts else "control.read"
 
 
 def named(names: Iterable[str]) -> Named:
@@ -77,8 +75,9 @@ def named(names: Iterable[str]) -> Named:
     return Named(frozenset(uids), frozenset(gids))
 
 
-def _name_of(uid: int) -> str:
+def name_of(uid: int) -> str:
+    """A user, for people. May ask LDAP, so it may block."""
     try:
         return f"{pwd.getpwuid(uid).pw_name} (uid {uid})"
-    except KeyError:
+    except (KeyError, OverflowError):
         return f"uid {uid}"

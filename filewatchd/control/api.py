@@ -106,6 +106,13 @@ class Text(NamedTuple):
     text: str
 
 
+class Told(NamedTuple):
+    """A document with another status than 200."""
+
+    status: int
+    document: d.Document
+
+
 class Peer(NamedTuple):
     """The process that connected, as it was when it did."""
 
@@ -114,7 +121,7 @@ class Peer(NamedTuple):
     gid: int
 
 
-Answer = d.Document | Stream | Text
+Answer = d.Document | Told | Stream | Text
 Handler = Callable[[Any, Peer], Awaitable[Answer]]  # arguments of the route's own type
 
 

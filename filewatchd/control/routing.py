@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import urllib.parse
 from collections.abc import Mapping, Sequence
@@ -34,7 +35,7 @@ class Routing:
         self._places = sorted(places, key=lambda each: len(each[0].names))
 
     def find(self, method: str, path: str) -> tuple[Route, dict[str, str]]:
-        """The route, and the parameters in its path.
+        """The route, and the parameters in its path. HEAD asks as GET does.
 
         Raises:
             RequestError: there is none at this path (404), or none of this method (405).
@@ -42,11 +43,13 @@ class Routing:
         parts = path.split("/")
         there = [(place, route) for place, route in self._places if _fits(place, parts)]
         for place, route in there:
-            if route.method == method:
+            if route.method == ("GET" if method == "HEAD" else method):
                 values = [part for part, segment in zip(parts, place.segments, strict=True) if segment is None]
                 return route, dict(zip(place.names, map(_unquoted, values), strict=True))
         if there:
-            raise RequestError(405, f"{path} takes {' or '.join(sorted({route.method for _, route in there}))}")
+            methods = sorted({route.method for _, route in there})
+            allowed = ", ".join([*methods, *(["HEAD"] if "GET" in methods else [])])
+            raise RequestError(405, f"{path} takes {' or '.join(methods)}", allow=allowed)
         known = ", ".join(dict.fromkeys(route.path for _, route in self._places))
         raise RequestError(404, f"there is no {path}; there are {known}")
 
@@ -77,9 +80,13 @@ def arguments_of(route: Route, parameters: Mapping[str, str], query: str, body: 
     if doubled:
         raise RequestError(400, f"{doubled[0]} is said twice: in the path and besides")
     try:
-        return msgspec.convert({**given, **parameters}, route.arguments, strict=strict)
+        arguments = msgspec.convert({**given, **parameters}, route.arguments, strict=strict)
     except msgspec.ValidationError as error:
         raise RequestError(400, _in_words(str(error), route)) from None
+    for name, value in msgspec.structs.asdict(arguments).items():
+        if any("\0" in text for text in (value if isinstance(value, tuple) else (value,)) if isinstance(text, str)):
+            raise RequestError(400, f"{name}: there is a NUL in it, which no name can have")
+    return arguments
 
 
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
@@ -113,9 +120,26 @@ def _in_body(query: str, body: bytes) -> dict[str, Any]:
     if not body:
         return {}
     try:
-        found = msgspec.json.decode(body)
-    except (msgspec.DecodeError, RecursionError):
-        raise RequestError(400, "the body isn't JSON") from None
+        found = msgspec.json.decode(body)  # which takes nothing that isn't JSON, such as NaN or half a surrogate pair
+        if isinstance(found, dict):
+            json.loads(body, object_pairs_hook=_once)  # which alone tells that a name is there twice
+    except _TwiceError as error:
+        raise RequestError(400, f"{error} is said twice") from None
+    except (ValueError, RecursionError) as error:
+        raise RequestError(400, f"the body isn't JSON: {error}") from None
     if not isinstance(found, dict):
         raise RequestError(400, "the body must be a JSON object")
+    return found
+
+
+class _TwiceError(Exception):
+    pass
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise _TwiceError(name)
+        found[name] = value
     return found

@@ -15,6 +15,7 @@ import resource
 import socket
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -167,7 +168,9 @@ class Daemon:
         self._promise = Promise(self._engine, rooting, clock)
         self._rooting.engine = self._engine
         self._configured = asyncio.Event()
-        self._control = ControlServer(self.settings.daemon.runtime_dir, self._label, lambda: self._rights)
+        self._control = ControlServer(
+            self.settings.daemon.runtime_dir, self._label, lambda: self._rights, blocking=partial(self._pool.run, "")
+        )
         self._parts = report.Parts(
             clock,
             self._database,

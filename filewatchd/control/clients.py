@@ -1,0 +1,94 @@
+"""The connections to one listening socket: so many at most, each with its answers, none holding up another."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple
+
+import h11
+
+from filewatchd.control import http
+
+log = logging.getLogger("filewatchd.control")
+
+Answerer = Callable[[http.Request], Awaitable[http.Reply]]
+MOST = 1000
+
+
+class _Client(NamedTuple):
+    task: asyncio.Task[None]
+    connection: http.Connection
+
+
+class Clients:
+    """Serves connections as they come. Where there are too many, those that ask nothing make room for new ones."""
+
+    def __init__(
+        self,
+        answerer: Callable[[socket.socket], Answerer],
+        refusal: Callable[[int, str], http.Reply],
+        *,
+        most: int = MOST,
+        bounds: http.Bounds = http.BOUNDS,
+    ) -> None:
+        """``answerer``: who answers the connection on this socket. ``refusal``: as `http.Connection` has it."""
+        self._answerer = answerer
+        self._refusal = refusal
+        self._most = most
+        self._bounds = bounds
+        self._open: dict[asyncio.Task[None], _Client] = {}  # in the order in which they came
+        self._counts = {"connections": 0, "turned_away": 0, "cut_off": 0}
+
+    def statistics(self) -> dict[str, int]:
+        """``open``: connections now. ``turned_away``: for want of room; ``cut_off``: dawdled or no HTTP."""
+        return {**self._counts, "open": len(self._open)}
+
+    async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve one connection to its end."""
+        self._counts["connections"] += 1
+        try:
+            if len(self._open) < self._most or self._make_room():
+                await self._serve(reader, writer)
+            else:
+                self._counts["turned_away"] += 1
+                why = f"there are {self._most} connections already; try again later"
+                writer.write(http.whole(self._refusal(503, why)))  # it fits into the kernel's buffer
+        except (OSError, TimeoutError, h11.ProtocolError):
+            self._counts["cut_off"] += 1  # it went away, dawdled or doesn't speak HTTP: its own affair
+        except asyncio.CancelledError:
+            pass  # only `stop` and `_make_room` cancel; until Python 3.12 asyncio.streams logs it as an error
+        except Exception:
+            log.exception("a connection was cut off by a bug")
+        finally:
+            writer.transport.abort()  # what it hasn't taken by now, it doesn't want
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        answer = self._answerer(writer.get_extra_info("socket"))
+        connection = http.Connection(reader, writer, answer, self._refusal, self._bounds)
+        task = asyncio.current_task()
+        assert task is not None
+        self._open[task] = _Client(task, connection)
+        try:
+            await connection.serve()
+        finally:
+            self._open.pop(task, None)
+
+    def _make_room(self) -> bool:
+        """Close the oldest connection on which nothing is asked; False if there is none."""
+        for client in self._open.values():
+            if client.connection.idle:
+                del self._open[client.task]
+                client.task.cancel()
+                return True
+        return False
+
+    async def stop(self) -> None:
+        """End all connections."""
+        tasks = list(self._open)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
