@@ -7,6 +7,8 @@ the reason why not.
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import grp
 import os
 import pwd
@@ -18,9 +20,9 @@ from typing import NamedTuple
 from filewatchd.control.api import Peer, Route
 
 _UCRED = struct.Struct("3i")  # pid, uid, gid
-_GROUP = struct.Struct("I")
 _SO_PEERGROUPS = 59  # Linux 4.13; the socket module has no name for it
-_MOST_GROUPS = 65536  # NGROUPS_MAX
+_FEW_GROUPS = 64
+_libc = ctypes.CDLL(None, use_errno=True)
 
 
 def peer_of(sock: socket.socket) -> Peer:
@@ -29,12 +31,19 @@ def peer_of(sock: socket.socket) -> Peer:
 
 
 def groups_of(sock: socket.socket) -> frozenset[int]:
-    """The supplementary groups of who connected, as they were then; none where the kernel can't tell."""
-    try:
-        found = sock.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, _MOST_GROUPS * _GROUP.size)
-    except OSError:
-        return frozenset()
-    return frozenset(gid for (gid,) in _GROUP.iter_unpack(found))
+    """The supplementary groups of who connected, as they were then; none where the kernel can't tell.
+
+    By C's own function: Python's takes 1,024 bytes of an answer at most, and a user may have 65,536 groups.
+    """
+    size = ctypes.c_uint32(_FEW_GROUPS * ctypes.sizeof(ctypes.c_uint32))
+    for _ in range(2):
+        found = (ctypes.c_uint32 * (size.value // ctypes.sizeof(ctypes.c_uint32)))()
+        failed = _libc.getsockopt(sock.fileno(), socket.SOL_SOCKET, _SO_PEERGROUPS, found, ctypes.byref(size))
+        if not failed:
+            return frozenset(found[: size.value // ctypes.sizeof(ctypes.c_uint32)])
+        if ctypes.get_errno() != errno.ERANGE:  # which says how large it has to be
+            break
+    return frozenset()
 
 
 class Named(NamedTuple):

@@ -60,7 +60,9 @@ class ControlServer:
         """
         self._handlers = handlers
         sock = sockets.listening_socket(self._directory)
-        self._server = await asyncio.start_unix_server(self._clients.connected, sock=sock, limit=http.BOUNDS.headers)
+        self._server = await asyncio.start_unix_server(
+            self._clients.connected, sock=sock, limit=http.BOUNDS.headers, backlog=sockets.BACKLOG
+        )
 
     async def stop(self) -> None:
         """Take the socket away and end all connections."""

@@ -1,0 +1,98 @@
+"""Who may ask and act: root, named users, members of named groups, and strangers; all of them real."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import pytest
+
+from filewatchd.cli.daemon import main
+from filewatchd.control.api import socket_in
+from tests.e2e.running import Daemon
+from tests.e2e.steps import configure
+from tests.e2e.test_reload import reload
+from tests.e2e.users import ask_as, group, let_through, uid_of, unique, user
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make users")
+
+READ, ACT = ("GET", "/v1/status"), ("POST", "/v1/resume")
+
+
+class People(NamedTuple):
+    """Users, and the groups that two of them are in."""
+
+    reader: str
+    actor: str
+    member: str  # of the group of readers, besides
+    first: str  # has the group of actors as its first
+    stranger: str
+    readers: str
+    actors: str
+
+
+@pytest.fixture
+def people() -> Iterator[People]:
+    with contextlib.ExitStack() as stack:
+        readers, actors = (stack.enter_context(group(unique(word))) for word in ("readers", "actors"))
+        yield People(
+            stack.enter_context(user(unique("reader"))),
+            stack.enter_context(user(unique("actor"))),
+            stack.enter_context(user(unique("member"), groups=[readers])),
+            stack.enter_context(user(unique("first"), primary=actors)),
+            stack.enter_context(user(unique("stranger"))),
+            readers,
+            actors,
+        )
+
+
+def test_everybody_may_do_what_the_configuration_says(daemon: Daemon, people: People) -> None:
+    control = {"read": [people.reader, f"@{people.readers}"], "act": [people.actor, f"@{people.actors}"]}
+    configure(daemon, daemon.rule(), control=control)
+    daemon.start()
+    let_through(daemon.directory)
+    place = socket_in(str(daemon.directory / "run"))
+
+    def statuses(name: str) -> tuple[int, int]:
+        return ask_as(name, place, *READ)[0], ask_as(name, place, *ACT)[0]
+
+    assert statuses("root") == (200, 200)
+    assert statuses(people.reader) == (200, 403)
+    assert statuses(people.member) == (200, 403)
+    assert statuses(people.actor) == (200, 200)
+    assert statuses(people.first) == (200, 200)
+    assert statuses(people.stranger) == (403, 403)
+
+    who = f"{people.reader} (uid {uid_of(people.reader)})"
+    assert f"{who} may not act on this daemon: name the user" in ask_as(people.reader, place, *ACT)[1]
+    daemon.says(f"{people.actor} (uid {uid_of(people.actor)}), pid ")
+    daemon.says(f"{who}, pid ")
+    log = daemon.log()
+    assert log.count(f"{who}, pid ") == 1  # of two refusals
+    assert "was refused: resume needs control.act" in log
+
+
+def test_a_reload_lets_others_in_and_out(daemon: Daemon, people: People) -> None:
+    configure(daemon, daemon.rule())
+    daemon.start()
+    let_through(daemon.directory)
+    place = socket_in(str(daemon.directory / "run"))
+    assert ask_as(people.reader, place, *READ)[0] == 403
+    configure(daemon, daemon.rule(), control={"read": [people.reader]})
+    reload(daemon, 2)
+    assert ask_as(people.reader, place, *READ)[0] == 200
+    configure(daemon, daemon.rule())
+    reload(daemon, 3)
+    assert ask_as(people.reader, place, *READ)[0] == 403
+
+
+@pytest.mark.parametrize(("name", "what"), [("fw-nobody-at-all", "user"), ("@fw-nobody-at-all", "group")])
+def test_a_name_that_nobody_has_is_a_mistake_at_its_line(
+    daemon: Daemon, capsys: pytest.CaptureFixture[str], name: str, what: str
+) -> None:
+    configure(daemon, daemon.rule(), control={"read": ["root", name]})
+    assert main(["check", "--config", str(daemon.config)]) == 78
+    said = capsys.readouterr().err
+    assert f"{daemon.config}:4:28: no {what} named 'fw-nobody-at-all' on this system; create the {what}" in said
