@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 #: extra -> the modules it brings
 EXTRAS: Mapping[str, tuple[str, ...]] = {
+    "metrics": ("prometheus_client",),
     "pyinotify": ("pyinotify", *(("asyncore",) if sys.version_info >= (3, 12) else ())),
 }
 

@@ -12,7 +12,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from enum import StrEnum
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from filewatchd.clock import Clock
 from filewatchd.model import Change, FileIdentity, Outcome, RuleSettings, Trigger
@@ -46,6 +46,26 @@ class Needs(NamedTuple):
     capabilities: tuple[str, ...] = ()  # e.g. ("CAP_DAC_READ_SEARCH",)
     extras: tuple[str, ...] = ()  # pip extras of filewatchd, e.g. ("zstd",)
     use: Use = Use.ANY  # of the paths themselves, by (dev, ino), for as long as `run` runs
+
+
+class Endpoint(NamedTuple):
+    """Something that can be asked of an opened action, or done, over the control socket.
+
+    It is a GET of /v1/actions/ACTION/NAME; one that acts is a POST. Besides its own arguments it takes ``rule``.
+
+    Attributes:
+        name: small letters, digits and `-`.
+        summary: a sentence.
+        answer: a msgspec.Struct, the document.
+        arguments: a msgspec.Struct, or None for none; those of a GET are plain values.
+        acts: it changes something, so that only who may act may use it.
+    """
+
+    name: str
+    summary: str
+    answer: type[Any]
+    arguments: type[Any] | None = None
+    acts: bool = False
 
 
 class Step(NamedTuple):
@@ -151,8 +171,21 @@ class Action(Protocol):
     def statistics(self) -> Mapping[str, Any]: ...
 
 
+@runtime_checkable
+class Answering(Protocol):
+    """What an opened action can do besides if its package has ``endpoints``, a sequence of `Endpoint`."""
+
+    async def answer(self, endpoint: str, arguments: Any) -> Any:
+        """The document of an endpoint, an instance of its ``answer``; ``arguments`` is one of its own type, or None.
+
+        Raises:
+            ActionError: it can't be answered; the text says why.
+        """
+        ...
+
+
 class ActionPackage(Protocol):
-    """What an entry point in ``filewatchd.actions`` names."""
+    """What an entry point in ``filewatchd.actions`` names. It may have ``endpoints``, too: see `Answering`."""
 
     name: str
     Options: type[Any]  # a msgspec.Struct; its schema is the YAML's

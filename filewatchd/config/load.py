@@ -23,7 +23,9 @@ from filewatchd.config.rules import RuleBuilder
 from filewatchd.config.schema import Control, Daemon, Logging, RuleDefaults
 from filewatchd.config.show import default_rows, rows
 from filewatchd.errors import ConfigError, Mistake
+from filewatchd.extras import lacks
 from filewatchd.model import RuleSettings
+from filewatchd.security import others_may_write
 
 if TYPE_CHECKING:
     from filewatchd.actions.base import ActionPackage
@@ -89,8 +91,10 @@ class _Loading:
         built = [(node, rule) for node, rule in settings if rule is not None]
         self._check_names(built)
         self._check_users(built)
+        if control is not None:
+            self._check_monitoring(control)
         if daemon is not None and logging is not None:
-            self._check_own_files(built, OwnFiles(daemon, logging))
+            self._check_own_files(built, OwnFiles(daemon, logging, control or Control()))
         mistakes = self._converter.mistakes
         if mistakes or daemon is None or logging is None or control is None:
             raise ConfigError(sorted(set(mistakes)))
@@ -127,6 +131,20 @@ class _Loading:
             if rule.user is not None and os.geteuid() not in (0, pwd.getpwnam(rule.user).pw_uid):
                 message = f"only a daemon run by root can do a rule's work as {rule.user}"
                 self._layers.warnings.append(node.find(["user"]).mistake(message, "run it as root, or remove user"))
+
+    def _check_monitoring(self, control: Control) -> None:
+        node = self._layers.sections.get("control")
+        for key, value in (("listen", control.listen), ("textfile", control.textfile)):
+            if node is not None and value is not None and (lack := lacks("metrics")):
+                self._converter.fail(node.find([key]), f"control.{key} can't work: {lack[0]}", lack[1])
+        if node is None or control.textfile is None:
+            return
+        place = node.find(["textfile"])
+        if not control.textfile.endswith(".prom"):
+            self._converter.fail(place, "node_exporter reads only files whose names end in .prom", "rename it")
+        if os.geteuid() == 0 and (reason := others_may_write(os.path.dirname(control.textfile))):
+            hint = "put it where only root may write"
+            self._converter.fail(place, f"run by root, this place for a file is unsafe: {reason}", hint)
 
     def _check_own_files(self, built: list[tuple[Node, RuleSettings]], own: OwnFiles) -> None:
         for node, rule in built:

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 from filewatchd.config.rules import PATIENCE
-from filewatchd.config.schema import Daemon, Logging
+from filewatchd.config.schema import Control, Daemon, Logging
 from filewatchd.errors import StalledError
 from filewatchd.model import RuleSettings
 from filewatchd.patience import attend
@@ -24,16 +24,31 @@ class Seen(NamedTuple):
     exclude: str  # a pattern that would keep it out
 
 
+class _Written(NamedTuple):
+    """A file that is written without end; what is told of it, and an absolute pattern that keeps it out."""
+
+    what: str
+    place: str
+    file: str
+    exclude: str
+
+
 class OwnFiles:
     """The files the daemon writes without end."""
 
-    def __init__(self, daemon: Daemon, logging: Logging) -> None:
+    def __init__(self, daemon: Daemon, logging: Logging, control: Control) -> None:
         state = os.path.realpath(daemon.state_dir)
-        self._written = [("daemon.state_dir", state, f"{state}/{name}") for name in ("journal.db-wal", "state.json")]
+        names = ("journal.db-wal", "state.json")
+        self._written = [_Written("daemon.state_dir", state, f"{state}/{name}", f"{state}/") for name in names]
         for what, path in (("path", logging.files.path), ("errors", logging.files.errors)) if logging.files else ():
             if path is not None:
                 real = os.path.realpath(path)
-                self._written.append((f"logging.files.{what}", real, real))
+                self._written.append(_Written(f"logging.files.{what}", real, real, real))
+        if control.textfile is not None:
+            real = os.path.realpath(control.textfile)
+            directory, name = os.path.split(real)
+            for each in (name, f".{name}.0.tmp"):  # by which it is replaced: see state/atomic.py
+                self._written.append(_Written("control.textfile", real, f"{directory}/{each}", f"{directory}/*{name}*"))
 
     def _real(self, root: str) -> str:
         try:
@@ -45,14 +60,13 @@ class OwnFiles:
         """What of them the rule would see; each setting once."""
         told = set()
         for index, root in enumerate(rule.roots):
-            for what, place, file in self._written:
+            for what, place, file, exclude in self._written:
                 below = _below(self._real(root), file)
                 if what in told or below is None or not _selects(rule, below):
                     continue
                 told.add(what)
                 base = file[: len(file) - len(below)].rstrip("/")
-                pattern = place[len(base) :] or "/*"
-                yield Seen(index, what, place, pattern if place == file else pattern.removesuffix("/*") + "/")
+                yield Seen(index, what, place, exclude[len(base) :] if below else "/*")
 
 
 def _below(root: str, file: str) -> str | None:

@@ -17,6 +17,7 @@ from filewatchd.control import documents as d
 from filewatchd.notation import path_fields
 
 SOCKET = "control.sock"  # in the runtime directory
+ACTIONS = "/v1/actions/"  # routes that actions bring
 LINES = "application/x-ndjson"
 METRICS = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -31,7 +32,8 @@ class Route(NamedTuple):
         arguments: what can be said with it.
         answer: the document; of a stream, one line of it; None for text.
         media: the answer's media type.
-        errors: statuses beyond 400, 403, 404 and 500, with their meaning here.
+        errors: statuses beyond those that every route may have, with their meaning here.
+        told: those of them that come with the answer's document.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Route(NamedTuple):
     answer: Any = None
     media: str = "application/json"
     errors: tuple[tuple[int, str], ...] = ()
+    told: tuple[int, ...] = ()
 
     @property
     def streams(self) -> bool:
@@ -88,9 +91,11 @@ ROUTES = (
     Route("shutdown", "POST", "/v1/shutdown", True, "Finish what runs, and end.", answer=d.Ending),
     Route("doctor", "GET", "/v1/doctor", False, "Examine limits, filesystems, backends, patterns and state.",
           a.Doctor, d.Examined),
-    Route("metrics", "GET", "/v1/metrics", False, "Metrics in Prometheus' text format.", media=METRICS),
+    Route("metrics", "GET", "/v1/metrics", False, "Metrics in Prometheus' text format.", media=METRICS,
+          errors=((501, "The extra `metrics` isn't installed."),)),
     Route("health", "GET", "/v1/health", False, "Whether the daemon is well.", answer=d.Health,
-          errors=((503, "It isn't; the document says why."),)),
+          errors=((503, "It isn't; the document says why."),), told=(503,)),
+    Route("openapi", "GET", "/v1/openapi.json", False, "This API as an OpenAPI 3.1 document, actions' routes too."),
 )  # fmt: skip
 
 
@@ -101,7 +106,7 @@ class Stream(NamedTuple):
 
 
 class Text(NamedTuple):
-    """An answer that isn't JSON, in the route's media type."""
+    """An answer that is no document, in the route's media type."""
 
     text: str
 
@@ -110,7 +115,7 @@ class Told(NamedTuple):
     """A document with another status than 200."""
 
     status: int
-    document: d.Document
+    document: Any  # a struct; an action's, too
 
 
 class Peer(NamedTuple):

@@ -7,16 +7,30 @@ import contextlib
 import logging
 import os
 import socket
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import msgspec
 
 from filewatchd.control import access, http, sockets
 from filewatchd.control.account import Account
-from filewatchd.control.api import ROUTES, SOCKET, Answer, Handler, Peer, RequestError, Route, Stream, Text, Told
+from filewatchd.control.api import (
+    ACTIONS,
+    ROUTES,
+    SOCKET,
+    Answer,
+    Handler,
+    Peer,
+    RequestError,
+    Route,
+    Stream,
+    Text,
+    Told,
+)
+from filewatchd.control.arguments import Arguments
 from filewatchd.control.clients import Answerer, Clients
 from filewatchd.control.encoding import encoded
+from filewatchd.control.openapi import openapi
 from filewatchd.control.routing import Routing, arguments_of
 from filewatchd.errors import StateError
 
@@ -33,12 +47,12 @@ class ControlServer:
         directory: str,
         label: Callable[[], Mapping[str, str]],
         rights: Callable[[], access.Access] = access.Access,
-        more: Sequence[Route] = (),
+        more: Callable[[], Mapping[Route, Handler]] = dict,
         *,
         blocking: Callable[..., Awaitable[Any]] = asyncio.to_thread,
         bounds: http.Bounds = http.BOUNDS,
     ) -> None:
-        """``label``: host and instance. ``rights``: who may do what, now. ``more``: routes that actions bring.
+        """``label``: host and instance. ``rights``: who may do what, now. ``more``: routes that actions bring now.
 
         ``blocking(function, *arguments)`` runs what may wait for a directory of users.
         """
@@ -46,7 +60,9 @@ class ControlServer:
         self._handlers: Mapping[str, Handler] = {}
         self._label = label
         self._rights = rights
-        self._routing = Routing([*ROUTES, *more])
+        self._more = more
+        self._routing = Routing(ROUTES)
+        self._blocking = blocking
         self._account = Account(blocking)
         self._counts = {"requests": 0, "refused": 0}
         self._clients = Clients(self._answerer, self.refusal, bounds=bounds)
@@ -58,7 +74,7 @@ class ControlServer:
         Raises:
             FatalError: the socket can't be made, or something else stands in its place.
         """
-        self._handlers = handlers
+        self._handlers = {"openapi": self._describe, **handlers}
         sock = sockets.listening_socket(self._directory)
         self._server = await asyncio.start_unix_server(
             self._clients.connected, sock=sock, limit=http.BOUNDS.headers, backlog=sockets.BACKLOG
@@ -90,12 +106,14 @@ class ControlServer:
         self._counts["requests"] += 1
         path, _, query = request.target.partition("?")
         try:
-            route, parameters = self._routing.find(request.method, path)
+            more = self._more() if path.startswith(ACTIONS) else {}
+            routing = Routing([*ROUTES, *more]) if more else self._routing
+            route, parameters = routing.find(request.method, path)
             await self._admit(peer, groups, route)
             arguments = arguments_of(route, parameters, query, request.body)
             if route.acts:
                 await self._account.acted(peer, route, arguments)
-            return self._reply(route, await self._handlers[route.name](arguments, peer))
+            return self._reply(route, await (more.get(route) or self._handlers[route.name])(arguments, peer))
         except RequestError as error:
             return self.refusal(error.status, str(error), **error.more)
         except StateError as error:
@@ -103,6 +121,11 @@ class ControlServer:
         except Exception:
             log.exception("%s %s failed by a bug", request.method, path)
             return self.refusal(500, "internal error; the log has more")
+
+    async def _describe(self, _: Arguments, peer: Peer) -> Text:
+        """This API, with the routes that actions bring now. Made beside the loop: it takes a while."""
+        document = await self._blocking(openapi, [*ROUTES, *self._more()])
+        return Text(encoded(document).decode() + "\n")
 
     async def _admit(self, peer: Peer, groups: frozenset[int], route: Route) -> None:
         key = self._rights().lacking(peer, groups, route)

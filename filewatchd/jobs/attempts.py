@@ -125,6 +125,9 @@ class Attempts:
                 self._give_up(item, now)
         if again:
             self._back_off(record, again, pause)
+        taken = self._pipeline.taken
+        since = min((record.since, *(taken.get(item.key, math.inf) for item in handled)))
+        self._pipeline.timings.ended(now - started, math.inf if again or since == math.inf else now - since)
         self._pipeline.remember(record, counted, now - started)
         if any(item.outcome is not None and item.outcome.verdict is not Verdict.CANCELLED for item in items):
             name, came = self._pipeline.settings.name, self._pipeline.engine.expecting.came

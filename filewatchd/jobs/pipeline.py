@@ -21,6 +21,7 @@ from filewatchd.jobs.holding import Holding
 from filewatchd.jobs.looking import ERROR_PAUSE, Looking, Taken
 from filewatchd.jobs.queue import BUSY, DRAINS, Drain, Ebb, Move, share, slot, width
 from filewatchd.jobs.runner import Key, OpenAction, Record
+from filewatchd.jobs.timings import Timings
 from filewatchd.model import BatchBy, Hint, RuleSettings, Trigger
 from filewatchd.rules.debounce import Pending, Window
 from filewatchd.state.comparison import ManifestReader
@@ -51,6 +52,7 @@ class Pipeline:
         self.counters: dict[str, int] = {}
         self.saved: dict[str, int] = {}  # the counters as they are on disk
         self.last: dict[str, Any] | None = None
+        self.timings = Timings()
         self.open: dict[Key, int] = {}  # open rows: path -> the job that journals it
         self.skipped: dict[Key, Pending[Key]] = {}
         self.taken: dict[Key, float] = {}  # being looked at, or in a running job: dirty since when

@@ -36,6 +36,8 @@ from filewatchd.jobs.timers import DurableTimers
 from filewatchd.service import logging as service_logging
 from filewatchd.service import report
 from filewatchd.service.answers import answers
+from filewatchd.service.endpoints import Endpoints
+from filewatchd.service.monitoring import Monitoring
 from filewatchd.service.promise import Promise
 from filewatchd.service.rooting import Rooting
 from filewatchd.service.signals import Signals
@@ -169,7 +171,11 @@ class Daemon:
         self._rooting.engine = self._engine
         self._configured = asyncio.Event()
         self._control = ControlServer(
-            self.settings.daemon.runtime_dir, self._label, lambda: self._rights, blocking=partial(self._pool.run, "")
+            self.settings.daemon.runtime_dir,
+            self._label,
+            lambda: self._rights,
+            Endpoints(self._engine, self._packages).routes,
+            blocking=partial(self._pool.run, ""),
         )
         self._parts = report.Parts(
             clock,
@@ -184,6 +190,7 @@ class Daemon:
             self._promise,
             self._life,
         )
+        self._monitoring = Monitoring(self._pool, self._engine, lambda: report.status(self._parts), self._label)
 
     async def _sweep(self, groups: cgroup.Groups) -> None:
         try:
@@ -198,7 +205,9 @@ class Daemon:
         for warning in self.settings.warnings:
             log.warning("%s", warning)
         self._rooting.start()
-        await self._control.start(answers(self._parts, self._configured))
+        async with self._monitoring.taking(self.settings.control):
+            handlers = {**answers(self._parts, self._configured), **self._monitoring.handlers()}
+            await self._control.start(handlers)
         await self._configure(self.generation)
         self._apply_roots()
         self._configured.set()
@@ -222,6 +231,7 @@ class Daemon:
         if not hasattr(self, "_engine"):
             return
         await self._control.stop()
+        await self._monitoring.stop()
         self._rooting.stop()
         await self._engine.drain(self.settings.daemon.shutdown_timeout)
         self._timers.close()
@@ -258,7 +268,8 @@ class Daemon:
             new = self._load()
             found = differences(self.settings, new)
             generation = Generation(self.generation.number + 1, new)
-            await self._configure(generation)
+            async with self._monitoring.taking(new.control):
+                await self._configure(generation)
         except ConfigError as error:
             self._config_error = str(error)
             log.error("the configuration was not reloaded, generation %d goes on", self.generation.number)
