@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import json
 import os
 import re
 import signal
+import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from filewatchd.cli.daemon import main
+from filewatchd.control.api import socket_in
 from tests.e2e.plugins import install
 from tests.e2e.running import Daemon, eventually
-from tests.e2e.steps import configure, lines, quiet, rule
+from tests.e2e.steps import ask, configure, lines, quiet, rule
 from tests.e2e.test_reload import reload
 
 
@@ -173,3 +177,44 @@ def test_mistakes_hide_no_others(daemon: Daemon, capsys: pytest.CaptureFixture[s
         "5 has no unit",
     ):
         assert wrong in said
+
+
+def test_an_action_brings_routes(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The example action's, with everything that the daemon's own routes have: access, mistakes, a place in OpenAPI."""
+    seals = daemon.directory / "seals"
+    seals.mkdir()
+    example = Path(__file__).parents[1] / "plugin"
+    site = daemon.directory / "example"
+    info = site / "filewatchd_example_action-1.0.dist-info"
+    info.mkdir(parents=True)
+    (site / "filewatchd_example_action").symlink_to(example / "filewatchd_example_action")
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: filewatchd-example-action\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[filewatchd.actions]\nseal = filewatchd_example_action\n")
+    monkeypatch.setenv("PYTHONPATH", str(site), prepend=os.pathsep)
+    configure(daemon, daemon.rule(actions="seal: " + json.dumps({"into": str(seals)})))
+    daemon.start()
+    (daemon.root / "a").write_text("x")
+    assert ask(daemon, "flush")["done"]
+    path = str(daemon.root / "a")
+    status, document = request(daemon, "GET", "/v1/actions/seal/seals?rule=recorded")
+    assert (status, document["seals"].keys()) == (200, {path})
+    assert document["instance"] == "main"
+    assert request(daemon, "GET", "/v1/actions/seal/seals?limit=0")[0] == 400
+    assert request(daemon, "GET", "/v1/actions/seal/forget")[0] == 405
+    assert request(daemon, "GET", "/v1/actions/exec/seals")[0] == 404
+    assert request(daemon, "POST", "/v1/actions/seal/forget", {"path": path})[0] == 200
+    assert request(daemon, "POST", "/v1/actions/seal/forget", {"path": path}) == (
+        409,
+        {**{key: document[key] for key in ("host", "instance")}, "error": f"{path} has no seal"},
+    )
+    daemon.says(": seal.forget {")
+    assert "/v1/actions/seal/forget" in request(daemon, "GET", "/v1/openapi.json")[1]["paths"]
+
+
+def request(daemon: Daemon, method: str, target: str, body: dict[str, Any] | None = None) -> tuple[int, dict[str, Any]]:
+    with contextlib.closing(http.client.HTTPConnection("localhost")) as connection:
+        connection.sock = socket.socket(socket.AF_UNIX)
+        connection.sock.connect(socket_in(str(daemon.directory / "run")))
+        connection.request(method, target, json.dumps(body) if body else None)
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read())

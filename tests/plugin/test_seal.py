@@ -10,6 +10,7 @@ from typing import Any
 
 import filewatchd_example_action as package
 import pytest
+from filewatchd_example_action import sealing
 
 from filewatchd.actions.base import Finished, Needs, Unfinished, Use
 from filewatchd.errors import ActionError
@@ -242,5 +243,18 @@ def test_two_jobs_wait_for_each_other_over_one_file(play: Play) -> None:
             await settle()
             assert not waiting.done()
         assert await waiting == {path: OK}
+
+    play(work)
+
+
+def test_seals_are_told_and_forgotten(play: Play) -> None:
+    async def work(scene: Scene) -> None:
+        path = scene.file("a")
+        await scene.action.run(scene.job(path))
+        seals, forget = (endpoint.name for endpoint in package.endpoints)
+        assert await scene.action.answer(seals, sealing.Which()) == sealing.Seals(seals={path: DIGEST})
+        assert await scene.action.answer(forget, sealing.Forget(path=path)) == sealing.Forgotten(digest=DIGEST)
+        with pytest.raises(ActionError, match="has no seal"):
+            await scene.action.answer(forget, sealing.Forget(path=path))
 
     play(work)

@@ -10,12 +10,17 @@ from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
-from filewatchd.actions.base import Context, Needs, Problem, Use
+from filewatchd.actions.base import Context, Endpoint, Needs, Problem, Use
 from filewatchd.model import RuleSettings
 from filewatchd.values import Duration, PathTo
+from filewatchd_example_action import sealing
 from filewatchd_example_action.sealing import SealAction
 
 name = "seal"
+endpoints = (
+    Endpoint("seals", "The seals there are.", sealing.Seals, sealing.Which),
+    Endpoint("forget", "Forget the seal of a file.", sealing.Forgotten, sealing.Forget, acts=True),
+)
 
 
 class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -6,7 +6,9 @@ import asyncio
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
+
+from msgspec import Meta, Struct
 
 from filewatchd.actions.base import Command, Context, JobContext, Schedule
 from filewatchd.errors import ActionError
@@ -17,6 +19,30 @@ _TABLES = (
     "ALTER TABLE {seals} ADD COLUMN sealed_ns INTEGER NOT NULL DEFAULT 0",
 )
 _CHUNK = 1 << 20
+
+
+class Which(Struct, frozen=True, kw_only=True):
+    """Which seals."""
+
+    limit: Annotated[int, Meta(ge=1, le=1000, description="At most so many.")] = 100
+
+
+class Seals(Struct, kw_only=True):
+    """Seals."""
+
+    seals: Annotated[dict[str, str], Meta(description="The checksum of each file.")]
+
+
+class Forget(Struct, frozen=True, kw_only=True):
+    """Which seal."""
+
+    path: Annotated[str, Meta(min_length=1, description="The file's path.")]
+
+
+class Forgotten(Struct, kw_only=True):
+    """A seal that was forgotten."""
+
+    digest: str
 
 
 class SealOptions(Protocol):
@@ -73,6 +99,21 @@ class SealAction:
     def statistics(self) -> Mapping[str, Any]:
         """How many files are sealed."""
         return {"sealed": self._count(), "watched": len(self._forget)}
+
+    # ---- what may be asked over the control socket
+
+    async def answer(self, endpoint: str, arguments: Any) -> Seals | Forgotten:
+        """The seals, or one of them forgotten."""
+        if endpoint == "seals":
+            rows = self._ctx.tables.execute(
+                "SELECT path, digest FROM {seals} ORDER BY path LIMIT ?", (arguments.limit,)
+            )
+            return Seals(seals={os.fsdecode(path): digest for path, digest in rows})
+        path = os.fsencode(arguments.path)
+        rows = self._ctx.tables.execute("DELETE FROM {seals} WHERE path = ? RETURNING digest", (path,))
+        if not rows:
+            raise ActionError(f"{arguments.path} has no seal")
+        return Forgotten(digest=rows[0][0])
 
     # ---- work
 
