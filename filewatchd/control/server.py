@@ -61,7 +61,8 @@ class ControlServer:
         self._label = label
         self._rights = rights
         self._more = more
-        self._routing = Routing(ROUTES)
+        self._routes: list[Route] = []
+        self._routing = Routing(self._routes)
         self._blocking = blocking
         self._account = Account(blocking)
         self._counts = {"requests": 0, "refused": 0}
@@ -69,16 +70,22 @@ class ControlServer:
         self._server: asyncio.Server | None = None
 
     async def start(self, handlers: Mapping[str, Handler]) -> None:
-        """Listen. ``handlers``: by the routes' names.
+        """Listen. ``handlers``: by the routes' names; a route without one isn't there.
 
         Raises:
             FatalError: the socket can't be made, or something else stands in its place.
         """
-        self._handlers = {"openapi": self._describe, **handlers}
+        self.answer_by(handlers)
         sock = sockets.listening_socket(self._directory)
         self._server = await asyncio.start_unix_server(
             self._clients.connected, sock=sock, limit=http.BOUNDS.headers, backlog=sockets.BACKLOG
         )
+
+    def answer_by(self, handlers: Mapping[str, Handler]) -> None:
+        """Who answers from now on."""
+        self._handlers = {"openapi": self._describe, **handlers}
+        self._routes = [route for route in ROUTES if route.name in self._handlers]
+        self._routing = Routing(self._routes)
 
     async def stop(self) -> None:
         """Take the socket away and end all connections."""
@@ -107,7 +114,7 @@ class ControlServer:
         path, _, query = request.target.partition("?")
         try:
             more = self._more() if path.startswith(ACTIONS) else {}
-            routing = Routing([*ROUTES, *more]) if more else self._routing
+            routing = Routing([*self._routes, *more]) if more else self._routing
             route, parameters = routing.find(request.method, path)
             await self._admit(peer, groups, route)
             arguments = arguments_of(route, parameters, query, request.body)
@@ -124,7 +131,7 @@ class ControlServer:
 
     async def _describe(self, _: Arguments, peer: Peer) -> Text:
         """This API, with the routes that actions bring now. Made beside the loop: it takes a while."""
-        document = await self._blocking(openapi, [*ROUTES, *self._more()])
+        document = await self._blocking(openapi, [*self._routes, *self._more()])
         return Text(encoded(document).decode() + "\n")
 
     async def _admit(self, peer: Peer, groups: frozenset[int], route: Route) -> None:

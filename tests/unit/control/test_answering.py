@@ -46,7 +46,12 @@ async def changes(asked: arguments.Changes, peer: Peer) -> Stream:
     return Stream(pieces())
 
 
-HANDLERS: dict[str, Any] = {"explain": explain, "pause": pause, "health": health, "changes": changes}
+async def nothing(asked: arguments.Arguments, peer: Peer) -> documents.Document:
+    return documents.Document()
+
+
+HANDLERS: dict[str, Any] = {route.name: nothing for route in ROUTES}
+HANDLERS |= {"explain": explain, "pause": pause, "health": health, "changes": changes}
 
 
 async def at_once(function: Any, *given: Any) -> Any:
@@ -55,7 +60,7 @@ async def at_once(function: Any, *given: Any) -> Any:
 
 def server(rights: access.Access | None = None) -> ControlServer:
     made = ControlServer("/nowhere", lambda: {"host": "h"}, lambda: rights or access.Access(), blocking=at_once)
-    made._handlers = HANDLERS
+    made.answer_by(HANDLERS)
     return made
 
 
