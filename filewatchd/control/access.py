@@ -86,7 +86,13 @@ def named(names: Iterable[str]) -> Named:
 
 def name_of(uid: int) -> str:
     """A user, for people. May ask LDAP, so it may block."""
+    number, name = f"uid {uid}", user_of(uid)
+    return name if name == number else f"{name} ({number})"
+
+
+def user_of(uid: int) -> str:
+    """A user's name, or number where there is no name. May ask LDAP, so it may block."""
     try:
-        return f"{pwd.getpwuid(uid).pw_name} (uid {uid})"
-    except (KeyError, OverflowError):
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
         return f"uid {uid}"

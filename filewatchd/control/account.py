@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -22,9 +23,18 @@ _MOST = 1000  # users remembered
 class Account:
     """Keeps the account. Names are asked for beside the loop, because a directory of users may take its time."""
 
-    def __init__(self, blocking: Callable[..., Awaitable[Any]], now: Callable[[], float] = time.monotonic) -> None:
-        """``blocking(function, *arguments)``: run it in a thread. ``now``: seconds."""
+    def __init__(
+        self,
+        blocking: Callable[..., Awaitable[Any]],
+        now: Callable[[], float] = time.monotonic,
+        patience: float = 2.0,
+    ) -> None:
+        """``blocking(function, *arguments)``: run it in a thread. ``now``: seconds.
+
+        ``patience``: seconds for a directory of users to answer; then a user is told of by number.
+        """
         self._blocking = blocking
+        self._patience = patience
         self._now = now
         self._names: dict[int, tuple[str, float]] = {}  # by uid, with the time of asking
         self._refusals: dict[int, tuple[float, int]] = {}  # by uid: when a line was logged, how many came since
@@ -57,7 +67,11 @@ class Account:
     async def _name(self, uid: int) -> str:
         name, asked = self._names.get(uid, ("", -_QUIET))
         if self._now() - asked >= _QUIET:
-            name = await self._blocking(name_of, uid)
+            try:
+                async with asyncio.timeout(self._patience):
+                    name = await self._blocking(name_of, uid)
+            except TimeoutError:
+                name = f"uid {uid}"
             self._remember(self._names, uid, (name, self._now()))
         return name
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import resource
 import socket
+import sys
 from collections.abc import Awaitable, Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import h11
 
@@ -16,6 +18,13 @@ log = logging.getLogger("filewatchd.control")
 
 Answerer = Callable[[http.Request], Awaitable[http.Reply]]
 MOST = 1000
+BACKLOG = 1024  # connections that may wait to be taken; a client that comes after them gets EAGAIN
+_AT_ONCE = 50  # that asyncio takes before it does something else
+
+
+def room() -> int:
+    """How many connections there may be: at most a quarter of the descriptors that this process may have."""
+    return min(MOST, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4)
 
 
 class _Client(NamedTuple):
@@ -31,13 +40,16 @@ class Clients:
         answerer: Callable[[socket.socket], Answerer],
         refusal: Callable[[int, str], http.Reply],
         *,
-        most: int = MOST,
+        most: int | None = None,
         bounds: http.Bounds = http.BOUNDS,
     ) -> None:
-        """``answerer``: who answers the connection on this socket. ``refusal``: as `http.Connection` has it."""
+        """``answerer``: who answers the connection on this socket. ``refusal``: as `http.Connection` has it.
+
+        ``most``: connections; as many as there is `room` for unless it is said.
+        """
         self._answerer = answerer
         self._refusal = refusal
-        self._most = most
+        self._most = room() if most is None else most
         self._bounds = bounds
         self._open: dict[asyncio.Task[None], _Client] = {}  # in the order in which they came
         self._counts = {"connections": 0, "turned_away": 0, "cut_off": 0}
@@ -45,6 +57,18 @@ class Clients:
     def statistics(self) -> dict[str, int]:
         """``open``: connections now. ``turned_away``: for want of room; ``cut_off``: dawdled or no HTTP."""
         return {**self._counts, "open": len(self._open)}
+
+    async def listen(self, sock: socket.socket) -> asyncio.Server:
+        """Take connections from this socket."""
+        how: dict[str, Any] = {"sock": sock, "limit": self._bounds.headers, "backlog": _AT_ONCE}
+        if sock.family != socket.AF_UNIX:
+            server = await asyncio.start_server(self.connected, **how)
+        else:
+            if sys.version_info >= (3, 13):
+                how["cleanup_socket"] = False  # its address leads through a descriptor that is closed by now
+            server = await asyncio.start_unix_server(self.connected, **how)
+        sock.listen(BACKLOG)  # once more: asyncio has made the queue as short as its stride
+        return server
 
     async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection to its end."""

@@ -11,7 +11,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from filewatchd.control import http
 from filewatchd.control.clients import Answerer, Clients
 from filewatchd.control.encoding import encoded
-from filewatchd.control.sockets import BACKLOG
 from filewatchd.errors import FatalError, StateError
 
 log = logging.getLogger("filewatchd.control")
@@ -38,7 +37,7 @@ def bound_socket(listen: str) -> socket.socket:
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind((host, port))
-        sock.listen(BACKLOG)
+        sock.listen()
         sock.setblocking(False)
     except OSError as error:
         sock.close()
@@ -64,9 +63,7 @@ class LoopbackServer:
 
     async def start(self) -> None:
         """Answer from now on."""
-        self._server = await asyncio.start_server(
-            self._clients.connected, sock=self._sock, limit=http.BOUNDS.headers, backlog=BACKLOG
-        )
+        self._server = await self._clients.listen(self._sock)
 
     async def stop(self) -> None:
         """Give the address back."""

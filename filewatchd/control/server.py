@@ -76,10 +76,7 @@ class ControlServer:
             FatalError: the socket can't be made, or something else stands in its place.
         """
         self.answer_by(handlers)
-        sock = sockets.listening_socket(self._directory)
-        self._server = await asyncio.start_unix_server(
-            self._clients.connected, sock=sock, limit=http.BOUNDS.headers, backlog=sockets.BACKLOG
-        )
+        self._server = await self._clients.listen(sockets.listening_socket(self._directory))
 
     def answer_by(self, handlers: Mapping[str, Handler]) -> None:
         """Who answers from now on."""

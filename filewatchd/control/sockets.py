@@ -10,8 +10,6 @@ import stat
 from filewatchd.control.api import SOCKET
 from filewatchd.errors import FatalError
 
-BACKLOG = 1024  # connections that may wait to be accepted; a client that comes after them is told EAGAIN
-
 
 def listening_socket(directory: str) -> socket.socket:
     """A socket for everybody in the runtime directory, in the place of one that a dead daemon left.
@@ -29,7 +27,7 @@ def listening_socket(directory: str) -> socket.socket:
         _clear(address, path)
         sock.bind(address)
         os.chmod(address, 0o666)  # who may do what is decided for each request
-        sock.listen(BACKLOG)
+        sock.listen()
         sock.setblocking(False)
     except OSError as error:
         sock.close()

@@ -175,7 +175,7 @@ class Daemon:
             self._label,
             lambda: self._rights,
             Endpoints(self._engine, self._packages).routes,
-            blocking=partial(self._pool.run, ""),
+            blocking=partial(self._pool.run, "control"),
         )
         self._parts = report.Parts(
             clock,

@@ -108,7 +108,7 @@ def _unwatched(view: View) -> Iterator[Sample]:
 
 def _doubts(view: View) -> Iterator[Sample]:
     found = Counter(reason.about for reason in view.status.promise.reasons)
-    yield from (((about,), found[about]) for about in DOUBTS)
+    yield from (((about,), found[about]) for about in dict.fromkeys([*DOUBTS, *found]))
 
 
 def _timed(which: Callable[[Timings], Histogram]) -> Callable[[View], Iterable[Sample]]:

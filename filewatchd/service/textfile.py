@@ -79,8 +79,13 @@ class Textfile:
     async def stop(self) -> None:
         """Leave what tells that the daemon has ended."""
         await self._end()
-        if self._path is not None:
-            await self._write(self._path, self._ended)
+        if self._path is None:
+            return
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                await self._write(self._path, self._ended)
+        except TimeoutError:
+            log.error("control.textfile: %s doesn't answer, so it may still say that the daemon is up", self._path)
 
     async def _ended(self) -> str:
         return await self._pool.run(_LANE, exposition.ended)

@@ -6,9 +6,12 @@ import contextlib
 import http.client
 import itertools
 import random
+import resource
 import socket
 import subprocess
 import sys
+
+import pytest
 
 from filewatchd.control.api import socket_in
 from tests.e2e.running import RUN, Daemon, eventually
@@ -63,6 +66,7 @@ def test_thousands_of_bad_requests_leave_memory_and_descriptors_as_they_were(dae
     assert "Traceback" not in daemon.log()
 
 
+@pytest.mark.skipif(resource.getrlimit(resource.RLIMIT_NOFILE)[1] < 4000, reason="not so many descriptors are allowed")
 def test_a_thousand_connections_and_one_more(daemon: Daemon) -> None:
     """All of them busy: the next one is told so. One that asks nothing makes room."""
     daemon.configure(daemon.rule())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
@@ -68,7 +69,9 @@ async def serving(
 ) -> AsyncIterator[Serving]:
     clients = Clients(lambda _: answer, refusal, most=most, bounds=bounds)
     path = str(directory / "s")
-    server = await asyncio.start_unix_server(clients.connected, path)
+    sock = socket.socket(socket.AF_UNIX)
+    sock.bind(path)
+    server = await clients.listen(sock)
     try:
         yield Serving(path, clients)
     finally:

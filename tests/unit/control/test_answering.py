@@ -187,6 +187,17 @@ def test_an_act_is_logged_with_who_did_it(caplog: pytest.LogCaptureFixture) -> N
     assert "root (uid 0), pid 7: pause {'rule': 'a', 'reason': 'state', 'discard': False}" in caplog.messages
 
 
+def test_a_directory_of_users_that_doesnt_answer_holds_up_nobody_for_long() -> None:
+    async def never(function: Any, uid: int) -> str:
+        await asyncio.Event().wait()
+        return ""
+
+    (route,) = (route for route in ROUTES if route.name == "status")
+    account = Account(never, lambda: 0.0, patience=0.01)
+    reason = asyncio.run(account.refused(Peer(1, 0, 0), route, "control.read"))
+    assert reason.startswith("uid 0 may not ask this daemon")
+
+
 def test_few_users_are_remembered() -> None:
     asked: list[int] = []
 
