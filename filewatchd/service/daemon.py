@@ -231,9 +231,9 @@ class Daemon:
         if not hasattr(self, "_engine"):
             return
         await self._control.stop()
-        await self._monitoring.stop()
         self._rooting.stop()
         await self._engine.drain(self.settings.daemon.shutdown_timeout)
+        await self._monitoring.stop()  # until here it tells that the daemon drains
         self._timers.close()
         self._retention.stop()
         await self._commands.stop()

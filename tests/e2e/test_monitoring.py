@@ -7,6 +7,7 @@ import http.client
 import importlib.util
 import json
 import os
+import signal
 import socket
 import stat
 from collections.abc import Mapping
@@ -153,12 +154,12 @@ def test_a_port_in_use_is_an_error_and_a_reload_leaves_all_as_it_was(daemon: Dae
         configure(daemon, daemon.rule())
         daemon.start()
         configure(daemon, daemon.rule(), daemon.rule("more"), control={"listen": f"127.0.0.1:{port}"})
-        os.kill(daemon.pid, 1)
+        daemon.signal(signal.SIGHUP)
         error = eventually(lambda: ask(daemon, "status")["config_error"], "it is refused", 20)
         assert wrong in error
         status = ask(daemon, "status")
         assert (status["generation"], list(status["rules"])) == (1, ["recorded"])
-    os.kill(daemon.pid, 1)
+    daemon.signal(signal.SIGHUP)
     eventually(lambda: ask(daemon, "status")["generation"] == 2, "now it can", 20)
     assert listening(port)
 
@@ -296,3 +297,20 @@ def test_a_job_that_runs_is_told_of(daemon: Daemon) -> None:
     assert value(text, "filewatchd_rule_state", rule="recorded", state="running") == 1
     assert value(text, "filewatchd_rule_state", rule="recorded", state="idle") == 0
     door.write_text("go\n")
+
+
+def test_a_daemon_that_drains_says_so_on_its_port(daemon: Daemon, port: int) -> None:
+    out, door = daemon.directory / "out", gate(daemon)
+    rule = daemon.rule(actions=shell('echo >> "$1"; read line < "$2"', str(out), str(door)))
+    configure(daemon, rule, control={"listen": f"127.0.0.1:{port}"})
+    daemon.start()
+    (daemon.root / "a").write_text("x")
+    eventually(lambda: lines(out), "the job runs", 20)
+    daemon.signal(signal.SIGTERM)
+    eventually(lambda: fetch(port, "/healthz")[0] == 503, "it isn't well any more", 20)
+    document = json.loads(fetch(port, "/healthz")[2])
+    assert (document["healthy"], document["state"], document["why"]) == (False, "draining", ["it ends"])
+    assert value(fetch(port, "/metrics")[2], "filewatchd_state", state="draining") == 1
+    door.write_text("go\n")
+    assert daemon.wait() == 0
+    assert not listening(port)
