@@ -97,6 +97,7 @@ class Hint:
     STARTUP = 128  # by the first scan of this life
     FORCED = 64  # run even if nothing differs: somebody asks for it
     SCHEDULED = 256  # a timer asks for it
+    RESCAN = 512  # by a scan of a root that had been scanned before
 
 
 class FileIdentity(NamedTuple):

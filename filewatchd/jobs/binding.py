@@ -153,6 +153,7 @@ class Binding:
         self.regions: Sequence[Region] = ()
         self.standing = Standing()
         self._totals: Totals | None = None  # of the last scan
+        self._rescan = 0  # what a path that the scan finds is known by besides, if it isn't the first one
         self.unmounted = self.here = 0
 
     def path(self, relative: str) -> str:
@@ -227,6 +228,8 @@ class Binding:
         """Begin a full scan; the first one begins the baseline."""
         settings = self.pipeline.settings
         take = settings.initial is Initial.PROCESS
+        scanned = self.baseline is not None and self.baseline.closed and not appeared
+        self._rescan = Hint.RESCAN if scanned else 0
         old: Selection | None = None
         started = self.pipeline.clock.wall_ns()
         if self.baseline is None:
@@ -264,7 +267,7 @@ class Binding:
 
     def compared(self, result: Differences, now: float) -> None:
         """Take a stretch of a scan: dirty paths are marked; baseline rows yield to anything live."""
-        hint = _STRICT if self.pipeline.settings.strict else _SCAN
+        hint = (_STRICT if self.pipeline.settings.strict else _SCAN) | self._rescan
         if self.pipeline.engine.starting:
             hint |= Hint.STARTUP
         for path in result.dirty:

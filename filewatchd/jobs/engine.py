@@ -41,6 +41,7 @@ class RootFacts(NamedTuple):
     stands: bool  # what is mounted at it and below is what its subscribers were told
     stalled: bool = False  # its filesystem doesn't answer
     quick: bool = False  # a local filesystem: to look at a file that was just touched never waits
+    polled: bool = False  # rules that insist on no backend have it polled
 
 
 class Watching(NamedTuple):

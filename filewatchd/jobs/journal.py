@@ -18,6 +18,7 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from filewatchd.actions.base import Step
+from filewatchd.jobs.changes import ChangeHistory
 from filewatchd.jobs.queue import JOBS, JobState, Turn, last_turn
 from filewatchd.jobs.records import OpenJob, Shown, pack_changes, read_open_job, unpack_changes
 from filewatchd.model import Change, FileIdentity, Outcome, Trigger, Verdict
@@ -43,6 +44,7 @@ class NewJob(NamedTuple):
     started_ns: int
     taken: Mapping[int, Collection[str]] = {}
     story: bytes = b""  # the raw events behind it, at most 4 KiB are kept
+    sources: bytes = b""  # how each change was noticed, a `changes.Source` each; nothing: all by events
 
 
 class ManifestUpdate(NamedTuple):
@@ -101,11 +103,12 @@ _CUT_OFF = (
 
 
 class Journal:
-    """The journal of all rules. Every method may raise `StateError`."""
+    """The journal of all rules. Every method may raise `StateError`. ``history``: the changes it made jobs of."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._manifest = Manifest(database)
+        self.history = ChangeHistory(database)
         (newest,) = database.execute("SELECT max(id) FROM jobs")[0]
         self._next_id = (newest or 0) + 1  # retention keeps the newest, so numbers are never used twice
 
@@ -114,24 +117,18 @@ class Journal:
     def start(self, job: NewJob) -> int:
         """Write a job before its first attempt; returns its number, which only ever grows."""
         number = self._next_id
-        count, story = len(job.changes), job.story[:STORY_LIMIT] or None
+        count, work, story = len(job.changes), pack_changes(job.changes), job.story[:STORY_LIMIT] or None
         times = job.created_ns, job.started_ns
         with self._database.transaction() as connection:
             for older, paths in job.taken.items():
                 self._take(older, paths)
-            row = (
-                number,
-                job.rule,
-                job.trigger,
-                job.generation,
-                *times,
-                count,
-                count,
-                pack_changes(job.changes),
-                story,
-            )
+            row = number, job.rule, job.trigger, job.generation, *times, count, count, work, story
             connection.execute(_START, row)
+            if count:
+                self.history.add(connection, job.created_ns, job.rule, number, job.sources or bytes(count), work)
         self._next_id = number + 1
+        if count:
+            self.history.added(count)
         return number
 
     def attempt(self, job: int, changes: Sequence[Change], attempt: int, started_ns: int, resume: int = 0) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from filewatchd.errors import StalledError
 from filewatchd.jobs.binding import Binding
+from filewatchd.jobs.changes import source_of
 from filewatchd.jobs.runner import Item, Key
 from filewatchd.model import FileIdentity, Hint, Kind, Look, Ready
 from filewatchd.rules.breaker import PROBATION, LoopBreaker, MassLimit, Suspicion
@@ -251,12 +252,14 @@ class Looking:
         """What the rule wants of it, as items; the rest is entered in the manifest without a job."""
         wanted = self._pipeline.settings.changes
         told = [t for t in changes_of(found, moves=Kind.MOVED in wanted) if t.change.kind in wanted]
+        polled = self._polled({f.root for f in found})
         items = [
             Item(
                 t.found.key,
                 t.change,
                 self.flags(t.found.key, t.found.look),
                 t.source.key if t.source is not None else None,
+                source_of(t.found.hint, again=t.found.before.open, polled=t.found.root in polled),
             )
             for t in told
         ]
@@ -273,6 +276,13 @@ class Looking:
         """Whether too many paths have changed; what somebody asked for doesn't count."""
         changed = sum(not t.found.hint & Hint.FORCED for t in told)
         return changed > 0 and self.limit.exceeded(changed, now)
+
+    def _polled(self, roots: set[str]) -> set[str]:
+        """Those of the roots whose events are a polling backend's."""
+        backend, facts = self._pipeline.settings.backend, self._pipeline.engine.facts
+        if backend == "auto":
+            return {root for root in roots if facts(root).polled}
+        return roots if backend == "poll" else set()
 
     def flags(self, key: Key, look: Look) -> int:
         """A look's flags as the manifest keeps them."""

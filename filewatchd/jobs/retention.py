@@ -1,7 +1,8 @@
-"""How long finished jobs are remembered: so many of them, and so long. Done now and then, in slices, in the pool.
+"""How long finished jobs and changes are remembered. Done now and then, in slices, in the pool.
 
-What exceeds either bound goes, oldest first; jobs with open paths or steps stay, and so does the newest, whose number
-says where the next begins. When much has gone the file is made smaller.
+Jobs are kept so many, and so long. What exceeds either bound goes, oldest first; jobs with open paths or steps stay,
+and so does the newest, whose number says where the next begins. Changes are kept so many; they go by whole batches,
+and so that no fewer are left. When much has gone the file is made smaller.
 
 A job's age is reckoned by a calendar of our own. A wall clock may be set a year ahead by mistake, and back; whoever
 deleted by it would have forgotten everything. So the calendar goes on with the time that really passes, is given a
@@ -19,6 +20,7 @@ from typing import Any
 
 from filewatchd.clock import Clock
 from filewatchd.errors import StateError
+from filewatchd.jobs import changes
 from filewatchd.state.background import Background, Room, Slices
 from filewatchd.work.pool import Pool
 
@@ -67,20 +69,20 @@ class Calendar:
 class Retention:
     """The rounds of one daemon's life."""
 
-    def __init__(self, path: str, pool: Pool, clock: Clock, *, keep: int, age: float) -> None:
-        """Keep ``keep`` finished jobs for ``age`` seconds. ``path``: the journal, which is open."""
+    def __init__(self, path: str, pool: Pool, clock: Clock, *, keep: int, age: float, changes: int) -> None:
+        """Keep ``keep`` finished jobs for ``age`` seconds, and ``changes``. ``path``: the journal, which is open."""
         self._path = path
         self._pool = pool
         self._clock = clock
-        self._keep, self._age = keep, age
+        self._keep, self._age, self._changes = keep, age, changes
         self._calendar: Calendar | None = None
-        self._jobs, self._pages = Slices(20, 500), Slices(16, 2048)
+        self._jobs, self._batches, self._pages = Slices(20, 500), Slices(4, 500), Slices(16, 2048)
         self._ending = False
-        self.pruned = self.shrunk = 0
+        self.pruned = self.forgotten = self.shrunk = 0
 
-    def keep(self, jobs: int, age: float) -> None:
-        """Keep so many finished jobs from now on, and from the next round on for so many seconds."""
-        self._keep, self._age = jobs, age
+    def keep(self, jobs: int, age: float, changes: int) -> None:
+        """Keep so many finished jobs and changes from now on, and jobs from the next round on for so many seconds."""
+        self._keep, self._age, self._changes = jobs, age, changes
 
     async def round(self) -> bool:
         """Forget what is old, and give back the room if it is much: True if it was, then a checkpoint completes it.
@@ -92,10 +94,11 @@ class Retention:
             with await self._run(Background, self._path) as journal:
                 before_ns = await self._run(self._before_ns, journal)
                 await self._slices(self._jobs, lambda size: self._prune(journal, before_ns, size))
+                await self._slices(self._batches, lambda size: self._forget(journal, size))
                 if _is_much(await self._run(journal.room)):
                     await self._slices(self._pages, lambda size: self._shrink(journal, size))
         except StateError as error:
-            log.debug("old jobs stay a while: %s", error)
+            log.debug("old jobs and changes stay a while: %s", error)
         return self.shrunk > shrunk
 
     def stop(self) -> None:
@@ -103,8 +106,8 @@ class Retention:
         self._ending = True
 
     def statistics(self) -> dict[str, Any]:
-        """Jobs forgotten and pages given back, so far."""
-        return {"pruned": self.pruned, "shrunk": self.shrunk}
+        """Jobs and changes forgotten, and pages given back, so far."""
+        return {"pruned": self.pruned, "changes_forgotten": self.forgotten, "shrunk": self.shrunk}
 
     async def _run(self, work: Callable[..., Any], *args: Any) -> Any:
         return await self._pool.run(_LANE, work, *args)
@@ -132,6 +135,13 @@ class Retention:
             which = f"id IN ({', '.join('?' * len(old))}) AND id NOT IN (SELECT job FROM steps)"
             journal.execute(f"DELETE FROM jobs WHERE {which}", old)
             self.pruned += len(old)
+        return len(old) == size
+
+    def _forget(self, journal: Background, size: int) -> bool:
+        old = changes.excess(journal.execute, self._changes, size)
+        if old:
+            journal.execute("DELETE FROM changes WHERE first <= ?", (old[-1].first,))
+            self.forgotten += sum(row.size for row in old)
         return len(old) == size
 
     def _shrink(self, journal: Background, size: int) -> bool:

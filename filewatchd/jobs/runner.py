@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from filewatchd.actions.base import Action, Needs, Steps
 from filewatchd.errors import ActionError, StateError
+from filewatchd.jobs.changes import Source
 from filewatchd.model import OK, Change, FileIdentity, Outcome, Trigger, Verdict
 
 if TYPE_CHECKING:
@@ -48,13 +49,16 @@ class OpenAction(NamedTuple):
 class Item:
     """One path of a job: its change, the action it has come to, and how it fared."""
 
-    __slots__ = ("change", "flags", "key", "next_action", "old_key", "outcome")
+    __slots__ = ("change", "flags", "key", "next_action", "old_key", "outcome", "source")
 
-    def __init__(self, key: Key, change: Change, flags: int = 0, old_key: Key | None = None) -> None:
+    def __init__(
+        self, key: Key, change: Change, flags: int = 0, old_key: Key | None = None, source: Source = Source.LIVE
+    ) -> None:
         self.key = key
         self.old_key = old_key  # of a moved path: where it was
         self.change = change
         self.flags = flags  # of the manifest row its look will make
+        self.source = source
         self.next_action = 0
         self.outcome: Outcome | None = None
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from filewatchd.jobs.pipeline import Pipeline
 
 _MANY = 500  # finished jobs
+_MANY_CHANGES = 5_000
 
 
 class JournaledSteps:
@@ -61,9 +62,9 @@ class Store:
         clock: Clock,
         *,
         committed: Callable[[], None] = lambda: None,
-        many_finished: Callable[[], None] = lambda: None,
+        grown: Callable[[], None] = lambda: None,
     ) -> None:
-        """``committed``: a checkpoint is due. ``many_finished``: there may be more jobs than are to be remembered."""
+        """``committed``: a checkpoint is due. ``grown``: there may be more jobs or changes than are to be kept."""
         self.database = database
         self.manifest = Manifest(database)
         self.journal = Journal(database)
@@ -73,8 +74,8 @@ class Store:
         self.expectations = Expectations(database)
         self._clock = clock
         self._committed = committed
-        self._many_finished = many_finished
-        self._finished = 0
+        self._grown = grown
+        self._finished = self._told = 0
         self._reader: ManifestReader | None = None
         self._open: dict[str, list[tuple[Change, int, bool]]] = {}
         self._load_open()
@@ -134,9 +135,14 @@ class Store:
                 record.created_ns,
                 now,
                 taken,
+                sources=bytes(item.source for item in record.items.values()),
             )
         )
         pipeline.open.update(dict.fromkeys(record.items, record.id))
+        self._told += len(changes)
+        if self._told >= _MANY_CHANGES:
+            self._told = 0
+            self._grown()
         self._wrote()
 
     def settle(self, pipeline: Pipeline, record: Record, handled: Sequence[Item], until_ns: int | None) -> None:
@@ -157,7 +163,7 @@ class Store:
             pipeline.open.pop(item.key, None)
         self._finished += 1
         if self._finished % _MANY == 0:
-            self._many_finished()
+            self._grown()
         self._wrote()
 
     def _updates(self, pipeline: Pipeline, handled: Sequence[Item]) -> list[ManifestUpdate]:

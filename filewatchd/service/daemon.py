@@ -132,12 +132,14 @@ class Daemon:
             )
         self._upkeep = Upkeep(self._pool, self._database, os.path.join(state, "state.json"), self._state)
         history = daemon.history
-        self._retention = Retention(self._database.path, self._pool, clock, keep=history.jobs, age=history.age)
+        self._retention = Retention(
+            self._database.path, self._pool, clock, keep=history.jobs, age=history.age, changes=history.changes
+        )
         self._store = Store(
             self._database,
             clock,
             committed=self._upkeep.committed,
-            many_finished=lambda: self._upkeep.retain(self._retention),
+            grown=lambda: self._upkeep.retain(self._retention),
         )
         self._timers = DurableTimers(self._database, clock)
         self._connect(clock, groups)
@@ -292,7 +294,7 @@ class Daemon:
 
     def _take_over(self, daemon: DaemonSettings) -> None:
         self._engine.allow(daemon.max_running)
-        self._retention.keep(daemon.history.jobs, daemon.history.age)
+        self._retention.keep(daemon.history.jobs, daemon.history.age, daemon.history.changes)
         self._upkeep.retain(self._retention)
 
     def _report(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import threading
@@ -17,6 +18,7 @@ from filewatchd.config.configuration import Configuration
 from filewatchd.control import documents
 from filewatchd.control.api import listed, time_text
 from filewatchd.control.server import ControlServer
+from filewatchd.errors import StateError
 from filewatchd.jobs.engine import Engine
 from filewatchd.jobs.findings import Finding
 from filewatchd.jobs.pipeline import Pipeline
@@ -79,11 +81,18 @@ def status(parts: Parts) -> documents.Status:
         "rules": _rules(parts, life, Counter(finding.rule for finding in findings)),
         "watch": _watch(parts),
         "transients": sum(pipeline.counters.get("transient", 0) for pipeline in engine.pipelines.values()),
-        "journal": {**engine.gate.statistics(), **parts.database.statistics(), **parts.retention.statistics()},
+        "journal": _journal(parts),
         **_counts(parts),
         "process": _process(),
     }
     return msgspec.convert(told, documents.Status)
+
+
+def _journal(parts: Parts) -> dict[str, Any]:
+    found = {**parts.engine.gate.statistics(), **parts.database.statistics(), **parts.retention.statistics()}
+    with contextlib.suppress(StateError):  # it can't be read; the gate tells
+        found |= parts.engine.store.journal.history.statistics()
+    return found
 
 
 def _state(parts: Parts, life: Life) -> str:

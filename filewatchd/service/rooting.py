@@ -207,7 +207,10 @@ class Rooting:
             probed = self._probed[path] = self._probe(root, root.place.device)
         _, granularity, quick = probed
         stands = root.stood == self._mounts.generation or self._stands(root)
-        return RootFacts(f"look:{root.place.device}", granularity, stands, root.state is RootState.STALLED, quick)
+        choice = self._choices.get((path, "auto"))
+        polled = choice is not None and choice.name == "poll"
+        stalled = root.state is RootState.STALLED
+        return RootFacts(f"look:{root.place.device}", granularity, stands, stalled, quick, polled)
 
     def _stands(self, root: Root) -> bool:
         return any(watcher.stands(root) for watcher in self._watchers.values())

@@ -38,12 +38,12 @@ class Past:
     def left(self) -> list[int]:
         return [record.id for record in History(self.database).recent(limit=100)]
 
-    def life(self, *, keep: int = 10_000, age: float = EVER) -> Retention:
+    def life(self, *, keep: int = 10_000, age: float = EVER, changes: int = 10_000) -> Retention:
         """Retention as a fresh start has it."""
-        return Retention(self.database.path, Pool(linger=0.01), self.clock, keep=keep, age=age)
+        return Retention(self.database.path, Pool(linger=0.01), self.clock, keep=keep, age=age, changes=changes)
 
-    def forget(self, *, keep: int = 10_000, age: float = EVER) -> list[int]:
-        run(self.life(keep=keep, age=age))
+    def forget(self, *, keep: int = 10_000, age: float = EVER, changes: int = 10_000) -> list[int]:
+        run(self.life(keep=keep, age=age, changes=changes))
         return self.left()
 
 
