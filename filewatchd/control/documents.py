@@ -331,6 +331,8 @@ class Dropped(Document, kw_only=True):
 class ChangeLine(Struct, kw_only=True):
     """A change of the history."""
 
+    host: str
+    instance: str
     cursor: Annotated[str, _about("Give it as `since` to go on after this change. Opaque.")]
     time: Time
     kind: Literal["created", "modified", "deleted", "moved", "metadata"]
@@ -349,7 +351,9 @@ class ChangeLine(Struct, kw_only=True):
 class Missed(Struct, kw_only=True):
     """Told in a stream in a change's place: the history doesn't go back as far any more."""
 
-    cursor: str
+    host: str
+    instance: str
+    cursor: Annotated[str, _about("As `since` it goes on with what comes next in the stream.")]
     missed: Annotated[int, _about("Changes that were forgotten before they could be told.")]
 
 

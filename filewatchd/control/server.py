@@ -58,7 +58,7 @@ class ControlServer:
         """
         self._directory = directory
         self._handlers: Mapping[str, Handler] = {}
-        self._label = label
+        self.label = label
         self._rights = rights
         self._more = more
         self._routes: list[Route] = []
@@ -152,4 +152,4 @@ class ControlServer:
         return reply if allowed is None else reply._replace(headers=(("Allow", allowed),))
 
     def _document(self, status: int, document: Mapping[str, Any]) -> http.Reply:
-        return http.Reply(status, _JSON, encoded({**self._label(), **document}) + b"\n")
+        return http.Reply(status, _JSON, encoded({**self.label(), **document}) + b"\n")

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from filewatchd.control.api import Handler
 from filewatchd.service import report
 from filewatchd.service.asking import Asking
+from filewatchd.service.following import Following
 from filewatchd.service.steering import Operating
 
 
@@ -15,5 +16,6 @@ def answers(parts: report.Parts, configured: asyncio.Event) -> Mapping[str, Hand
     """By the routes' names. ``configured``: the rules have their roots."""
     return {
         **Asking(parts.engine, parts.rooting, lambda: report.status(parts), configured).handlers(),
+        **Following(parts.engine, parts.control.label, configured).handlers(),
         **Operating(parts.engine, configured).handlers(),
     }
