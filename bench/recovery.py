@@ -195,14 +195,14 @@ def _beside(job: Job, live: Path, probe: Probe) -> tuple[list[float], list[float
     watcher = Filewatchd()
     with watcher.running(job, _START_LIMIT) as running, woken_at_once():
         until_started(probe, live)
-        rest = [_one(probe, live / f"rest{number}") for number in range(50)]
+        rest = [live_change(probe, live / f"rest{number}") for number in range(50)]
         more = f"  - {{name: kept, roots: ['{job.tree}'], actions: [log: {{}}]}}\n"
         (job.work / "filewatchd.yaml").write_text(f"{job.rules}{more}")
         running.process.send_signal(signal.SIGHUP)
         running.wait_for("generation 2", _START_LIMIT)
         busy: list[float] = []
         while not _live(job):
-            busy.append(_one(probe, live / f"busy{len(busy)}"))
+            busy.append(live_change(probe, live / f"busy{len(busy)}"))
         return busy, rest
 
 
@@ -211,7 +211,8 @@ def _live(job: Job) -> bool:
     return len(roots) == 2 and all(root["state"] == "live" for root in roots)
 
 
-def _one(probe: Probe, path: Path) -> float:
+def live_change(probe: Probe, path: Path) -> float:
+    """Seconds from a file's close to the execve of its command; begins after a pause of 50 ms."""
     time.sleep(_EVERY)
     probe.forget()
     path.write_bytes(b"")

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from bench import recovery
+from bench import following, recovery
 from bench.measure import Memory, Probe, Spread, Start, memory, percentile, processor_time, wait_idle, woken_at_once
 from bench.places import REPEATS, Table, make_directories, place, ratio, until_started, write_files
 from bench.watchers import (
@@ -276,4 +276,5 @@ SCENARIOS: dict[str, Callable[[], Table]] = {
     "baseline": recovery.baseline,
     "downtime": recovery.downtime,
     "fresh": recovery.fresh,
+    "followers": following.followers,
 }
