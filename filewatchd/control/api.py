@@ -7,16 +7,20 @@ meaning. Actions add routes of their own, below ``/v1/actions``.
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from filewatchd.control import arguments as a
 from filewatchd.control import documents as d
+from filewatchd.control.places import PLACES, SOCKET, RequestError, socket_in
 from filewatchd.notation import path_fields
 
-SOCKET = "control.sock"  # in the runtime directory
+__all__ = [
+    "ACTIONS", "LINES", "METRICS", "ROUTES", "SOCKET", "Answer", "Handler", "Peer", "RequestError", "Route", "Stream",
+    "Text", "listed", "socket_in", "time_text",
+]  # fmt: skip
+
 ACTIONS = "/v1/actions/"  # routes that actions bring
 LINES = "application/x-ndjson"
 METRICS = "text/plain; version=0.0.4; charset=utf-8"
@@ -57,45 +61,45 @@ _UNWRITABLE = ((503, "The job journal can't be written."),)
 _BAD_CONFIG = ((422, "The configuration on disk has mistakes; they are listed."),)
 
 ROUTES = (
-    Route("status", "GET", "/v1/status", False, "What the daemon does, root by root and rule by rule.",
+    Route(*PLACES["status"], False, "What the daemon does, root by root and rule by rule.",
           answer=d.Status),
-    Route("rules", "GET", "/v1/rules", False, "The rules as they are configured, and how they are.", answer=d.Rules),
-    Route("jobs", "GET", "/v1/jobs", False, "Jobs, newest first.", a.Jobs, d.Jobs),
-    Route("job", "GET", "/v1/jobs/{id}", False,
+    Route(*PLACES["rules"], False, "The rules as they are configured, and how they are.", answer=d.Rules),
+    Route(*PLACES["jobs"], False, "Jobs, newest first.", a.Jobs, d.Jobs),
+    Route(*PLACES["job"], False,
           "The whole story of a job: events, changes, attempts, output, and the times between.", a.Job, d.Job),
-    Route("retry", "POST", "/v1/jobs/retry", True, "Try failed paths, and those in back-off, again now.",
+    Route(*PLACES["retry"], True, "Try failed paths, and those in back-off, again now.",
           a.Chosen, d.Retried),
-    Route("cancel", "POST", "/v1/jobs/cancel", True, "Cancel a job that runs or waits; its paths stay open.",
+    Route(*PLACES["cancel"], True, "Cancel a job that runs or waits; its paths stay open.",
           a.Job, d.Cancelled, errors=((409, "The job has ended."),)),
-    Route("drop", "POST", "/v1/jobs/drop", True, "Give failed and cancelled paths up: take them as handled.",
+    Route(*PLACES["drop"], True, "Give failed and cancelled paths up: take them as handled.",
           a.Chosen, d.Dropped, errors=_UNWRITABLE),
-    Route("changes", "GET", "/v1/changes", False, "The changes that rules had, a line each: kept ones, and live.",
+    Route(*PLACES["changes"], False, "The changes that rules had, a line each: kept ones, and live.",
           a.Changes, d.ChangeLine | d.Missed, LINES, ((410, "The history doesn't go back so far, or began anew."),)),
-    Route("explain", "GET", "/v1/explain", False,
+    Route(*PLACES["explain"], False,
           "Why a path matches rules or doesn't, and what waits for it; or what a rule would do now.",
           a.Explain, d.Explained),
-    Route("flush", "POST", "/v1/flush", True, "Return once all that happened before has been worked.",
+    Route(*PLACES["flush"], True, "Return once all that happened before has been worked.",
           a.Flush, d.Flushed),
-    Route("trigger", "POST", "/v1/trigger", True, "Ask for a job by hand.", a.Trigger, d.Triggered),
-    Route("pause", "POST", "/v1/pause", True, "Hold a rule; kept over restarts.", a.Pause, d.Paused,
+    Route(*PLACES["trigger"], True, "Ask for a job by hand.", a.Trigger, d.Triggered),
+    Route(*PLACES["pause"], True, "Hold a rule; kept over restarts.", a.Pause, d.Paused,
           errors=_UNWRITABLE),
-    Route("resume", "POST", "/v1/resume", True,
+    Route(*PLACES["resume"], True,
           "Let rules go on that are paused, or held by a loop, their limit or a failed recovery.",
           a.OneRule, d.Resumed, errors=_UNWRITABLE),
-    Route("reload", "POST", "/v1/config/reload", True, "Read the configuration anew, whole or not at all.",
+    Route(*PLACES["reload"], True, "Read the configuration anew, whole or not at all.",
           answer=d.Reloaded, errors=_BAD_CONFIG),
-    Route("diff", "GET", "/v1/config/diff", False, "What differs between two generations, or would by a reload.",
+    Route(*PLACES["diff"], False, "What differs between two generations, or would by a reload.",
           a.Diff, d.Differences, errors=_BAD_CONFIG),
-    Route("level", "POST", "/v1/log-level", True, "Log more or less, until the next reload or for a time.",
+    Route(*PLACES["level"], True, "Log more or less, until the next reload or for a time.",
           a.Level, d.Level),
-    Route("shutdown", "POST", "/v1/shutdown", True, "Finish what runs, and end.", answer=d.Ending),
-    Route("doctor", "GET", "/v1/doctor", False, "Examine limits, filesystems, backends, patterns and state.",
+    Route(*PLACES["shutdown"], True, "Finish what runs, and end.", answer=d.Ending),
+    Route(*PLACES["doctor"], False, "Examine limits, filesystems, backends, patterns and state.",
           a.Doctor, d.Examined),
-    Route("metrics", "GET", "/v1/metrics", False, "Metrics in Prometheus' text format.", media=METRICS,
+    Route(*PLACES["metrics"], False, "Metrics in Prometheus' text format.", media=METRICS,
           errors=((501, "The extra `metrics` isn't installed."),)),
-    Route("health", "GET", "/v1/health", False, "Whether the daemon is well.", answer=d.Health,
+    Route(*PLACES["health"], False, "Whether the daemon is well.", answer=d.Health,
           errors=((503, "It isn't; the document says why."),), told=(503,)),
-    Route("openapi", "GET", "/v1/openapi.json", False, "This API as an OpenAPI 3.1 document, actions' routes too."),
+    Route(*PLACES["openapi"], False, "This API as an OpenAPI 3.1 document, actions' routes too."),
 )  # fmt: skip
 
 
@@ -130,15 +134,6 @@ Answer = d.Document | Told | Stream | Text
 Handler = Callable[[Any, Peer], Awaitable[Answer]]  # arguments of the route's own type
 
 
-class RequestError(Exception):
-    """A request that can't be answered: HTTP's status, what is wrong with it in words, and more fields."""
-
-    def __init__(self, status: int, message: str, **more: Any) -> None:
-        super().__init__(message)
-        self.status = status
-        self.more = more
-
-
 def listed(path: str) -> dict[str, str]:
     """A path as JSON has it: with its bytes beside it where it isn't UTF-8."""
     return path_fields("path", path)
@@ -147,8 +142,3 @@ def listed(path: str) -> dict[str, str]:
 def time_text(when_ns: int) -> str:
     """A time as JSON has it: RFC 3339 with microseconds."""
     return datetime.fromtimestamp(when_ns / 1e9, UTC).isoformat(timespec="microseconds")
-
-
-def socket_in(directory: str) -> str:
-    """The socket's path in a runtime directory."""
-    return os.path.join(directory, SOCKET)

@@ -1,6 +1,6 @@
 """A client of the control socket: http.client over a Unix socket, which costs little to import.
 
-It works from the same table of routes as the server. Documents come as plain dicts, so that an older client passes on
+It works from the same table of places as the server. Documents come as plain dicts, so that an older client passes on
 what a newer daemon says.
 """
 
@@ -15,10 +15,8 @@ import urllib.parse
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from filewatchd.control.api import ROUTES, RequestError, Route
+from filewatchd.control.places import PLACES, Place, RequestError
 from filewatchd.errors import FatalError
-
-_ROUTES = {route.name: route for route in ROUTES}
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -45,10 +43,23 @@ class NoDaemonError(FatalError):
     """Nobody answers at the socket."""
 
     def __init__(self, path: str, error: Exception) -> None:
-        hint = "is it running?"
-        if isinstance(error, PermissionError):
-            hint = "the directories above it don't let you through"
-        super().__init__(f"no daemon answers on {path}: {error}; {hint}", exit_code=69)
+        super().__init__(f"no daemon answers on {path}: {_reason(error)}", exit_code=69)
+
+
+_START = "start one, or name the socket of one that runs"
+
+
+def _reason(error: Exception) -> str:
+    """Why not, and what to do."""
+    if isinstance(error, FileNotFoundError):
+        return f"there is no such socket; {_START}"
+    if isinstance(error, ConnectionRefusedError):
+        return f"its daemon has died; {_START}"
+    if isinstance(error, PermissionError):
+        return "the directories above it don't let you through"
+    if isinstance(error, TimeoutError):
+        return "it takes too long"
+    return str(error) or type(error).__name__
 
 
 def ask(
@@ -62,7 +73,7 @@ def ask(
     """
     connection = _UnixConnection(path, timeout)
     try:
-        response = _request(connection, _ROUTES[name], arguments or {})
+        response = _request(connection, PLACES[name], arguments or {})
         return _document(response, response.read())
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise NoDaemonError(path, error) from error
@@ -74,7 +85,7 @@ def text(path: str, name: str, *, timeout: float | None = 60.0) -> str:
     """As `ask`, of a route whose answer isn't JSON."""
     connection = _UnixConnection(path, timeout)
     try:
-        response = _request(connection, _ROUTES[name], {})
+        response = _request(connection, PLACES[name], {})
         body = response.read()
         if response.status != 200:
             _document(response, body)
@@ -94,7 +105,7 @@ def lines(path: str, name: str, arguments: Mapping[str, Any] | None = None) -> I
     """
     connection = _UnixConnection(path, None)
     try:
-        response = _request(connection, _ROUTES[name], arguments or {})
+        response = _request(connection, PLACES[name], arguments or {})
         if response.status != 200:
             _document(response, response.read())
         yield from response
@@ -105,16 +116,16 @@ def lines(path: str, name: str, arguments: Mapping[str, Any] | None = None) -> I
 
 
 def _request(
-    connection: http.client.HTTPConnection, route: Route, arguments: Mapping[str, Any]
+    connection: http.client.HTTPConnection, place: Place, arguments: Mapping[str, Any]
 ) -> http.client.HTTPResponse:
     left = {name: value for name, value in arguments.items() if value is not None}
-    target = re.sub(r"{(\w+)}", lambda found: urllib.parse.quote(str(left.pop(found[1])), safe=""), route.path)
-    if route.method == "GET":
+    target = re.sub(r"{(\w+)}", lambda found: urllib.parse.quote(str(left.pop(found[1])), safe=""), place.path)
+    if place.method == "GET":
         said = {name: _in_query(value) for name, value in left.items()}
         query = urllib.parse.urlencode(said, errors="surrogateescape")
         connection.request("GET", f"{target}?{query}" if query else target)
     else:
-        connection.request(route.method, target, json.dumps(left) if left else None)
+        connection.request(place.method, target, json.dumps(left) if left else None)
     return connection.getresponse()
 
 
