@@ -109,6 +109,20 @@ def load(name: str, plugins: list[EntryPoint]) -> ActionPackage:
     Raises:
         UnusableError: it can't be told which one is meant, others may write it, or it is broken.
     """
+    plugin, package = imported(plugins)
+    missing = [member for member in _MEMBERS if not hasattr(package, member)]
+    if missing or getattr(package, "name", None) != name:
+        what = f"has no {', '.join(missing)}" if missing else f"calls itself {getattr(package, 'name', None)!r}"
+        raise UnusableError(f"{plugin.value} of {origin(plugin)} {what}", "report it to its authors")
+    return cast(ActionPackage, package)
+
+
+def imported(plugins: list[EntryPoint]) -> tuple[EntryPoint, Any]:
+    """What the one entry point of a name stands for.
+
+    Raises:
+        UnusableError: it can't be told which one is meant, others may write it, or it is broken.
+    """
     if len(plugins) > 1:
         raise UnusableError(f"{' and '.join(map(origin, plugins))} both bring it", "uninstall one of them")
     plugin = plugins[0]
@@ -116,17 +130,12 @@ def load(name: str, plugins: list[EntryPoint]) -> ActionPackage:
         if reason := others_may_write(path):
             raise UnusableError(f"others could change what it does: {reason}", "install it where only root may write")
     try:
-        package = plugin.load()
+        return plugin, plugin.load()
     except ImportError as error:
         hint = f"install what {origin(plugin)} needs, or its missing extra"
         raise UnusableError(f"{origin(plugin)} needs {error.name or 'something'} ({error})", hint) from error
     except Exception as error:
         raise UnusableError(f"{origin(plugin)}: {type(error).__name__}: {error}", "report it to its authors") from error
-    missing = [member for member in _MEMBERS if not hasattr(package, member)]
-    if missing or getattr(package, "name", None) != name:
-        what = f"has no {', '.join(missing)}" if missing else f"calls itself {getattr(package, 'name', None)!r}"
-        raise UnusableError(f"{plugin.value} of {origin(plugin)} {what}", "report it to its authors")
-    return cast(ActionPackage, package)
 
 
 def files_of(plugin: EntryPoint) -> Iterator[str]:

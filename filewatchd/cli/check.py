@@ -12,8 +12,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from filewatchd.cli.mistakes import fields, tell_mistakes
+from filewatchd.cli.text import count, to_json
 from filewatchd.config.load import load
-from filewatchd.errors import ConfigError, Mistake
+from filewatchd.errors import ConfigError
 
 if TYPE_CHECKING:
     from filewatchd.actions.base import ActionPackage
@@ -61,39 +63,14 @@ def schema(registry: Mapping[str, ActionPackage], *, markdown: bool = False) -> 
     return 0
 
 
-def tell_mistakes(mistakes: list[Mistake], as_json: bool) -> None:
-    """Say why a configuration is refused."""
-    if as_json:
-        print(to_json({"ok": False, "mistakes": [_fields(mistake) for mistake in mistakes]}))
-        return
-    for mistake in mistakes:
-        print(mistake, file=sys.stderr)
-    print(f"configuration refused: {count(mistakes, 'mistake')}", file=sys.stderr)
-
-
 def _summary(found: Configuration) -> dict[str, Any]:
     return {
         "ok": True,
         "mistakes": [],
-        "warnings": [_fields(warning) for warning in found.warnings],
+        "warnings": [fields(warning) for warning in found.warnings],
         "files": list(found.files),
         "rules": [rule.name for rule in found.rules],
     }
-
-
-def _fields(mistake: Mistake) -> dict[str, object]:
-    return {key: getattr(mistake, key) for key in ("file", "line", "column", "message", "hint")}
-
-
-def to_json(value: object) -> str:
-    """JSON as all our commands print it."""
-    return json.dumps(value, indent=2, ensure_ascii=False)
-
-
-def count(things: Iterable[object], noun: str) -> str:
-    """How many there are, in words."""
-    number = len(list(things))
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def lines(rows: Iterable[Row]) -> Iterator[str]:

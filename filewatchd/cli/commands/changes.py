@@ -1,0 +1,48 @@
+"""``filewatchctl changes``: the history of changes, and on as it grows."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from filewatchd.cli.asking import Session
+from filewatchd.cli.options import path_arguments, rule_option, with_json
+from filewatchd.cli.text import local, shown
+
+_COLOURS = {"created": "green", "modified": "yellow", "deleted": "red", "moved": "cyan", "metadata": "blue"}
+
+
+@click.command(
+    short_help="Show the changes that rules had.",
+    epilog="Examples: filewatchctl changes --follow --rule compress-drop; filewatchctl changes --since 0 --json. "
+    "A program keeps the last `cursor` and goes on after it with --since CURSOR, over restarts of either side.",
+)
+@click.option("-f", "--follow", is_flag=True, help="Go on with what changes from now, until Ctrl-C.")
+@rule_option
+@click.option("--path", type=click.Path(), help="Only this path, and what is below it.")
+@click.option("--since", metavar="CURSOR", help="Only changes after the one with this cursor; 0: all that are kept.")
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="End after so many.")
+@with_json
+def changes(session: Session, follow: bool, path: str | None, **which: Any) -> None:
+    """Show the changes that rules had, oldest first: the last 100 unless told otherwise."""
+    where = path_arguments(path) if path is not None else {}
+    for line in session.lines("changes", {"follow": follow or None, **which, **where}):
+        click.echo(line.decode().rstrip("\n") if session.as_json else _text(json.loads(line)), color=_coloured())
+
+
+def _coloured() -> bool | None:
+    """None: click decides by whether it is a terminal."""
+    return False if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" else None
+
+
+def _text(change: Mapping[str, Any]) -> str:
+    from filewatchd.cli.story import moved
+
+    if "missed" in change:
+        return click.style(f"{change['missed']:,} changes were forgotten before they could be told", fg="red")
+    kind = click.style(f"{change['kind']:<8}", fg=_COLOURS.get(change["kind"]))
+    return f"{local(change['time'])}  {kind}  {', '.join(change['rules'])}  {shown(moved(change))}"
