@@ -17,11 +17,11 @@ from typing import Any
 import click
 
 from filewatchd import __version__
-from filewatchd.cli.asking import Session
+from filewatchd.cli.places import session
 from filewatchd.control.places import RequestError
 from filewatchd.errors import FilewatchdError
 
-_COMMANDS: Mapping[str, str] = {
+COMMANDS: Mapping[str, str] = {
     "status": "filewatchd.cli.commands.status",
     "rules": "filewatchd.cli.commands.rules",
     "jobs": "filewatchd.cli.commands.jobs",
@@ -52,12 +52,12 @@ class Commands(click.Group):
         """All names, ours first."""
         from filewatchd.cli import plugins
 
-        return [*_COMMANDS, *(name for name in plugins.names() if name not in _COMMANDS)]
+        return [*COMMANDS, *(name for name in plugins.names() if name not in COMMANDS)]
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         """The command of this name; one that can't be loaded says so when it is called."""
-        if name in _COMMANDS:
-            found: Any = getattr(importlib.import_module(_COMMANDS[name]), name.replace("-", "_"))
+        if name in COMMANDS:
+            found: Any = getattr(importlib.import_module(COMMANDS[name]), name.replace("-", "_"))
             assert isinstance(found, click.Command)
             return found
         from filewatchd.cli import plugins
@@ -90,13 +90,7 @@ class Commands(click.Group):
 @click.pass_context
 def filewatchctl(ctx: click.Context, socket: str | None, config: str | None) -> None:
     """Ask a running filewatchd what it does and why, and steer it."""
-    ctx.obj = Session(lambda: _socket_path(socket, config))
-
-
-def _socket_path(socket: str | None, config: str | None) -> str:
-    from filewatchd.cli.places import socket_path
-
-    return socket_path(socket, config, os.environ)
+    ctx.obj = session(socket, config)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -11,6 +11,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from filewatchd.cli.asking import Session
+from filewatchd.cli.places import session
 from filewatchd.control.places import RequestError
 from filewatchd.errors import FilewatchdError
 
@@ -75,7 +76,7 @@ class Job(click.IntRange):
 
     def __init__(self, *states: str) -> None:
         """``states``: those whose jobs are worth to be suggested; of no state: all."""
-        super().__init__(min=1, max=(1 << 63) - 1)
+        super().__init__(min=1)
         self._states = states
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -86,9 +87,9 @@ class Job(click.IntRange):
 
 def _asked(ctx: click.Context, name: str, **arguments: Any) -> Mapping[str, Any]:
     """What the daemon says, or nothing: a completion is silent, and soon over."""
+    said = ctx.find_root().params
     try:
-        session = ctx.find_object(Session)
-        return session.ask(name, arguments, timeout=_PATIENCE) if session is not None else {}
+        return session(said.get("socket"), said.get("config")).ask(name, arguments, timeout=_PATIENCE)
     except (FilewatchdError, RequestError):  # the command itself will tell
         return {}
 
@@ -103,11 +104,16 @@ def with_json(command: Callable[..., R]) -> Callable[..., R]:
     @click.option("--json", "as_json", is_flag=True, help="Print the daemon's answer as JSON.")
     @click.pass_obj
     @functools.wraps(command)
-    def run(session: Session, /, as_json: bool, **options: Any) -> R:
-        session.as_json |= as_json
-        return command(session, **options)
+    def run(asking: Session, /, as_json: bool, **options: Any) -> R:
+        asking.as_json |= as_json
+        return command(asking, **options)
 
     return run
+
+
+def examples(*lines: str) -> str:
+    """An epilog with examples, which click leaves as they are."""
+    return "\n".join(["\b", "Example:" if len(lines) == 1 else "Examples:", *(f"  {line}" for line in lines)])
 
 
 rule_option = click.option("--rule", type=Rule(), metavar="RULE", help="Only this rule.")

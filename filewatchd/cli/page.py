@@ -25,16 +25,17 @@ Text = str | Cell
 
 
 class Column(NamedTuple):
-    """A column's heading; ``right``: numbers. ``whole``: never wrapped."""
+    """A column's heading; ``right``: numbers. ``whole``: never wrapped. ``spare``: not on a terminal if all are 0."""
 
     name: str
     right: bool = False
     whole: bool = False
+    spare: bool = False
 
 
-def numbers(*names: str) -> tuple[Column, ...]:
+def numbers(*names: str, spare: bool = False) -> tuple[Column, ...]:
     """Columns of numbers."""
-    return tuple(Column(name, right=True, whole=True) for name in names)
+    return tuple(Column(name, right=True, whole=True, spare=spare) for name in names)
 
 
 class Table(NamedTuple):

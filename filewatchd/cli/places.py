@@ -5,11 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-from filewatchd.cli.asking import DEFAULT
+from filewatchd.cli.asking import DEFAULT, Session
 from filewatchd.control.places import socket_in
 
 CONFIG = "/etc/filewatchd/filewatchd.yaml"
 VARIABLES = ("FILEWATCHCTL_SOCKET", "FILEWATCHD_SOCKET")
+
+
+def session(said: str | None, config: str | None) -> Session:
+    """A run of the command with what was said of the socket."""
+    return Session(lambda: socket_path(said, config, os.environ))
 
 
 def socket_path(said: str | None, config: str | None, environ: Mapping[str, str]) -> str:

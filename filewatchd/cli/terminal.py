@@ -12,6 +12,8 @@ from rich.text import Text as RichText
 
 from filewatchd.cli.page import FAINT, STRONG, Block, Fields, Lines, Table, Text, line_of, style_of, text_of
 
+_LEAST = 12  # columns that a text has, however narrow the terminal is
+
 
 def draw(blocks: Sequence[Block], stream: TextIO) -> None:
     """Print blocks as wide as the terminal is; NO_COLOR is honoured by rich."""
@@ -44,12 +46,19 @@ def _fields(block: Fields) -> RichTable:
 
 def _table(block: Table) -> RichTable:
     table = RichTable(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style=FAINT)
-    for column in block.columns:
+    cells = list(zip(*block.rows, strict=True))
+    kept = [i for i, column in enumerate(block.columns) if not column.spare or any(text_of(c) != "0" for c in cells[i])]
+    for i in kept:
+        column = block.columns[i]
+        widest = max(len(column.name), *(len(text_of(cell)) for cell in cells[i]))
         table.add_column(
-            RichText(column.name), justify="right" if column.right else "left", no_wrap=column.whole, overflow="fold"
+            RichText(column.name),
+            justify="right" if column.right else "left",
+            min_width=widest if column.whole else min(widest, _LEAST),
+            overflow="fold",
         )
     for row in block.rows:
-        table.add_row(*map(_text, row))
+        table.add_row(*(_text(row[i]) for i in kept))
     return table
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from filewatchd.cli.asking import Session
-from filewatchd.cli.options import path_arguments, rule_option, with_json
+from filewatchd.cli.options import examples, path_arguments, rule_option, with_json
 from filewatchd.cli.text import local, shown
 
 _COLOURS = {"created": "green", "modified": "yellow", "deleted": "red", "moved": "cyan", "metadata": "blue"}
@@ -18,8 +18,7 @@ _COLOURS = {"created": "green", "modified": "yellow", "deleted": "red", "moved":
 
 @click.command(
     short_help="Show the changes that rules had.",
-    epilog="Examples: filewatchctl changes --follow --rule compress-drop; filewatchctl changes --since 0 --json. "
-    "A program keeps the last `cursor` and goes on after it with --since CURSOR, over restarts of either side.",
+    epilog=examples("filewatchctl changes --follow --rule compress-drop", "filewatchctl changes --since 0 --json"),
 )
 @click.option("-f", "--follow", is_flag=True, help="Go on with what changes from now, until Ctrl-C.")
 @rule_option
@@ -28,7 +27,11 @@ _COLOURS = {"created": "green", "modified": "yellow", "deleted": "red", "moved":
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="End after so many.")
 @with_json
 def changes(session: Session, follow: bool, path: str | None, **which: Any) -> None:
-    """Show the changes that rules had, oldest first: the last 100 unless told otherwise."""
+    """Show the changes that rules had, oldest first: the last 100 unless told otherwise.
+
+    With --json each is an object on a line. A program keeps the last `cursor`, and goes on after it with --since CURSOR
+    without a gap, over restarts of either side.
+    """
     where = path_arguments(path) if path is not None else {}
     for line in session.lines("changes", {"follow": follow or None, **which, **where}):
         click.echo(line.decode().rstrip("\n") if session.as_json else _text(json.loads(line)), color=_coloured())

@@ -5,14 +5,18 @@ from __future__ import annotations
 import click
 from click.shell_completion import ShellComplete, get_completion_class
 
+from filewatchd.cli.options import examples
+
 PROGRAM = "filewatchctl"
 SHELLS = ("bash", "zsh", "fish")
 
 
 @click.command(
     short_help="Print a shell's completion script.",
-    epilog='Examples: eval "$(filewatchctl completion bash)"; '
-    "filewatchctl completion fish > ~/.config/fish/completions/filewatchctl.fish",
+    epilog=examples(
+        'eval "$(filewatchctl completion bash)"',
+        "filewatchctl completion fish > ~/.config/fish/completions/filewatchctl.fish",
+    ),
 )
 @click.argument("shell", type=click.Choice(SHELLS))
 def completion(shell: str) -> None:

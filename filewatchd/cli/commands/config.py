@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from filewatchd.cli.asking import Session
-from filewatchd.cli.options import with_json
+from filewatchd.cli.options import examples, with_json
 from filewatchd.cli.page import BAD, FAINT, GOOD, WARNING, Block, Cell, Lines, Text
 
 
@@ -20,13 +20,14 @@ def config() -> None:
 
 @config.command(
     short_help="Read the configuration anew.",
-    epilog="Example: filewatchctl config reload. `filewatchd check` says the same without reloading.",
+    epilog=examples("filewatchctl config reload"),
 )
 @with_json
 def reload(session: Session) -> None:
     """Read the configuration anew, whole or not at all, and wait until it is in force.
 
-    With a mistake in it the old one goes on, the mistakes are told, and the exit code is 78.
+    With a mistake in it the old one goes on, the mistakes are told, and the exit code is 78. `filewatchd check` says
+    the same without a daemon.
     """
     session.tell(session.ask("reload", timeout=None), reloaded)
 
@@ -49,7 +50,7 @@ def _rules(found: Mapping[str, Any]) -> Iterator[Text]:
 
 @config.command(
     short_help="Show what differs, or would.",
-    epilog="Examples: filewatchctl config diff; filewatchctl config diff --from 3 --to 4",
+    epilog=examples("filewatchctl config diff", "filewatchctl config diff --from 3 --to 4"),
 )
 @click.option("--from", "older", type=click.IntRange(1), metavar="N", help="The older generation (default: in force).")
 @click.option("--to", "newer", type=click.IntRange(1), metavar="N", help="The newer one (default: the files on disk).")

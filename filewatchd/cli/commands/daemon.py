@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from filewatchd.cli.asking import Session
-from filewatchd.cli.options import Duration, with_json
+from filewatchd.cli.options import Duration, examples, with_json
 from filewatchd.cli.page import BAD, GOOD, Block, Cell, Lines
 from filewatchd.cli.text import ago, duration, number
 from filewatchd.control.places import RequestError
@@ -17,7 +17,7 @@ _LEVELS = ("debug", "info", "warning", "error")
 _WALK = 600.0  # seconds that doctor may walk trees
 
 
-@click.command("log-level", short_help="Log more or less.", epilog="Example: filewatchctl log-level debug --for 10m")
+@click.command("log-level", short_help="Log more or less.", epilog=examples("filewatchctl log-level debug --for 10m"))
 @click.argument("level", type=click.Choice(_LEVELS))
 @click.option("--for", "seconds", type=Duration(), metavar="DURATION",
               help="Go back to the configuration's level after so long.")  # fmt: skip
@@ -50,7 +50,7 @@ def ending(found: Mapping[str, Any]) -> Sequence[Block]:
 
 @click.command(
     short_help="Find out why something doesn't work.",
-    epilog="`filewatchd doctor` examines a configuration without a daemon. Exit code 3: there are findings.",
+    epilog="Exit code 3: there are findings. `filewatchd doctor` examines a configuration without a daemon.",
 )
 @click.option("--quick", is_flag=True, help="Don't walk trees: no watches counted, no patterns tried.")
 @with_json

@@ -8,14 +8,14 @@ from typing import Any
 import click
 
 from filewatchd.cli.asking import Session
-from filewatchd.cli.options import Rule, path_arguments, with_json
+from filewatchd.cli.options import Rule, examples, path_arguments, with_json
 from filewatchd.cli.page import BAD, FAINT, GOOD, STRONG, Block, Cell, Lines, Text
 from filewatchd.cli.text import ago, number, path_in, size
 
 
 @click.command(
     short_help="Say why a path matches rules or doesn't.",
-    epilog="Examples: filewatchctl explain /srv/drop/orders.csv; filewatchctl explain --rule compress-drop",
+    epilog=examples("filewatchctl explain /srv/drop/orders.csv", "filewatchctl explain --rule compress-drop"),
 )
 @click.argument("path", type=click.Path(), required=False)
 @click.option("--rule", type=Rule(), metavar="RULE", help="With PATH: this rule alone. Without: what it would do now.")

@@ -9,7 +9,7 @@ import click
 
 from filewatchd.cli import story
 from filewatchd.cli.asking import Session
-from filewatchd.cli.options import Job, Rule, Since, rule_option, with_json
+from filewatchd.cli.options import Job, Rule, Since, examples, rule_option, with_json
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 _STATES = ("running", "backoff", "ok", "failed", "cancelled")
@@ -34,8 +34,9 @@ def _which(command: _Command) -> _Command:
 @click.group(
     invoke_without_command=True,
     short_help="List jobs; show, retry, cancel or drop some.",
-    epilog="Examples: filewatchctl jobs --state failed --since 2h; filewatchctl jobs show 17; "
-    "filewatchctl jobs retry --rule compress-drop",
+    epilog=examples(
+        "filewatchctl jobs --state failed --since 2h", "filewatchctl jobs show 17", "filewatchctl jobs retry --all"
+    ),
 )
 @_which
 @with_json
@@ -57,7 +58,7 @@ def _list(session: Session, **which: Any) -> None:
     session.tell(session.ask("jobs", which), story.listing)
 
 
-@jobs.command(short_help="Tell the whole story of a job.", epilog="Example: filewatchctl jobs show 17")
+@jobs.command(short_help="Tell the whole story of a job.", epilog=examples("filewatchctl jobs show 17"))
 @click.argument("number", type=Job(), metavar="ID")
 @with_json
 def show(session: Session, number: int) -> None:
@@ -82,7 +83,7 @@ def _arguments(number: int | None, rule: str | None, every: bool) -> dict[str, A
     return {"id": number, "rule": rule, "all": every or None}
 
 
-@jobs.command(short_help="Try failed paths again now.", epilog="Example: filewatchctl jobs retry --rule compress-drop")
+@jobs.command(short_help="Try failed paths again now.", epilog=examples("filewatchctl jobs retry --rule compress-drop"))
 @_chosen("Retry", "failed", "backoff", "cancelled")
 @with_json
 def retry(session: Session, number: int | None, rule: str | None, every: bool) -> None:
@@ -90,7 +91,7 @@ def retry(session: Session, number: int | None, rule: str | None, every: bool) -
     session.tell(session.ask("retry", _arguments(number, rule, every)), story.retried)
 
 
-@jobs.command(short_help="Cancel a job.", epilog="Example: filewatchctl jobs cancel 17")
+@jobs.command(short_help="Cancel a job.", epilog=examples("filewatchctl jobs cancel 17"))
 @click.argument("number", type=Job("running", "backoff"), metavar="ID")
 @with_json
 def cancel(session: Session, number: int) -> None:
@@ -98,7 +99,7 @@ def cancel(session: Session, number: int) -> None:
     session.tell(session.ask("cancel", {"id": number}), story.cancelled)
 
 
-@jobs.command(short_help="Give failed paths up.", epilog="Example: filewatchctl jobs drop 17")
+@jobs.command(short_help="Give failed paths up.", epilog=examples("filewatchctl jobs drop 17"))
 @_chosen("Drop", "failed", "cancelled")
 @click.option("--yes", is_flag=True, help="Don't ask, not even at a terminal.")
 @with_json

@@ -9,7 +9,7 @@ import click
 
 from filewatchd.cli.asking import Session
 from filewatchd.cli.commands.status import RULES, pause_text
-from filewatchd.cli.options import with_json
+from filewatchd.cli.options import examples, with_json
 from filewatchd.cli.page import FAINT, STRONG, WARNING, Block, Cell, Column, Fields, Table, Text
 from filewatchd.cli.text import duration
 
@@ -23,7 +23,7 @@ _COLUMNS = (
 )
 
 
-@click.command(short_help="Show the rules as they are configured.", epilog="Example: filewatchctl rules --verbose")
+@click.command(short_help="Show the rules as they are configured.", epilog=examples("filewatchctl rules --verbose"))
 @click.option("-v", "--verbose", is_flag=True, help="Show every setting of each rule.")
 @with_json
 def rules(session: Session, verbose: bool) -> None:

@@ -87,7 +87,8 @@ def _promise(promise: Mapping[str, Any]) -> Iterator[tuple[str, Text]]:
 _RULES = (
     Column("rule", whole=True),
     Column("state", whole=True),
-    *numbers("changes", "waiting", "running", "retry", "failed", "held", "findings"),
+    *numbers("changes"),
+    *numbers("waiting", "running", "retry", "failed", "held", "findings", spare=True),
     Column("last job"),
 )
 

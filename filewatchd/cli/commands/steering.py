@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from filewatchd.cli.asking import TIMEOUT, Session
-from filewatchd.cli.options import Duration, Rule, path_arguments, rule_option, with_json
+from filewatchd.cli.options import Duration, Rule, examples, path_arguments, rule_option, with_json
 from filewatchd.cli.page import BAD, GOOD, WARNING, Block, Cell, Lines, Text
 from filewatchd.cli.text import number, path_in
 
@@ -17,7 +17,7 @@ from filewatchd.cli.text import number, path_in
 
 @click.command(
     short_help="Wait until all that happened is worked.",
-    epilog="Example: filewatchctl flush --rule compress-drop --timeout 30s && use the results",
+    epilog=examples("filewatchctl flush --rule compress-drop --timeout 30s && use the results"),
 )
 @rule_option
 @click.option("--timeout", type=Duration(), default="60s", show_default=True, metavar="DURATION",
@@ -62,7 +62,7 @@ def _left(paths: Sequence[Mapping[str, Any]], why: str) -> Iterator[Text]:
 
 @click.command(
     short_help="Ask a rule for a job by hand.",
-    epilog="Examples: filewatchctl trigger compress-drop /srv/drop/orders.csv; filewatchctl trigger report --dry-run",
+    epilog=examples("filewatchctl trigger compress-drop /srv/drop/orders.csv", "filewatchctl trigger report --dry-run"),
 )
 @click.argument("rule", type=Rule())
 @click.argument("paths", type=click.Path(), nargs=-1, metavar="[PATH]...")
@@ -96,7 +96,7 @@ def triggered(found: Mapping[str, Any]) -> Sequence[Block]:
 
 @click.command(
     short_help="Hold a rule.",
-    epilog='Example: filewatchctl pause compress-drop --for 30m --reason "the disk is being replaced"',
+    epilog=examples('filewatchctl pause compress-drop --for 30m --reason "the disk is being replaced"'),
 )
 @click.argument("rule", type=Rule())
 @click.option("--for", "seconds", type=Duration(), metavar="DURATION",
@@ -119,7 +119,7 @@ def paused(found: Mapping[str, Any]) -> Sequence[Block]:
     return [Lines([f"{found['rule']}: {pause_text(found['paused'])}"])]
 
 
-@click.command(short_help="Let rules go on that are held.", epilog="Example: filewatchctl resume compress-drop")
+@click.command(short_help="Let rules go on that are held.", epilog=examples("filewatchctl resume compress-drop"))
 @click.argument("rule", type=Rule(), required=False, metavar="[RULE]")
 @with_json
 def resume(session: Session, rule: str | None) -> None:
