@@ -390,6 +390,11 @@ class Verdict(Struct, kw_only=True):
     known: Annotated[dict[str, Any] | None, _about("What the rule last handled: inode, size and times.")]
 
 
+Together = Annotated[
+    list[str] | UnsetType, _about("What the actions would do that are given all paths at once, or a job over no path.")
+]
+
+
 class Planned(Struct, kw_only=True):
     """A change that a rule would work now."""
 
@@ -397,7 +402,8 @@ class Planned(Struct, kw_only=True):
     path: str
     path_b64: Bytes = UNSET
     old_path: str | UnsetType = UNSET
-    steps: Annotated[list[str], _about("What its actions would do, in order.")]
+    old_path_b64: Bytes = UNSET
+    steps: Annotated[list[str], _about("What the actions that go path by path would do with it, in order.")]
 
 
 class Explained(Document, kw_only=True):
@@ -409,6 +415,7 @@ class Explained(Document, kw_only=True):
     rules: list[Verdict] | UnsetType = UNSET
     rule: str | UnsetType = UNSET
     planned: list[Planned] | UnsetType = UNSET
+    together: Together = UNSET
     more: Annotated[int | UnsetType, _about("Changes that aren't listed.")] = UNSET
 
 
@@ -442,6 +449,8 @@ class Triggered(Document, kw_only=True):
     paths: Annotated[int, _about("That were made dirty.")]
     refused: Annotated[list[PathTold], _about("Paths that the rule doesn't match.")]
     planned: Annotated[list[Planned] | UnsetType, _about("With dry_run.")] = UNSET
+    together: Together = UNSET
+    more: Annotated[int | UnsetType, _about("Changes that aren't listed.")] = UNSET
 
 
 class Paused(Document, kw_only=True):

@@ -109,12 +109,12 @@ class Looking:
 
         ``mounts``: the number of the mount table before the looks.
         """
-        before = self._before([key for key, _ in taken])
+        before = self.before([key for key, _ in taken])
         bindings, breaker = self._pipeline.bindings, self.breaker
         wall = self._pipeline.clock.wall_ns()
         found: list[Found] = []
         complete: list[tuple[Binding, Key, Pending[Key], Look]] = []
-        stands = self._ground(mounts)
+        stands = self.ground(mounts)
         waited_for: dict[Key, Key] = {}  # the other side of a rename whose new name isn't complete, and that name
         for (key, entry), look in zip(taken, looks, strict=True):
             binding, partner = bindings.get(key[0]), entry.partner
@@ -138,7 +138,7 @@ class Looking:
                 found.append(f)
         return found
 
-    def _ground(self, mounts: int) -> Callable[[int, Look], bool]:
+    def ground(self, mounts: int) -> Callable[[int, Look], bool]:
         """Whether a look can be believed: its root stands where it is known to, and what is absent was there to see."""
         engine = self._pipeline.engine
         still = engine.mounts() == mounts
@@ -165,12 +165,14 @@ class Looking:
         if before.away and look.identity is None:
             self._pipeline.count("unmounted")
         if kind is not None:
-            if path in self._own and self._is_own(path, look):
+            if self.is_own(path, look):
                 resolved = resolved._replace(kind=None, record=True)
             elif look.nlink > 1:
                 for other in self._other_names(binding, key, look, kind):
                     if other not in batch:  # else it has just been looked at, too
                         self._pipeline.mark_after(other, entry.hint & ~Hint.CLOSED, now, 0.0, entry.first)
+        if resolved.kind is not None:
+            self._own.pop(path, None)  # what an action left there isn't there any more
         return Found(key, path, binding.root, before, look, resolved, entry.hint)
 
     def _other_names(self, binding: Binding, key: Key, look: Look, kind: Kind) -> list[Key]:
@@ -182,7 +184,8 @@ class Looking:
             self._pipeline.engine.links.add(binding, look.identity.ino)
         return [(key[0], path) for path in self._pipeline.engine.manifest.links(binding.baseline.id, look.identity.ino)]
 
-    def _before(self, keys: list[Key]) -> dict[Key, Before]:
+    def before(self, keys: list[Key]) -> dict[Key, Before]:
+        """What is known of these paths."""
         open_keys = self._pipeline.open
         known = {key: _OPEN if key in open_keys else _UNKNOWN for key in keys}
         by_binding: dict[int, list[str]] = {}
@@ -229,12 +232,9 @@ class Looking:
             )
         return False
 
-    def _is_own(self, path: str, look: Look) -> bool:
-        own = self._own[path]
-        if own == look.identity:
-            return True
-        del self._own[path]
-        return False
+    def is_own(self, path: str, look: Look) -> bool:
+        """Whether it is what an action wrote."""
+        return path in self._own and self._own[path] == look.identity
 
     def _loops(self, f: Found, entry: Pending[Key], now: float) -> bool:
         """Whether the path triggers its own rule, or may; then it isn't taken further now."""
