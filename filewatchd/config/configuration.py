@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from filewatchd.config.origins import Origins
 from filewatchd.config.schema import Control, Daemon, Logging
 from filewatchd.errors import Mistake
 from filewatchd.model import RuleSettings
@@ -25,7 +26,7 @@ class Configuration(NamedTuple):
     """One whole configuration.
 
     ``files`` are those it was read from, the main one first. ``digests`` has one for each rule, by name: it is equal
-    where the rule means the same. ``rows`` is empty unless they were asked for.
+    where the rule means the same; ``origins`` say where it stands. ``rows`` is empty unless they were asked for.
     """
 
     daemon: Daemon
@@ -36,6 +37,7 @@ class Configuration(NamedTuple):
     files: tuple[str, ...]
     warnings: tuple[Mistake, ...] = ()
     rows: tuple[Row, ...] = ()
+    origins: Mapping[str, Origins] = {}
 
 
 def digest(value: object) -> str:

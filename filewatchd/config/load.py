@@ -102,7 +102,8 @@ class _Loading:
         digests = {rule.name: _digest(rule) for rule in rules}
         shown = tuple(self._shown or ())
         warnings = (*self._layers.warnings, *self._builder.warnings)
-        return Configuration(daemon, logging, control, rules, digests, tuple(self._layers.files), warnings, shown)
+        files, origins = tuple(self._layers.files), self._builder.origins
+        return Configuration(daemon, logging, control, rules, digests, files, warnings, shown, origins)
 
     def _section(self, name: str, schema: type[S]) -> S | None:
         node = self._layers.sections.get(name)

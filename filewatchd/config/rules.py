@@ -18,6 +18,7 @@ from filewatchd.capabilities import CAPABILITIES, held
 from filewatchd.config.configuration import Row, digest
 from filewatchd.config.convert import INVALID, Converter, suggestion, type_of
 from filewatchd.config.nodes import Node, Source, from_plain, merged
+from filewatchd.config.origins import Origins, origins
 from filewatchd.config.schema import Rule
 from filewatchd.config.show import BUILT_IN, rows
 from filewatchd.errors import Mistake, StalledError
@@ -56,6 +57,7 @@ class RuleBuilder:
         self._defaults = defaults
         self._converter = converter
         self.warnings: list[Mistake] = []
+        self.origins: dict[str, Origins] = {}
 
     def build(self, node: Node, shown: list[Row] | None = None) -> RuleSettings | None:
         """The settings, or None where there are mistakes. ``shown`` gets the rule's rows."""
@@ -74,6 +76,7 @@ class RuleBuilder:
             self._check_action(action, settings)
         if len(self._converter.mistakes) > known:
             return None
+        self.origins[rule.name] = origins(node, whole)
         if shown is not None:
             shown.extend(self._rows(rule.name, whole, actions))
         return settings

@@ -139,6 +139,11 @@ def listed(path: str) -> dict[str, str]:
     return path_fields("path", path)
 
 
+def words(text: str) -> str:
+    """A message as JSON has it: names in it may not be UTF-8, they get U+FFFD."""
+    return path_fields("words", text)["words"]
+
+
 def time_text(when_ns: int) -> str:
     """A time as JSON has it: RFC 3339 with microseconds."""
     return datetime.fromtimestamp(when_ns / 1e9, UTC).isoformat(timespec="microseconds")

@@ -244,10 +244,17 @@ class Jobs(Document, kw_only=True):
 class RawEventTold(Struct, kw_only=True):
     """What was noticed of a path before its change was resolved."""
 
-    time: Time
+    time: Annotated[Time, _about("Of the first.")]
+    last: Annotated[Time, _about("Of the last.")]
     path: str
     path_b64: Bytes = UNSET
-    events: Annotated[list[str], _about("create, modify, close_write, moved_to..., or scan, retry, request.")]
+    events: Annotated[
+        list[str],
+        _about(
+            "Each once: create, modify, close_write, attrib, moved_from, moved_to, delete; link (what a symlink leads"
+            " to changed); scan, request, schedule, again (the last look could have missed a write)."
+        ),
+    ]
 
 
 class ChangeTold(Struct, kw_only=True):
@@ -283,8 +290,11 @@ class StepTold(Struct, kw_only=True):
 class Delays(Struct, kw_only=True):
     """Where the time went, in seconds; None where it isn't known."""
 
-    settling: Annotated[float | None, _about("From the first event to the look that made the job.")]
-    queued: Annotated[float | None, _about("From the look to the first attempt.")]
+    settling: Annotated[
+        float | None,
+        _about("From the first event until all its paths were due: quiet, and ready. None without events."),
+    ]
+    queued: Annotated[float | None, _about("From then to the first attempt: waiting for a slot, and the look.")]
     running: Annotated[float | None, _about("In attempts.")]
     backing_off: Annotated[float | None, _about("Between attempts.")]
     total: float | None

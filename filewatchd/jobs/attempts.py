@@ -79,7 +79,7 @@ class Attempts:
             yield self._new_run(record, items)
 
     def _new_run(self, record: Record, items: Sequence[Item]) -> JobRun:
-        return JobRun(
+        record.run = JobRun(
             record,
             self._pipeline.settings.name,
             self._pipeline.engine.generations.number,
@@ -90,6 +90,7 @@ class Attempts:
             self._wrote,
             lambda: not self._pipeline.engine.gate.is_open,
         )
+        return record.run
 
     async def _settle(self, record: Record, started: float) -> None:
         """Sort the outcomes: handled paths go to the manifest, the others wait, fail, or become dirty again.

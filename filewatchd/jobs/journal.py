@@ -27,7 +27,6 @@ from filewatchd.state.manifest import Manifest
 from filewatchd.state.pack import pack, unpack
 
 OUTPUT_TAIL = 64 * 1024  # bytes
-STORY_LIMIT = 4 * 1024  # bytes
 SHOWN_PATHS = 20
 _MESSAGE_LIMIT = 2000  # characters
 _NO_COUNTS = dict.fromkeys(Verdict, 0)  # in the order of the columns
@@ -43,7 +42,8 @@ class NewJob(NamedTuple):
     created_ns: int
     started_ns: int
     taken: Mapping[int, Collection[str]] = {}
-    story: bytes = b""  # the raw events behind it, at most 4 KiB are kept
+    story: bytes = b""  # the raw events behind it, see `noticed`
+    first_ns: int | None = None  # when the first of them came
     sources: bytes = b""  # how each change was noticed, a `changes.Source` each; nothing: all by events
 
 
@@ -76,8 +76,8 @@ class Result(NamedTuple):
 
 
 _START = (
-    "INSERT INTO jobs (id, rule, trigger, state, attempt, generation, created_ns, started_ns, total, open, work, story)"
-    f" VALUES (?, ?, ?, '{JobState.RUNNING}', 1, ?, ?, ?, ?, ?, ?, ?)"
+    "INSERT INTO jobs (id, rule, trigger, state, attempt, generation, created_ns, started_ns, total, open, work, story,"
+    f" first_ns) VALUES (?, ?, ?, '{JobState.RUNNING}', 1, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _ATTEMPT = (
     f"UPDATE jobs SET state = '{JOBS[JobState.BACKOFF, Turn.DUE]}', attempt = ?, started_ns = ?, until_ns = NULL,"
@@ -87,6 +87,9 @@ _END = (
     "UPDATE jobs SET state = ?, finished_ns = ?, until_ns = ?, resume = ?, ok = ok + ?, skipped = skipped + ?,"
     " rejected = rejected + ?, failed = ?, cancelled = ?, open = ?, work = ?, shown = ?, output = ?, message = ?,"
     " progress = ? WHERE id = ?"
+)
+_REPEATED = (  # its start and the action it resumed at are in the job's row until the next one begins
+    "REPLACE INTO attempts SELECT id, attempt, started_ns, ?, resume, ?, ? FROM jobs WHERE id = ?"
 )
 _WAITS_FOR_NOTHING = f"?1 = 0 AND state = '{JobState.BACKOFF}'"
 _TAKE = f"""
@@ -117,12 +120,12 @@ class Journal:
     def start(self, job: NewJob) -> int:
         """Write a job before its first attempt; returns its number, which only ever grows."""
         number = self._next_id
-        count, work, story = len(job.changes), pack_changes(job.changes), job.story[:STORY_LIMIT] or None
+        count, work, story = len(job.changes), pack_changes(job.changes), job.story or None
         times = job.created_ns, job.started_ns
         with self._database.transaction() as connection:
             for older, paths in job.taken.items():
                 self._take(older, paths)
-            row = number, job.rule, job.trigger, job.generation, *times, count, count, work, story
+            row = number, job.rule, job.trigger, job.generation, *times, count, count, work, story, job.first_ns
             connection.execute(_START, row)
             if count:
                 self.history.add(connection, job.created_ns, job.rule, number, job.sources or bytes(count), work)
@@ -142,9 +145,15 @@ class Journal:
         self._end(job, state, result, finished_ns=finished_ns)
         return state
 
-    def backoff(self, job: int, result: Result, until_ns: int, resume: int = 0) -> None:
-        """End an attempt that will be repeated: the handled paths are finished, the others wait until then."""
-        self._end(job, JOBS[JobState.RUNNING, Turn.RETRIED], result, until_ns=until_ns, resume=resume)
+    def backoff(self, job: int, result: Result, now_ns: int, until_ns: int, resume: int = 0) -> None:
+        """End an attempt that will be repeated: the handled paths are finished, the others wait until then.
+
+        It is kept as a row of its own, since the next one takes its place in the job's.
+        """
+        counts = pack(Counter(outcome.verdict for _, outcome in result.outcomes if outcome is not None))
+        with self._database.transaction() as connection:
+            connection.execute(_REPEATED, (now_ns, counts, result.message[:_MESSAGE_LIMIT], job))
+            self._end(job, JOBS[JobState.RUNNING, Turn.RETRIED], result, until_ns=until_ns, resume=resume)
 
     def _end(
         self,
@@ -252,6 +261,8 @@ def _shown(outcomes: Sequence[tuple[Change, Outcome | None]]) -> list[Shown]:
     good = islice((each for each in outcomes if each[1] is not None and each[1].verdict in _GOOD), SHOWN_PATHS)
     shown = [*bad[:SHOWN_PATHS], *good][:SHOWN_PATHS]
     return [
-        Shown(change.path, change.kind, *((o.verdict, o.message[:_MESSAGE_LIMIT]) if o else (Verdict.CANCELLED, "")))
+        Shown(change.path, change.kind, o.verdict, o.message[:_MESSAGE_LIMIT], change.old_path)
+        if o is not None
+        else Shown(change.path, change.kind, Verdict.CANCELLED, "", change.old_path)
         for change, o in shown
     ]

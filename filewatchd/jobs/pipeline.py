@@ -19,6 +19,7 @@ from filewatchd.jobs.attempts import Attempts
 from filewatchd.jobs.binding import Binding, selection_of
 from filewatchd.jobs.holding import Holding
 from filewatchd.jobs.looking import ERROR_PAUSE, Looking, Taken
+from filewatchd.jobs.noticed import noticed
 from filewatchd.jobs.queue import BUSY, DRAINS, Drain, Ebb, Move, share, slot, width
 from filewatchd.jobs.runner import Key, OpenAction, Record
 from filewatchd.jobs.timings import Timings
@@ -243,7 +244,8 @@ class Pipeline:
             now = self.clock.monotonic()
             items = self.looking.changes(self.looking.resolve_all(taken, looks, mounts, now), now)
             if items:
-                await self.attempts.attempt(Record(_trigger(taken), items, self.clock.wall_ns()))
+                found = noticed(taken, items, self.clock)
+                await self.attempts.attempt(Record(_trigger(taken), items, self.clock.wall_ns(), found))
         except FilewatchdError as error:
             self._wait(taken, error)
         finally:
@@ -273,6 +275,10 @@ class Pipeline:
     def named(self, keys: Iterable[Key]) -> list[str]:
         """Full paths."""
         return [self.bindings[key[0]].path(key[1]) for key in keys if key[0] in self.bindings]
+
+    def jobs(self) -> list[Record]:
+        """The jobs that run now."""
+        return [record for record in self._tasks.values() if record is not None]
 
     def running(self, task: asyncio.Task[None], record: Record | None) -> None:
         """A batch has become a job, which can be cancelled; or (None) an attempt has ended, and can't be any more."""

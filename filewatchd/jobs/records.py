@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
@@ -34,10 +34,14 @@ class Shown(NamedTuple):
     kind: Kind
     verdict: Verdict
     message: str
+    old_path: str | None = None
 
 
 class JobRecord(NamedTuple):
-    """A job's row. ``paths`` (at most 20), ``open_changes``, ``story`` and ``output`` are filled by `History.show`."""
+    """A job's row. ``first_ns``: when the first event behind it came; None where none did.
+
+    ``paths`` (at most 20), ``open_changes``, ``story`` and ``output`` are filled by `History.show`.
+    """
 
     id: int
     rule: str
@@ -59,27 +63,53 @@ class JobRecord(NamedTuple):
     open: int
     message: str
     progress: str
+    first_ns: int | None
     paths: Sequence[Shown] = ()
     open_changes: Sequence[Change] = ()
     story: bytes = b""
     output: bytes = b""
 
 
+class AttemptRecord(NamedTuple):
+    """A try that was repeated. ``counts``: how many of its paths had which verdict."""
+
+    attempt: int
+    started_ns: int
+    finished_ns: int
+    resume: int
+    counts: Mapping[str, int]
+    message: str
+
+
 _OPEN = "id, rule, trigger, state, attempt, generation, created_ns, until_ns, resume, work"
-_RECORD = ", ".join(JobRecord._fields[:20])
+_RECORD = ", ".join(JobRecord._fields[:21])
+
+
+class Reads(Protocol):
+    """A connection: the loop's own `Database`, or in a pool thread a `state.background.Background`."""
+
+    def execute(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Run one statement and return its rows."""
+        ...
 
 
 class History:
     """What was done, newest first. Every method may raise `StateError`."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Reads) -> None:
         self._database = database
 
     def recent(
-        self, *, rule: str | None = None, state: str | None = None, before: int | None = None, limit: int = 50
+        self,
+        *,
+        rule: str | None = None,
+        state: str | None = None,
+        since_ns: int | None = None,
+        before: int | None = None,
+        limit: int = 50,
     ) -> list[JobRecord]:
-        """The newest jobs, of one rule, in one state, with numbers below ``before``."""
-        wanted = {"rule = ?": rule, "state = ?": state, "id < ?": before}
+        """The newest jobs, of one rule, in one state, made since then, with numbers below ``before``."""
+        wanted = {"rule = ?": rule, "state = ?": state, "created_ns >= ?": since_ns, "id < ?": before}
         conditions = {text: value for text, value in wanted.items() if value is not None}
         where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
         statement = f"SELECT {_RECORD} FROM jobs {where} ORDER BY id DESC LIMIT ?"
@@ -96,6 +126,17 @@ class History:
                 output=output or b"",
             )
         return None
+
+    def attempts(self, job: int) -> list[AttemptRecord]:
+        """Those that were repeated, oldest first; the last one is in the job's own row."""
+        statement = f"SELECT {', '.join(AttemptRecord._fields)} FROM attempts WHERE job = ? ORDER BY attempt"
+        rows = self._database.execute(statement, (job,))
+        return [AttemptRecord(*row)._replace(counts=unpack(row[4])) for row in rows]
+
+    def steps(self, job: int) -> list[tuple[str, Mapping[str, Any]]]:
+        """The durable steps recorded so far, oldest first: name and data."""
+        rows = self._database.execute("SELECT name, data FROM steps WHERE job = ? ORDER BY seq", (job,))
+        return [(name, unpack(data)) for name, data in rows]
 
     def states(self) -> dict[str, int]:
         """The number of jobs kept in each state. Reads them all."""
@@ -136,7 +177,7 @@ def _change(
 
 def _unpack_shown(blob: bytes) -> list[Shown]:
     rows: list[list[Any]] = unpack(blob)
-    return [Shown(path, Kind(kind), Verdict(verdict), message) for path, kind, verdict, message in rows]
+    return [Shown(path, Kind(kind), Verdict(verdict), *rest) for path, kind, verdict, *rest in rows]
 
 
 _changes = msgspec.msgpack.Decoder(list[Change])

@@ -132,8 +132,9 @@ class Retention:
     def _prune(self, journal: Background, before_ns: int, size: int) -> bool:
         old = [number for (number,) in journal.execute(_OLD, (max(self._keep, 1), before_ns, size))]
         if old:  # found without the write lock; a step may have come since
-            which = f"id IN ({', '.join('?' * len(old))}) AND id NOT IN (SELECT job FROM steps)"
-            journal.execute(f"DELETE FROM jobs WHERE {which}", old)
+            which = f"IN ({', '.join('?' * len(old))})"
+            journal.execute(f"DELETE FROM attempts WHERE job {which}", old)  # first: cut off here, none is left alone
+            journal.execute(f"DELETE FROM jobs WHERE id {which} AND id NOT IN (SELECT job FROM steps)", old)
             self.pruned += len(old)
         return len(old) == size
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from filewatchd.actions.base import Action, Needs, Steps
 from filewatchd.errors import ActionError, StateError
 from filewatchd.jobs.changes import Source
+from filewatchd.jobs.noticed import NOTHING, Noticed
 from filewatchd.model import OK, Change, FileIdentity, Outcome, Trigger, Verdict
 
 if TYPE_CHECKING:
@@ -66,9 +67,11 @@ class Item:
 class Record:
     """A job over all its attempts."""
 
-    __slots__ = ("attempt", "created_ns", "id", "items", "output", "since", "start", "started_ns", "trigger")
+    __slots__ = (
+        "attempt", "created_ns", "id", "items", "noticed", "output", "run", "since", "start", "started_ns", "trigger",
+    )  # fmt: skip
 
-    def __init__(self, trigger: Trigger, items: list[Item], created_ns: int) -> None:
+    def __init__(self, trigger: Trigger, items: list[Item], created_ns: int, noticed: Noticed = NOTHING) -> None:
         self.id = 0
         self.trigger = trigger
         self.items = {item.key: item for item in items}
@@ -78,6 +81,18 @@ class Record:
         self.since = math.inf  # monotonic, once it is in back-off: since when the first of its paths was dirty
         self.output = b""
         self.start: Start | None = None  # of the attempt that runs
+        self.noticed = noticed
+        self.run: JobRun | None = None  # its last call of an action
+
+    @property
+    def progress(self) -> str:
+        """How far it is, in words: what the action says, or how many of its paths it is done with."""
+        if self.run is not None and self.run.done is not None:
+            done, total, unit = self.run.done
+            return f"{done:,} of {total:,} {unit}"
+        come = [item.next_action for item in self.items.values() if item.outcome is None]
+        behind = sum(number < max(come) for number in come)
+        return f"{len(self.items) - behind:,} of {len(self.items):,} paths" if behind else ""
 
 
 class JobRun:

@@ -135,7 +135,9 @@ class Store:
                 record.created_ns,
                 now,
                 taken,
-                sources=bytes(item.source for item in record.items.values()),
+                record.noticed.story,
+                record.noticed.first_ns,
+                bytes(item.source for item in record.items.values()),
             )
         )
         pipeline.open.update(dict.fromkeys(record.items, record.id))
@@ -154,11 +156,13 @@ class Store:
             self._updates(pipeline, handled),
             output=record.output,
             message=messages[0] if messages else "",
+            progress=record.progress,
         )
+        now = self._clock.wall_ns()
         if until_ns is not None:
-            self.journal.backoff(record.id, result, until_ns)
+            self.journal.backoff(record.id, result, now, until_ns)
         else:
-            self.journal.finish(record.id, result, self._clock.wall_ns())
+            self.journal.finish(record.id, result, now)
         for item in handled:
             pipeline.open.pop(item.key, None)
         self._finished += 1

@@ -9,6 +9,7 @@ from filewatchd.control.api import Handler
 from filewatchd.service import report
 from filewatchd.service.asking import Asking
 from filewatchd.service.following import Following
+from filewatchd.service.listing import Listing
 from filewatchd.service.steering import Operating
 
 
@@ -17,5 +18,6 @@ def answers(parts: report.Parts, configured: asyncio.Event) -> Mapping[str, Hand
     return {
         **Asking(parts.engine, parts.rooting, lambda: report.status(parts), configured).handlers(),
         **Following(parts.engine, parts.control.label, configured).handlers(),
+        **Listing(parts.engine, parts.life).handlers(),
         **Operating(parts.engine, configured).handlers(),
     }

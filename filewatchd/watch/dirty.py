@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from filewatchd.model import Hint
+from filewatchd.rules.events import raw
 
 IN_MODIFY: Final = 0x2
 IN_ATTRIB: Final = 0x4
@@ -97,7 +98,7 @@ _CLOSES: Final = IN_CLOSE_WRITE | IN_MOVED_TO
 
 class _Hints(dict[int, int]):
     def __missing__(self, mask: int) -> int:
-        hint = Hint.LIVE
+        hint = Hint.LIVE | raw(mask)
         if mask & _WRITES:
             hint |= Hint.WRITE
             if mask & _CLOSES:

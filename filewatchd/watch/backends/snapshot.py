@@ -27,7 +27,7 @@ from array import array
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from filewatchd.model import Hint
+from filewatchd.watch.dirty import HINTS, IN_ATTRIB, IN_CREATE, IN_DELETE, IN_MODIFY
 from filewatchd.work.pool import alive
 
 OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
@@ -250,8 +250,9 @@ def compare(old: Snapshot, new: Snapshot) -> Differences:
 
 
 def _hint(was: bytes | None, now: bytes | None) -> int:
-    attributes = was is not None and now is not None and was[:_CONTENT] == now[:_CONTENT]
-    return Hint.LIVE if attributes else Hint.LIVE | Hint.WRITE
+    if was is None or now is None:
+        return HINTS[IN_CREATE] if was is None else HINTS[IN_DELETE]
+    return HINTS[IN_ATTRIB] if was[:_CONTENT] == now[:_CONTENT] else HINTS[IN_MODIFY]
 
 
 def _child(name: str, mark: bytes) -> Child:

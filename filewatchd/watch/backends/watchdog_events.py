@@ -21,14 +21,23 @@ from watchdog.events import (
 
 from filewatchd.model import Hint
 from filewatchd.watch.backends.base import AnchorMoved, DirtyNames, Event, GoneDirectory, NewDirectory, Renamed
+from filewatchd.watch.dirty import (
+    HINTS,
+    IN_ATTRIB,
+    IN_CLOSE_WRITE,
+    IN_CREATE,
+    IN_DELETE,
+    IN_MODIFY,
+    IN_MOVED_FROM,
+    IN_MOVED_TO,
+)
 
-_WRITTEN = Hint.LIVE | Hint.WRITE
 _HINTS: Mapping[type[FileSystemEvent], int] = {
-    FileCreatedEvent: _WRITTEN,
-    FileModifiedEvent: _WRITTEN,
-    FileClosedEvent: _WRITTEN | Hint.CLOSED,
-    FileAttribEvent: Hint.LIVE,
-    FileDeletedEvent: _WRITTEN,
+    FileCreatedEvent: HINTS[IN_CREATE],
+    FileModifiedEvent: HINTS[IN_MODIFY],
+    FileClosedEvent: HINTS[IN_CLOSE_WRITE],
+    FileAttribEvent: HINTS[IN_ATTRIB],
+    FileDeletedEvent: HINTS[IN_DELETE],
 }
 FILTER = [*_HINTS, FileMovedEvent, DirCreatedEvent, DirDeletedEvent, DirMovedEvent, DirAttribEvent]
 _CAME_OR_WENT = frozenset({FileCreatedEvent, FileDeletedEvent, DirCreatedEvent, DirDeletedEvent})
@@ -53,8 +62,8 @@ class Telling:
             self._mark(at, hint, reopened=kind is FileModifiedEvent)
         elif kind is FileMovedEvent:
             to = split(event.dest_path)
-            self._mark(at, _WRITTEN)
-            self._mark(to, _WRITTEN | Hint.CLOSED)
+            self._mark(at, HINTS[IN_MOVED_FROM])
+            self._mark(to, HINTS[IN_MOVED_TO])
             if Renamed(at, to) not in self.events[-8:]:  # two emitters may see it
                 self.events.append(Renamed(at, to))
             self.name(to, moved=True)

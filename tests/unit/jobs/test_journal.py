@@ -8,7 +8,7 @@ from filewatchd.actions.base import Step
 from filewatchd.jobs.findings import Counters, Finding, Findings
 from filewatchd.jobs.journal import OUTPUT_TAIL, Journal, ManifestUpdate, NewJob, Result
 from filewatchd.jobs.queue import JobState
-from filewatchd.jobs.records import History, JobRecord
+from filewatchd.jobs.records import AttemptRecord, History, JobRecord, Shown
 from filewatchd.model import OK, Change, FileIdentity, Kind, Outcome, Trigger, Verdict
 from filewatchd.state.database import Database
 from filewatchd.state.manifest import Manifest
@@ -61,11 +61,11 @@ def open_paths(journal: Journal) -> dict[int, list[str]]:
 
 
 def test_a_job_is_there_before_it_starts(journal: Journal, history: History) -> None:
-    job = new_job("a", "b", story=b"raw " * 2000)
+    job = new_job("a", "b", story=b"raw", first_ns=90)
     number = journal.start(job)
     (found,) = journal.open_jobs()
     assert found == (number, "rule", Trigger.CHANGE, "running", 1, 1, 100, None, 0, job.changes)
-    assert len(shown(history, number).story) == 4096
+    assert (shown(history, number).story, shown(history, number).first_ns) == (b"raw", 90)
 
 
 def test_a_finished_job_keeps_counts_and_leaves_rows_in_the_manifest(
@@ -127,7 +127,7 @@ def test_a_path_that_vanished_during_its_attempt_stays_open(journal: Journal) ->
 def test_a_retry_goes_on_with_what_is_left_and_counts_all_attempts(journal: Journal, history: History) -> None:
     job = new_job("a", "b", "c")
     number = journal.start(job)
-    journal.backoff(number, result(job, OK, FAILED, FAILED), until_ns=5000, resume=1)
+    journal.backoff(number, result(job, OK, FAILED, FAILED), now_ns=4000, until_ns=5000, resume=1)
     (waiting,) = journal.open_jobs()
     assert (waiting.state, waiting.until_ns, waiting.resume, waiting.attempt) == ("backoff", 5000, 1, 1)
     again = [changed("b")._replace(identity=FileIdentity(7, 7, 7, 7)), changed("c")]
@@ -139,6 +139,27 @@ def test_a_retry_goes_on_with_what_is_left_and_counts_all_attempts(journal: Jour
     record = shown(history, number)
     assert (record.state, record.total, record.ok, record.failed, record.attempt) == ("failed", 3, 2, 1, 2)
     assert record.open_changes == [changed("c")]
+
+
+def test_a_try_that_is_repeated_leaves_a_row(journal: Journal, history: History) -> None:
+    job = new_job("a", "b")
+    number = journal.start(job)
+    assert not history.attempts(number)
+    journal.backoff(number, result(job, OK, FAILED)._replace(message="exit status 1"), now_ns=4000, until_ns=5000)
+    journal.attempt(number, [changed("b")], 2, 5001, resume=1)
+    journal.backoff(number, Result([(changed("b"), FAILED)]), now_ns=6000, until_ns=7000)
+    journal.attempt(number, [changed("b")], 3, 7001, resume=1)
+    journal.finish(number, Result([(changed("b"), OK)]), 8000)
+    assert history.attempts(number) == [
+        AttemptRecord(1, 101, 4000, 0, {"ok": 1, "failed": 1}, "exit status 1"),
+        AttemptRecord(2, 5001, 6000, 1, {"failed": 1}, ""),
+    ]
+
+
+def test_a_moved_path_is_shown_with_its_old_name(journal: Journal, history: History) -> None:
+    moved = Change(Kind.MOVED, "/in/b", "/in", FileIdentity(1, 2, 3, 4), "/in/a")
+    number = run(journal, new_job()._replace(changes=[moved]), OK)
+    assert shown(history, number).paths == [Shown("/in/b", Kind.MOVED, Verdict.OK, "", "/in/a")]
 
 
 def test_a_finished_job_shows_at_most_20_paths_bad_ones_first(journal: Journal, history: History) -> None:
@@ -203,7 +224,7 @@ def test_a_newer_job_takes_open_paths_over(journal: Journal, history: History) -
 def test_a_job_in_backoff_that_loses_all_paths_is_over(journal: Journal, history: History) -> None:
     job = new_job("a")
     number = journal.start(job)
-    journal.backoff(number, result(job, FAILED), until_ns=5000)
+    journal.backoff(number, result(job, FAILED), now_ns=4000, until_ns=5000)
     journal.release(number, {"/in/a"})
     record = shown(history, number)
     assert (record.state, record.open, record.finished_ns) == ("cancelled", 0, 101)
@@ -216,7 +237,7 @@ def test_what_a_crash_cut_off_is_cancelled_and_stays_open(
     running = journal.start(new_job("a", "b"))
     job = new_job("c")
     waiting = journal.start(job)
-    journal.backoff(waiting, result(job, FAILED), until_ns=5000)
+    journal.backoff(waiting, result(job, FAILED), now_ns=4000, until_ns=5000)
     done = run(journal, new_job("d"), OK)
     after = Journal(database)
     assert after.interrupted(300) == 2

@@ -56,6 +56,17 @@ def past(database: Database, clock: FakeClock) -> Past:
     return Past(database, clock)
 
 
+def test_a_job_goes_with_its_attempts(past: Past) -> None:
+    numbers = []
+    for _ in range(3):
+        numbers.append(past.journal.start(NewJob("rule", Trigger.CHANGE, 1, [CHANGE], 1, 1)))
+        past.journal.backoff(numbers[-1], Result([(CHANGE, FAILED)]), 2, 3)
+        past.journal.attempt(numbers[-1], [CHANGE], 2, 4)
+        past.journal.finish(numbers[-1], Result([(CHANGE, OK)]), past.clock.wall_ns())
+    assert past.forget(keep=1) == numbers[-1:]
+    assert past.database.execute("SELECT job FROM attempts") == [(numbers[-1],)]
+
+
 def test_beyond_the_number_the_oldest_go(past: Past) -> None:
     for _ in range(70):
         past.job()

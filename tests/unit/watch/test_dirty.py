@@ -1,6 +1,8 @@
 """Folding raw events, as byte-exact transcripts of an inotify queue."""
 
 from filewatchd.model import Hint
+from filewatchd.rules.events import RAW_EVENTS, events_of, raw
+from filewatchd.watch import dirty
 from filewatchd.watch.dirty import (
     HEADER,
     HINTS,
@@ -23,6 +25,7 @@ def event(watch: int, mask: int, name: bytes = b"", cookie: int = 0) -> bytes:
     return HEADER.pack(watch, mask, cookie, len(padded)) + padded
 
 
+RAW = 1 << Hint.RAW
 NAME = b"file".ljust(16, b"\0")
 
 
@@ -30,7 +33,9 @@ def test_a_written_file_is_one_entry() -> None:
     folded = fold([event(1, IN_CREATE, b"file") + event(1, IN_MODIFY, b"file"), event(1, IN_CLOSE_WRITE, b"file")])
     assert folded.events == 3
     assert folded.dirty == {1: {NAME: IN_CREATE | IN_MODIFY | IN_CLOSE_WRITE}}
-    assert HINTS[folded.dirty[1][NAME]] == Hint.LIVE | Hint.WRITE | Hint.CLOSED
+    hint = HINTS[folded.dirty[1][NAME]]
+    assert hint % RAW == Hint.LIVE | Hint.WRITE | Hint.CLOSED
+    assert events_of(hint) == ["create", "modify", "close_write"]
 
 
 def test_a_write_after_the_close_means_it_may_be_open() -> None:
@@ -40,7 +45,21 @@ def test_a_write_after_the_close_means_it_may_be_open() -> None:
 
 def test_an_attribute_change_alone_is_no_write() -> None:
     folded = fold([event(1, IN_ATTRIB, b"file")])
-    assert HINTS[folded.dirty[1][NAME]] == Hint.LIVE
+    hint = HINTS[folded.dirty[1][NAME]]
+    assert (hint % RAW, events_of(hint)) == (Hint.LIVE, ["attrib"])
+
+
+def test_raw_events_are_named_by_their_own_numbers() -> None:
+    numbers = {"IN_" + name.upper(): bit for bit, name in RAW_EVENTS.items()}
+    assert numbers == {name: getattr(dirty, name) for name in numbers}
+    assert raw(dirty.TREE_MASK) == sum(RAW_EVENTS) * RAW, "DELETE_SELF is a directory's own"
+
+
+def test_what_was_no_raw_event_has_a_name_too() -> None:
+    assert events_of(Hint.LIVE | Hint.WRITE) == ["link"]
+    assert events_of(Hint.SCAN | Hint.STARTUP | Hint.STRICT) == ["scan"]
+    assert events_of(Hint.FORCED | Hint.SCHEDULED) == ["request", "schedule"]
+    assert events_of(HINTS[IN_ATTRIB] | Hint.AGAIN) == ["attrib", "again"]
 
 
 def test_directories_and_overflow_stand_apart() -> None:

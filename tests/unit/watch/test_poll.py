@@ -33,6 +33,7 @@ from filewatchd.watch.backends.base import (
 from filewatchd.watch.backends.pacing import Device, next_interval, rest_for
 from filewatchd.watch.backends.poll import PollBackend, build
 from filewatchd.watch.backends.snapshot import Looked, Wanted, look_at
+from filewatchd.watch.dirty import HINTS, IN_ATTRIB, IN_CREATE, IN_DELETE, IN_MODIFY
 from filewatchd.work.pool import Pool
 from tests.unit.watch.root_stories import RootStories
 from tests.unit.watch.stories import Stories
@@ -68,12 +69,12 @@ def polling(rig: Rig) -> Callable[[], Any]:
 def test_created_modified_rewritten_chmodded_and_deleted(polling: Rig, tmp_path: Path) -> None:
     file = tmp_path / "a"
     steps: list[tuple[Callable[[], Any], int]] = [
-        (lambda: file.write_text("1"), WRITTEN),
-        (lambda: file.write_text("longer"), WRITTEN),
-        (lambda: file.write_text("equal!"), WRITTEN),
-        (lambda: file.chmod(0o600), Hint.LIVE),
-        (lambda: os.link(file, tmp_path.parent / "elsewhere"), Hint.LIVE),
-        (file.unlink, WRITTEN),
+        (lambda: file.write_text("1"), HINTS[IN_CREATE]),
+        (lambda: file.write_text("longer"), HINTS[IN_MODIFY]),
+        (lambda: file.write_text("equal!"), HINTS[IN_MODIFY]),
+        (lambda: file.chmod(0o600), HINTS[IN_ATTRIB]),
+        (lambda: os.link(file, tmp_path.parent / "elsewhere"), HINTS[IN_ATTRIB]),
+        (file.unlink, HINTS[IN_DELETE]),
     ]
 
     async def story() -> None:
@@ -154,7 +155,7 @@ def test_a_directory_becomes_a_file_and_a_directory_again(polling: Rig, tmp_path
             shutil.rmtree(place)
             place.write_text("a file now")
             await r.watcher.flush()
-            assert (told.doubted, told.marked) == (["x"], [("x", WRITTEN)])
+            assert (told.doubted, told.marked) == (["x"], [("x", HINTS[IN_CREATE])])
             told.forget()
             place.unlink()
             place.mkdir()
@@ -358,7 +359,7 @@ def test_a_pass_under_way_does_not_count_for_a_barrier(
             await early
             assert not late.done()
             await late
-            await r.until(lambda: ("a", WRITTEN) in told.marked, "the file")
+            await r.until(lambda: ("a", HINTS[IN_CREATE]) in told.marked, "the file")
 
     asyncio.run(story())
 
@@ -491,7 +492,7 @@ def test_events_of_a_pass_in_order(tmp_path: Path) -> None:
             GoneDirectory(top, "a", moved=True, renamed=True),
             NewDirectory(root, top, "c", source=(top, "a")),
             NewDirectory(root, top, "b", fresh=False),
-            DirtyNames(top, {"f": WRITTEN}),
+            DirtyNames(top, {"f": HINTS[IN_DELETE]}),
         ]
         assert b.backend.drain() == []
         shutil.rmtree(tmp_path)

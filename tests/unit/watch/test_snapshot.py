@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from filewatchd.model import Hint
 from filewatchd.watch.backends.snapshot import Child, Gone, Marks, Seen, Snapshot, Wanted, compare, look, take
+from filewatchd.watch.dirty import HINTS, IN_ATTRIB, IN_CREATE, IN_DELETE, IN_MODIFY
 
 
 def snapshot(path: Path, now: float = 0.0, old: Snapshot | None = None) -> Snapshot:
@@ -40,8 +40,8 @@ def test_compare(tmp_path: Path) -> None:
     (tmp_path / "leaves").rename(tmp_path / "comes")
     (tmp_path / "altered").chmod(0o700)
     files, came, went, altered = compare(old, snapshot(tmp_path))
-    written = Hint.LIVE | Hint.WRITE
-    assert files == {"gone": written, "grown": written, "new": written, "mode": Hint.LIVE}
+    names = {"gone": IN_DELETE, "grown": IN_MODIFY, "new": IN_CREATE, "mode": IN_ATTRIB}
+    assert files == {name: HINTS[mask] for name, mask in names.items()}
     assert came == [Child("comes", leaves.st_dev, leaves.st_ino)]
     assert went == [Child("leaves", leaves.st_dev, leaves.st_ino)]
     assert [child.name for child in altered] == ["altered"]
@@ -55,7 +55,7 @@ def test_stamps_before_the_epoch_and_empty_directories(tmp_path: Path) -> None:
     os.utime(tmp_path / "old", ns=(-1, -5_000_000_000))
     new = snapshot(tmp_path)
     assert new.size == 1
-    assert compare(empty, new).files == {"old": Hint.LIVE | Hint.WRITE}
+    assert compare(empty, new).files == {"old": HINTS[IN_CREATE]}
 
 
 def test_an_unchanged_look_shares_its_values(tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ def test_stamps_are_trusted_two_seconds_after_they_were_first_seen(
     assert listed(old, 162.5)[0], "once a minute in any case"
     (tmp_path / "a").write_text("longer")
     found = seen(tmp_path, old, 105.0)
-    assert found.differences.files == {"a": Hint.LIVE | Hint.WRITE}
+    assert found.differences.files == {"a": HINTS[IN_MODIFY]}
     (tmp_path / "b").write_text("x")
     was_listed, old = listed(old, 106.0)
     assert was_listed, "its stamps moved"

@@ -26,6 +26,7 @@ from filewatchd.testing.waiting import wait_until
 from filewatchd.watch.backends.base import AnchorMoved, Backend, DirtyNames, GoneDirectory, NewDirectory
 from filewatchd.watch.backends.watchdog import WatchdogBackend
 from filewatchd.watch.backends.watchdog_events import Telling
+from filewatchd.watch.dirty import HINTS, IN_CLOSE_WRITE, IN_CREATE, IN_MODIFY
 from filewatchd.work.pool import Pool
 from tests.unit.watch.conftest import few_queued
 from tests.unit.watch.root_stories import RootStories
@@ -150,8 +151,8 @@ def test_a_later_write_takes_back_that_a_file_is_complete() -> None:
     ):
         telling.take(event)
     telling.take(FileClosedEvent("/r/b"))
-    written = Hint.LIVE | Hint.WRITE
-    assert telling.all() == [DirtyNames("/r", {"a": written, "b": written | Hint.CLOSED})]
+    a = HINTS[IN_CREATE | IN_MODIFY | IN_CLOSE_WRITE] & ~Hint.CLOSED
+    assert telling.all() == [DirtyNames("/r", {"a": a, "b": HINTS[IN_CLOSE_WRITE]})]
 
 
 def test_a_directorys_rename_has_both_places() -> None:
