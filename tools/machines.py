@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from filewatchd.jobs.queue import BUSY, DRAINS, JOBS, Drain, JobState
 from filewatchd.model import RootState
 from filewatchd.rules.breaker import SUSPICIONS, Suspicion
-from filewatchd.rules.holding import HOLDS, Hold
+from filewatchd.rules.holding import HOLDS, PAUSES, Hold, Pausing
 from filewatchd.watch.roots import TRANSITIONS
 
 PAGE = Path(__file__).parents[1] / "docs/explanation/state-machines.md"
@@ -31,6 +31,7 @@ MACHINES = {
     "root": Machine(TRANSITIONS, RootState.WAITING),
     "job": Machine(JOBS, JobState.RUNNING),
     "hold": Machine(HOLDS, Hold.FREE),
+    "pause": Machine(PAUSES, Pausing.NONE),
     "suspicion": Machine(SUSPICIONS, Suspicion.NONE),
     "drain": Machine(DRAINS, Drain.INTAKE),
     "busy": Machine(BUSY, None),

@@ -206,7 +206,11 @@ class Attempts:
                     self._pipeline.mark_after(key, Hint.SCAN, self._pipeline.clock.monotonic(), 0.0)
                 if not keys:
                     self._pipeline.heir.request(record.trigger, ())
-            elif looks is None:  # no attempt was made: it waits on
+            elif self._pipeline.holding.why is not None:  # no attempt was made: it waits on
+                self._back_off(record, list(record.items.values()), 0.0)
+                if not keys:
+                    self.due.append(record)
+            elif looks is None:
                 self._back_off(record, list(record.items.values()), ERROR_PAUSE)
             else:
                 await self._retry(record, keys, looks)

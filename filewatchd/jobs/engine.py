@@ -78,6 +78,7 @@ class Engine:
         self.clock = clock
         self.pool = pool
         self.spawn = spawn
+        self.timers = timers
         self.store = store
         self.manifest = store.manifest
         self.gate = Gate(store.database, pool, clock, moved=self._gate_moved, damaged=state_damaged)
@@ -211,6 +212,12 @@ class Engine:
     def left(self, rules: Sequence[str]) -> Left:
         """What a flush of these rules doesn't wait for."""
         return left(self.pipelines[name] for name in rules)
+
+    def pause_over(self, rule: str) -> None:
+        """The time of a rule's pause is over. A rule that isn't there just now learns it when it comes back."""
+        if rule in self.pipelines:
+            self.pipelines[rule].pause_over()
+            self.poke()
 
     def allow(self, max_running: int) -> None:
         """So many jobs may run at once from now on; those that run too many end in their time."""

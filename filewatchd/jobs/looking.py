@@ -268,7 +268,7 @@ class Looking:
             return []
         if len(items) < len(found):
             busy = {item.key for item in items} | {item.old_key for item in items}
-            self._record_quietly([f for f in found if f.key not in busy], now)
+            self.record_quietly([f for f in found if f.key not in busy], now)
         self._pipeline.count("changes", len(items))
         return items
 
@@ -296,7 +296,7 @@ class Looking:
         for f in found:
             self._pipeline.window.mark_after(f.key, f.hint & ~Hint.CLOSED, now, 0.0)
 
-    def _record_quietly(self, found: list[Found], now: float) -> None:
+    def record_quietly(self, found: list[Found], now: float) -> None:
         """Enter what needs no job: kinds the rule doesn't want, own writes, rows no longer racy."""
         put: dict[int, list[tuple[str, FileIdentity, int]]] = {}
         drop: dict[int, list[str]] = {}

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from filewatchd.errors import FilewatchdError
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("filewatchd.jobs")
 
 _MOST = 1000  # paths in a job
+_ASKED = Hint.FORCED | Hint.SCHEDULED
 _NEWS = ~Hint.AGAIN  # a second look neither cancels what runs nor is skipped for it
 _STUCK_AFTER = 5.0  # seconds for cancelled jobs to end
 _AGAIN_AFTER = 1.0  # seconds after which a racy row is looked at once more
@@ -134,9 +135,12 @@ class Pipeline:
         for number, binding in old.bindings.items():
             self.bindings[number] = Binding(number, self, binding.root, self.selection, self.engine.manifest)
             self.bindings[number].settle(binding.regions)
-        for key in [*old.window, *old.skipped, *(k for k in old.open if k not in old.taken)]:
+        kept = old.holding.paused.kept
+        for key in [*old.window, *old.skipped, *kept, *(k for k in old.open if k not in old.taken)]:
             if self.selection.selects_path(key[1]):
-                self.window.mark_after(key, Hint.SCAN, now, self.settings.settle)
+                entry = old.window.get(key)
+                asked = (kept.get(key, 0) | (entry.hint if entry is not None else 0)) & _ASKED
+                self.window.mark_after(key, Hint.SCAN | asked, now, self.settings.settle)
         self.attempts.due = [record for record in old.attempts.due if not record.items]  # jobs over no path
         self.open, self.taken = old.open, old.taken  # shared: what still runs there ends in them
         old.successor = self
@@ -149,7 +153,7 @@ class Pipeline:
         due = self.window.release(now)
         most = width(self.settings.on_busy, self.settings.concurrency)
         move = BUSY[self.settings.on_busy, slot(len(self._tasks), most)]
-        if move is Move.START:
+        if move is Move.START or self.holding.why is not None:  # what is held neither leaves nor cancels anything
             self._fill(most, now)
         elif move is Move.LEAVE and due:
             self._skip(now)
@@ -160,12 +164,13 @@ class Pipeline:
     def _fill(self, most: int, now: float) -> None:
         while len(self._tasks) < most and self.is_free():
             due = self.window.release(now)
-            if not due and not self.attempts.due:
+            waiting = self.attempts.due if self.holding.why is None else []
+            if not due and not waiting:
                 break
             if not self.engine.slots.take(self):
                 break
-            if self.attempts.due:
-                self._start(self.attempts.retry(self.attempts.due.pop(0)))
+            if waiting:
+                self._start(self.attempts.retry(waiting.pop(0)))
                 continue
             taken = self._take(share(due, most - len(self._tasks), _MOST), now)
             if not taken:
@@ -174,8 +179,8 @@ class Pipeline:
             self._start(self._process(taken))
 
     def is_free(self) -> bool:
-        """Whether a job may start at all."""
-        return self.holding.why is None and self.drains is Drain.INTAKE and self.engine.gate.is_open
+        """Whether a job may start at all, or a look at what a pause discards."""
+        return not self.holding.waits and self.drains is Drain.INTAKE and self.engine.gate.is_open
 
     def _take(self, most: int, now: float) -> Taken:
         taken = []
@@ -223,7 +228,7 @@ class Pipeline:
                 return
             self._timer.cancel()
             self._timer = None
-        if due is not None and self.holding.why is None:
+        if due is not None and not self.holding.waits:
             self._timer = asyncio.get_running_loop().call_at(due, self._tick)
 
     def _tick(self) -> None:
@@ -238,11 +243,15 @@ class Pipeline:
         try:
             mounts = self.engine.mounts()
             looks = await self.looking.look(taken)
-            if self.successor is not None:  # a reload came between, and took the actions along
+            if self.successor is not None or self.holding.waits:  # a reload came between, with the actions, or a hold
                 self._put_back(taken, 0.0)
                 return
             now = self.clock.monotonic()
-            items = self.looking.changes(self.looking.resolve_all(taken, looks, mounts, now), now)
+            found = self.looking.resolve_all(taken, looks, mounts, now)
+            if self.holding.discards:
+                self.holding.paused.discard(found, now)
+                return
+            items = self.looking.changes(found, now)
             if items:
                 found = noticed(taken, items, self.clock)
                 await self.attempts.attempt(Record(_trigger(taken), items, self.clock.wall_ns(), found))
@@ -303,17 +312,27 @@ class Pipeline:
     # ---- life
 
     def resume(self) -> None:
-        """Go on after a hold. What is dirty by now doesn't count towards the limit: a person said go on.
+        """Go on after a hold.
 
         Raises:
             StateError: the hold can't be taken from the journal.
         """
-        discarded = self.holding.discarded
-        self.holding.release()
+        self._go_on(self.holding.release)
+
+    def pause_over(self) -> None:
+        """The time of its pause is over."""
+        self._go_on(self.holding.pause_over)
+
+    def _go_on(self, release: Callable[[], None]) -> None:
+        """What is dirty by now doesn't count towards the limit: a person said go on, or when to."""
+        release()
+        if self.holding.why is not None:
+            return
+        without_room, self.holding.without_room = self.holding.without_room, 0
         self.looking.breaker.reset()
-        self.looking.limit.reset(len(self.window) + discarded)
+        self.looking.limit.reset(len(self.window) + without_room)
         self.engine.touched.add(self)
-        if discarded:
+        if without_room:
             self.engine.doubted()
             for binding in self.bindings.values():
                 self.engine.rescan(binding.root)
@@ -369,7 +388,7 @@ class Pipeline:
             "held": len(self.looking.held),
             "skipped": len(self.skipped),
             "paused": self.holding.why,
-            "discarded": self.holding.discarded,
+            "discarded": self.holding.without_room + self.holding.paused.discarded,
             "waits": None if self.engine.gate.is_open else "state can't be written",
             "counters": dict(self.counters),
             "last": self.last,

@@ -36,6 +36,18 @@ class Steering:
         self._engine.poke()
         return [pipeline.settings.name for pipeline in free]
 
+    def pause(self, rule: str, reason: str, seconds: float | None, by: str, *, discard: bool) -> None:
+        """Hold a rule, for so long or until it is resumed.
+
+        Raises:
+            StateError: it can't be written down, so nothing has changed.
+        """
+        pipeline = self._engine.pipelines[rule]
+        until_ns = None if seconds is None else pipeline.clock.wall_ns() + int(seconds * 1e9)
+        pipeline.holding.pause(reason, until_ns, by, discard=discard)
+        self._engine.state_changed()
+        self._engine.poke()
+
     def retry(self, rules: Iterable[str], job: int | None = None) -> Mapping[str, int]:
         """Try failed paths, and those in back-off, again now; of one job if it is given. How many, rule by rule."""
         pipelines = [self._engine.pipelines[name] for name in rules]

@@ -19,6 +19,7 @@ from filewatchd.jobs.expecting import Expectations
 from filewatchd.jobs.findings import Counters, Findings
 from filewatchd.jobs.holding import Holds
 from filewatchd.jobs.journal import Journal, ManifestUpdate, NewJob, Result
+from filewatchd.jobs.pausing import Pauses
 from filewatchd.jobs.runner import Item, Key, Record
 from filewatchd.model import Change, FileIdentity, Kind
 from filewatchd.state import tables
@@ -71,6 +72,7 @@ class Store:
         self.findings = Findings(database)
         self.counters = Counters(database)
         self.holds = Holds(database)
+        self.pauses = Pauses(database)
         self.expectations = Expectations(database)
         self._clock = clock
         self._committed = committed
@@ -95,6 +97,7 @@ class Store:
         self.journal.rename_rule(old, new)
         self.findings.rename_rule(old, new)
         self.counters.rename_rule(old, new)
+        self.pauses.rename_rule(old, new)
         self.expectations.rename_rule(old, new)
         tables.rename_rule(self.database, old, new)
         self._open.setdefault(new, []).extend(self._open.pop(old, ()))

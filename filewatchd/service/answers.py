@@ -10,6 +10,7 @@ from filewatchd.service import report
 from filewatchd.service.asking import Asking
 from filewatchd.service.following import Following
 from filewatchd.service.listing import Listing
+from filewatchd.service.pausing import Pausing
 from filewatchd.service.steering import Operating
 
 
@@ -19,5 +20,6 @@ def answers(parts: report.Parts, configured: asyncio.Event) -> Mapping[str, Hand
         **Asking(parts.engine, parts.rooting, lambda: report.status(parts), configured).handlers(),
         **Following(parts.engine, parts.control.label, configured).handlers(),
         **Listing(parts.engine, parts.life).handlers(),
+        **Pausing(parts.engine, configured).handlers(),
         **Operating(parts.engine, configured).handlers(),
     }

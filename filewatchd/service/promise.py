@@ -62,7 +62,7 @@ class Promise:
     def _found(self) -> Iterator[Doubt]:
         lost = self._engine.store.database.promise_broken_since
         if lost is not None:
-            yield Doubt("state", "", "the job journal was lost; POST /v1/resume acknowledges it", lost)
+            yield Doubt("state", "", "the job journal was lost; `filewatchctl resume` acknowledges it", lost)
         health = self._engine.store.database.health
         if health.trouble is not None:
             yield Doubt("journal", "", f"no job starts: {health.trouble}", health.since_ns)
@@ -73,7 +73,10 @@ class Promise:
                 yield Doubt(
                     "skipped", name, f"{len(pipeline.skipped)} paths were left while it was busy (on_busy: skip)"
                 )
-            if pipeline.holding.discarded:
+            pause = pipeline.holding.paused.pause
+            if pause is not None and pause.discard:
+                yield Doubt("paused", name, pause.why, pause.since_ns)
+            if pipeline.holding.without_room:
                 why = "it is held and has no room for more dirty paths; they are found again when it is resumed"
                 yield Doubt("held", name, why)
 

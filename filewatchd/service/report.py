@@ -144,7 +144,7 @@ def rule_state(pipeline: Pipeline) -> str:
     return "waiting" if found["dirty"] or found["retrying"] or found["skipped"] else "idle"
 
 
-_HOLDS = {Hold.LOOPS: "loops", Hold.MASSES: "masses", Hold.BROKEN: "broken"}
+_HOLDS = {Hold.FREE: "paused", Hold.LOOPS: "loops", Hold.MASSES: "masses", Hold.BROKEN: "broken"}
 
 
 def paused(pipeline: Pipeline) -> dict[str, Any] | None:
@@ -152,14 +152,16 @@ def paused(pipeline: Pipeline) -> dict[str, Any] | None:
     holding = pipeline.holding
     if holding.why is None:
         return None
+    pause = holding.paused.pause
+    until_ns = pause.until_ns if pause is not None and holding.hold is Hold.FREE else None
     return {
         "hold": _HOLDS[holding.hold],
         "why": holding.why,
         "since": time_text(holding.since_ns),
-        "until": None,
-        "by": None,
-        "discard": False,
-        "discarded": holding.discarded,
+        "until": None if until_ns is None else time_text(until_ns),
+        "by": None if pause is None else pause.by,
+        "discard": holding.discards,
+        "discarded": holding.without_room + holding.paused.discarded,
     }
 
 

@@ -1,4 +1,4 @@
-"""What the control socket's operators do: retry, resume."""
+"""What the control socket's operators do to jobs and their paths: retry."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from filewatchd.service.asking import rules_of
 
 
 class Operating:
-    """Handlers of `control.api.ROUTES` that act on rules and jobs."""
+    """Handlers of `control.api.ROUTES` that act on jobs and paths."""
 
     def __init__(self, engine: Engine, configured: asyncio.Event) -> None:
         """``configured``: the rules have their roots."""
@@ -23,26 +23,7 @@ class Operating:
 
     def handlers(self) -> Mapping[str, Handler]:
         """By the routes' names."""
-        return {"resume": self.resume, "retry": self.retry}
-
-    async def resume(self, asked: arguments.OneRule, peer: Peer) -> documents.Resumed:
-        """Let a rule go on, or all that are held; which went on, and which are held still, and why.
-
-        Without a rule it also acknowledges that state was lost.
-        """
-        await self._configured.wait()
-        rules = rules_of(self._engine, asked.rule)
-        resumed = await self._steering.resume(rules)
-        acknowledged = asked.rule is None and self._acknowledge()
-        held = dict(self._steering.held(rules))
-        return documents.Resumed(resumed=resumed, held=held, acknowledged=acknowledged)
-
-    def _acknowledge(self) -> bool:
-        database = self._engine.store.database
-        if database.promise_broken_since is None:
-            return False
-        database.mend_promise()
-        return True
+        return {"retry": self.retry}
 
     async def retry(self, asked: arguments.Chosen, peer: Peer) -> documents.Retried:
         """How many paths are tried again; those of held rules wait."""

@@ -146,7 +146,7 @@ ALTER TABLE baselines DROP COLUMN fsid;
 """
 
 # `changes`: a row is a batch, a change's number is first + its place in it. `attempts`: tries that were repeated; the
-# last one is in its job's row. `holds.hold` may be `paused` now, with when it ends, who asked, and what of the changes.
+# last one is in its job's row. `pauses.counted`: what the rule had discarded before.
 _VERSION_4 = """
 CREATE TABLE changes (
     first INTEGER PRIMARY KEY,
@@ -170,9 +170,16 @@ CREATE TABLE attempts (
 ) WITHOUT ROWID;
 
 ALTER TABLE jobs ADD COLUMN first_ns INTEGER;
-ALTER TABLE holds ADD COLUMN until_ns INTEGER;
-ALTER TABLE holds ADD COLUMN by TEXT;
-ALTER TABLE holds ADD COLUMN discard INTEGER NOT NULL DEFAULT 0;
+
+CREATE TABLE pauses (
+    rule TEXT PRIMARY KEY,
+    reason TEXT NOT NULL,
+    since_ns INTEGER NOT NULL,
+    until_ns INTEGER,
+    by TEXT NOT NULL,
+    discard INTEGER NOT NULL,
+    counted INTEGER NOT NULL
+) WITHOUT ROWID;
 """
 
 MIGRATIONS: tuple[Migration, ...] = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4)

@@ -7,7 +7,9 @@ from typing import Any, cast
 
 import pytest
 
+from filewatchd.control.api import time_text
 from filewatchd.errors import StateError
+from filewatchd.jobs.pausing import Pause
 from filewatchd.model import RootState
 from filewatchd.service.promise import Promise
 from filewatchd.state.health import Health
@@ -22,7 +24,9 @@ class Daemon:
         self.clock = FakeClock()
         self.root = Root(RootKey("/in"))
         self.root.state = RootState.LIVE
-        self.rule = SimpleNamespace(skipped={}, holding=SimpleNamespace(discarded=0))
+        self.rule = SimpleNamespace(
+            skipped={}, holding=SimpleNamespace(without_room=0, paused=SimpleNamespace(pause=None))
+        )
         self.database = SimpleNamespace(promise_broken_since=None, health=Health(self.clock))
         store = SimpleNamespace(database=self.database)
         engine = SimpleNamespace(store=store, pipelines={"rule": self.rule})
@@ -92,8 +96,21 @@ def test_a_root_that_stalls_or_has_gaps_is_a_doubt(state: RootState) -> None:
 
 def test_lost_state_is_in_doubt_since_it_was_lost_and_the_oldest_comes_first() -> None:
     daemon = Daemon()
-    daemon.rule.holding.discarded = 3
+    daemon.rule.holding.without_room = 3
     daemon.promise.look()
     daemon.database.promise_broken_since = daemon.clock.wall_ns() - 3600 * 10**9
     assert daemon.told()[1] == ["state", "held"]
     assert daemon.promise.statistics()["in_doubt_since"] == "2025-06-15T14:06:40.000000+00:00"
+
+
+def test_a_pause_that_discards_is_a_doubt_since_it_began() -> None:
+    daemon = Daemon()
+    pause = Pause("mass copy", daemon.clock.wall_ns() - 5_000_000_000, None, "root", False, 0)
+    daemon.rule.holding.paused.pause = pause
+    assert daemon.told() == (True, [], 0, 0.0)
+    daemon.rule.holding.paused.pause = pause._replace(discard=True)
+    (reason,) = daemon.promise.statistics()["reasons"]
+    assert (reason["about"], reason["what"], reason["since"]) == ("paused", "rule", time_text(pause.since_ns))
+    assert reason["why"] == "paused by root: mass copy; what changes meanwhile is taken as handled"
+    daemon.rule.holding.paused.pause = None
+    assert daemon.told()[0] is True
