@@ -10,6 +10,7 @@ from typing import NamedTuple
 #: extra -> the modules it brings
 EXTRAS: Mapping[str, tuple[str, ...]] = {
     "metrics": ("prometheus_client",),
+    "tui": ("textual",),
     "pyinotify": ("pyinotify", *(("asyncore",) if sys.version_info >= (3, 12) else ())),
 }
 

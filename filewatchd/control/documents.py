@@ -232,6 +232,9 @@ class JobRow(Struct, kw_only=True):
     open: Annotated[int, _about("Paths without a good outcome.")]
     message: str
     progress: Annotated[str, _about("How far it is, in words.")]
+    done: Annotated[int | None, _about("The same as numbers, while it runs and says so.")] = None
+    total: int | None = None
+    unit: str | None = None
 
 
 class Jobs(Document, kw_only=True):

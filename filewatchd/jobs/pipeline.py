@@ -253,8 +253,8 @@ class Pipeline:
                 return
             items = self.looking.changes(found, now)
             if items:
-                found = noticed(taken, items, self.clock)
-                await self.attempts.attempt(Record(_trigger(taken), items, self.clock.wall_ns(), found))
+                story = noticed(taken, items, self.clock)
+                await self.attempts.attempt(Record(_trigger(taken), items, self.clock.wall_ns(), story))
         except FilewatchdError as error:
             self._wait(taken, error)
         finally:

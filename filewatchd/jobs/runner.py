@@ -85,14 +85,23 @@ class Record:
         self.run: JobRun | None = None  # its last call of an action
 
     @property
-    def progress(self) -> str:
-        """How far it is, in words: what the action says, or how many of its paths it is done with."""
+    def reached(self) -> tuple[int, int, str] | None:
+        """How far it is (done, total, unit): what the action says, or how many of its paths it is done with."""
         if self.run is not None and self.run.done is not None:
-            done, total, unit = self.run.done
-            return f"{done:,} of {total:,} {unit}"
+            return self.run.done
         come = [item.next_action for item in self.items.values() if item.outcome is None]
         behind = sum(number < max(come) for number in come)
-        return f"{len(self.items) - behind:,} of {len(self.items):,} paths" if behind else ""
+        return (len(self.items) - behind, len(self.items), "paths") if behind else None
+
+    @property
+    def progress(self) -> str:
+        """The same in words."""
+        return in_words(self.reached)
+
+
+def in_words(reached: tuple[int, int, str] | None) -> str:
+    """How far something is; nothing where that isn't known."""
+    return "" if reached is None else f"{reached[0]:,} of {reached[1]:,} {reached[2]}"
 
 
 class JobRun:

@@ -15,12 +15,14 @@ from filewatchd.control.api import Handler, Peer, RequestError, time_text, words
 from filewatchd.jobs.engine import Engine
 from filewatchd.jobs.queue import JobState
 from filewatchd.jobs.records import History, JobRecord
+from filewatchd.jobs.runner import in_words
 from filewatchd.model import Kind, RuleSettings
 from filewatchd.service import story
 from filewatchd.service.report import Life, paused, rule_state
 from filewatchd.state.background import Background
 
 T = TypeVar("T")
+Reached = tuple[int, int, str]  # done, total, unit
 _LANE = "history"  # of the pool: reading takes a moment where much is kept
 
 
@@ -67,16 +69,15 @@ class Listing:
         found = await self._read(read)
         shown = found[: asked.limit]
         more = shown[-1].id if len(found) > len(shown) else None
-        progress = self._progress()
-        return documents.Jobs(jobs=[row(job, progress.get(job.id)) for job in shown], next_before=more)
+        running = self._progress()
+        return documents.Jobs(jobs=[row(job, running) for job in shown], next_before=more)
 
     async def job(self, asked: arguments.Job, peer: Peer) -> documents.Job:
         """All that is known of one job."""
         kept = await self._read(lambda history: story.read(history, asked.id))
         if kept is None:
             raise RequestError(404, f"there is no job {asked.id}, or it is forgotten")
-        progress = self._progress().get(asked.id)
-        return story.told(kept, row(kept.job, progress), self._engine.clock.wall_ns())
+        return story.told(kept, row(kept.job, self._progress()), self._engine.clock.wall_ns())
 
     async def _read(self, question: Callable[[History], T]) -> T:
         """Ask the journal, in the pool."""
@@ -88,9 +89,9 @@ class Listing:
 
         return await self._engine.pool.run(_LANE, read)
 
-    def _progress(self) -> Mapping[int, str]:
+    def _progress(self) -> Mapping[int, Reached | None]:
         """How far the running jobs are, by their numbers."""
-        return {record.id: record.progress for p in self._engine.pipelines.values() for record in p.jobs()}
+        return {record.id: record.reached for p in self._engine.pipelines.values() for record in p.jobs()}
 
 
 def _settings(rule: RuleSettings) -> dict[str, Any]:
@@ -102,8 +103,9 @@ def _settings(rule: RuleSettings) -> dict[str, Any]:
     return {name: msgspec.to_builtins(getattr(rule, name)) for name in names}
 
 
-def row(job: JobRecord, progress: str | None) -> documents.JobRow:
-    """A job in a list. ``progress``: of a running one."""
+def row(job: JobRecord, running: Mapping[int, Reached | None]) -> documents.JobRow:
+    """A job in a list. ``running``: how far those are that run now, by their numbers."""
+    done, total, unit = running.get(job.id) or (None, None, None)
     ended = job.state in (JobState.OK, JobState.FAILED, JobState.CANCELLED)
     finished_ns = job.finished_ns if ended else None
     return documents.JobRow(
@@ -122,7 +124,10 @@ def row(job: JobRecord, progress: str | None) -> documents.JobRow:
         outcomes=story.outcomes(job),
         open=job.open,
         message=words(job.message),
-        progress=words(job.progress if progress is None else progress),
+        progress=words(in_words(running[job.id]) if job.id in running else job.progress),
+        done=done,
+        total=total,
+        unit=unit,
     )
 
 

@@ -22,8 +22,9 @@ CONTROL = "import sys; from filewatchd.cli.control import main; sys.exit(main())
 
 def info(name: str) -> d.RuleInfo:
     return d.RuleInfo(
-        name=name, description=f"about {name}", enabled=True, state="idle", paused=None, roots=[], include=[], exclude=[],
-        presets=[], changes=[], ready="closed", settle=0, max_wait=0, batch="path", on_busy="queue", concurrency=1,
+        name=name, description=f"about {name}", enabled=True, state="idle", paused=None, roots=[], include=[],
+        exclude=[], presets=[], changes=[], ready="closed", settle=0, max_wait=0, batch="path", on_busy="queue",
+        concurrency=1,
         actions=[], user=None, origin=None,
     )  # fmt: skip
 

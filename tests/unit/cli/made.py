@@ -74,7 +74,7 @@ def at(second: int) -> str:
 def job(**fields: Any) -> d.Job:
     said: dict[str, Any] = {
         "job": row(created=at(2)),
-        "events": [d.RawEventTold(time=at(0), path="/srv/a", events=["create", "close_write"])],
+        "events": [d.RawEventTold(time=at(0), last=at(1), path="/srv/a", events=["create", "close_write"])],
         "changes": [
             d.ChangeTold(kind="moved", path="/srv/b", old_path="/srv/a", outcome="failed", message="exit status 3"),
             d.ChangeTold(kind="created", path="/srv/\ufffd", path_b64="L3Nydi//", outcome=None, message=""),
@@ -93,6 +93,7 @@ def job(**fields: Any) -> d.Job:
 
 def change(**fields: Any) -> d.ChangeLine:
     said: dict[str, Any] = {
+        "host": "testhost", "instance": "main",
         "cursor": "x-1", "time": before(1), "kind": "created", "path": f"/srv/{CLEAR}", "is_dir": False, "root": "/srv",
         "rules": ["drop"], "job": 17, "source": "live",
     }  # fmt: skip

@@ -51,7 +51,7 @@ class Served:
 
 async def _lines(items: list[msgspec.Struct]) -> AsyncIterator[bytes]:
     for item in items:
-        yield msgspec.json.encode({**LABEL, **msgspec.to_builtins(item)}) + b"\n"
+        yield msgspec.json.encode(item) + b"\n"
 
 
 @contextmanager

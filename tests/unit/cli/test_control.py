@@ -55,7 +55,7 @@ def test_json_is_the_daemons_answer(
 
 
 def test_json_of_a_stream_is_its_lines(served: Served, ctl: Ctl) -> None:
-    served.answer("changes", [made.change(), d.Missed(cursor="x-2", missed=3)])
+    served.answer("changes", [made.change(), d.Missed(**LABEL, cursor="x-2", missed=3)])
     found = ctl("changes", "--json")
     assert [json.loads(line).get("missed") for line in found.lines] == [None, 3]
     assert json.loads(found.lines[0])["host"] == "testhost"
@@ -140,8 +140,8 @@ def test_exit_codes_of_refusals(served: Served, ctl: Ctl, status: int, code: int
 
 def test_a_strangers_refusal_names_the_key(tmp_path: Path, ctl: Ctl, monkeypatch: pytest.MonkeyPatch) -> None:
     class Strangers(Access):
-        def refusal(self, peer: object, groups: object, route: object) -> str | None:
-            return "uid 1000 may not ask this daemon: name the user, or a @group of theirs, under control.read"
+        def lacking(self, peer: object, groups: object, route: object) -> str | None:
+            return "control.read"
 
     with serving(tmp_path, Strangers()) as found:
         monkeypatch.setenv("FILEWATCHD_SOCKET", found.socket)
@@ -321,7 +321,7 @@ def test_plans(served: Served, ctl: Ctl) -> None:
 
 
 def test_changes_for_people(served: Served, ctl: Ctl) -> None:
-    served.answer("changes", [made.change(), d.Missed(cursor="x-2", missed=3)])
+    served.answer("changes", [made.change(), d.Missed(**LABEL, cursor="x-2", missed=3)])
     first, second = ctl("changes").lines
     assert first[19:] == "  created   drop  /srv/\\x1b[2J"
     assert second == "3 changes were forgotten before they could be told"

@@ -76,7 +76,7 @@ def test_a_clock_that_was_set_back_makes_no_negative_times() -> None:
 )  # fmt: skip
 def test_each_attempt_has_its_own_outcomes(state: str, more: dict[str, object], expected: list[dict[str, int]]) -> None:
     story = kept(job(state, **more), failed(1, 4, 5, ok=1, failed=2))
-    document = told(story, row(story.job, None), NOW)
+    document = told(story, row(story.job, {}), NOW)
     assert [attempt.outcomes for attempt in document.attempts] == expected
     assert [attempt.finished is None for attempt in document.attempts] == [False, state == "running"][: len(expected)]
 
@@ -90,7 +90,7 @@ def test_names_of_any_bytes_and_what_a_step_recorded() -> None:
     )
     event = Event(S, 2 * S, "/in/\udcff", HINTS[IN_CREATE | IN_CLOSE_WRITE] | Hint.AGAIN)
     steps = [("copied", {"to": "/out/\udcff", "digest": b"\xff", "parts": [1, None]})]
-    document = told(Kept(record, Story(None, [event]), (), steps), row(record, None), NOW)
+    document = told(Kept(record, Story(None, [event]), (), steps), row(record, {}), NOW)
     assert document.changes == [
         documents.ChangeTold(
             kind="moved",

@@ -1,0 +1,1 @@
+"""`filewatchctl top`: a live view of the daemon, for a terminal."""
