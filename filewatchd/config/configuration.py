@@ -25,8 +25,9 @@ class Row(NamedTuple):
 class Configuration(NamedTuple):
     """One whole configuration.
 
-    ``files`` are those it was read from, the main one first. ``digests`` has one for each rule, by name: it is equal
-    where the rule means the same; ``origins`` say where it stands. ``rows`` is empty unless they were asked for.
+    ``files`` are those it was read from, the main one first; ``globs`` those by which rule files were sought.
+    ``digests`` has one for each rule, by name: it is equal where the rule means the same; ``origins`` say where it
+    stands. ``rows`` is empty unless they were asked for.
     """
 
     daemon: Daemon
@@ -38,6 +39,12 @@ class Configuration(NamedTuple):
     warnings: tuple[Mistake, ...] = ()
     rows: tuple[Row, ...] = ()
     origins: Mapping[str, Origins] = {}
+    globs: tuple[str, ...] = ()
+
+    def means(self, other: Configuration) -> bool:
+        """Whether the other one says the same, in the same order; wherever it stands."""
+        mine, theirs = (list(each.digests.items()) for each in (self, other))
+        return self[:3] == other[:3] and mine == theirs
 
 
 def digest(value: object) -> str:

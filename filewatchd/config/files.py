@@ -84,8 +84,11 @@ def check_rule_file(node: Node, main: str, mistakes: list[Mistake]) -> None:
             mistakes.append(value.key_mistake(f"{quoted(key)} can't stand in a rule file", f"move it to {main}"))
 
 
-def matches(listed: Node, converter: Converter, warnings: list[Mistake]) -> Iterator[str]:
-    """The files that ``rule_files`` names. A missing one is a mistake, a glob without any is a warning."""
+def matches(listed: Node, converter: Converter, warnings: list[Mistake], globs: list[str]) -> Iterator[str]:
+    """The files that ``rule_files`` names. A missing one is a mistake, a glob without any is a warning.
+
+    ``globs`` gets the globs.
+    """
     if not isinstance(listed.value, list):
         hint = "write them in brackets: [rules.d/*.yaml]"
         converter.fail(listed, f"a list is expected here, not {listed.kind}", hint)
@@ -95,6 +98,7 @@ def matches(listed: Node, converter: Converter, warnings: list[Mistake]) -> Iter
         if not isinstance(path, str):
             continue
         if glob.has_magic(path):
+            globs.append(path)
             found = sorted(glob.glob(path, recursive=True))
             yield from found
             if not found:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from filewatchd.config import yaml
@@ -33,6 +33,7 @@ class Layers:
         self.mistakes = mistakes
         self.warnings: list[Mistake] = []
         self.files: list[str] = []
+        self.globs: list[str] = []
         self.sections: dict[str, Node] = {}
         self.rules: list[Node] = []  # merged by name; those without a name too, so that their mistakes are told
         self._places: dict[str, int] = {}  # a name's index in `rules`
@@ -58,9 +59,9 @@ class Layers:
         return read(wanted, self.mistakes)
 
     def _rule_files(self, listed: Node | None, main: str, fragment: str | None) -> Iterator[Node]:
-        found = (
-            matches(listed, self._converter, self.warnings) if listed is not None and listed.value is not None else ()
-        )
+        found: Iterable[str] = ()
+        if listed is not None and listed.value is not None:
+            found = matches(listed, self._converter, self.warnings, self.globs)
         known = {os.path.realpath(path) for path in self.files}
         paths = [path for path in dict.fromkeys(found) if os.path.realpath(path) not in known]
         wanted = [Wanted(path) for path in paths]

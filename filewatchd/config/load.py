@@ -102,8 +102,8 @@ class _Loading:
         digests = {rule.name: _digest(rule) for rule in rules}
         shown = tuple(self._shown or ())
         warnings = (*self._layers.warnings, *self._builder.warnings)
-        files, origins = tuple(self._layers.files), self._builder.origins
-        return Configuration(daemon, logging, control, rules, digests, files, warnings, shown, origins)
+        files, globs, origins = tuple(self._layers.files), tuple(self._layers.globs), self._builder.origins
+        return Configuration(daemon, logging, control, rules, digests, files, warnings, shown, origins, globs)
 
     def _section(self, name: str, schema: type[S]) -> S | None:
         node = self._layers.sections.get(name)

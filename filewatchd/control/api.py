@@ -57,7 +57,7 @@ class Route(NamedTuple):
         return self.media == LINES
 
 
-_UNWRITABLE = ((503, "The job journal can't be written."),)
+_UNWRITABLE = ((503, "The job journal can't be written, or a filesystem doesn't answer."),)
 _BAD_CONFIG = ((422, "The configuration on disk has mistakes; they are listed."),)
 
 ROUTES = (
@@ -70,7 +70,7 @@ ROUTES = (
     Route(*PLACES["retry"], True, "Try failed paths, and those in back-off, again now.",
           a.Chosen, d.Retried),
     Route(*PLACES["cancel"], True, "Cancel a job that runs or waits; its paths stay open.",
-          a.Job, d.Cancelled, errors=((409, "The job has ended."),)),
+          a.Job, d.Cancelled, errors=((409, "The job has ended."), *_UNWRITABLE)),
     Route(*PLACES["drop"], True, "Give failed and cancelled paths up: take them as handled.",
           a.Chosen, d.Dropped, errors=_UNWRITABLE),
     Route(*PLACES["changes"], False, "The changes that rules had, a line each: kept ones, and live.",
@@ -80,7 +80,8 @@ ROUTES = (
           a.Explain, d.Explained),
     Route(*PLACES["flush"], True, "Return once all that happened before has been worked.",
           a.Flush, d.Flushed),
-    Route(*PLACES["trigger"], True, "Ask for a job by hand.", a.Trigger, d.Triggered),
+    Route(*PLACES["trigger"], True, "Ask for a job by hand.", a.Trigger, d.Triggered,
+          errors=((503, "A filesystem doesn't answer."),)),
     Route(*PLACES["pause"], True, "Hold a rule; kept over restarts.", a.Pause, d.Paused,
           errors=_UNWRITABLE),
     Route(*PLACES["resume"], True,

@@ -459,8 +459,9 @@ class Triggered(Document, kw_only=True):
 
     rule: str
     dry_run: bool
-    paths: Annotated[int, _about("That were made dirty.")]
-    refused: Annotated[list[PathTold], _about("Paths that the rule doesn't match.")]
+    paths: Annotated[int, _about("That were made dirty, or with dry_run would be.")]
+    refused: Annotated[list[PathTold], _about("Paths that the rule's roots and patterns don't cover, and directories.")]
+    held: Annotated[str | None, _about("Why the job has to wait.")]
     planned: Annotated[list[Planned] | UnsetType, _about("With dry_run.")] = UNSET
     together: Together = UNSET
     more: Annotated[int | UnsetType, _about("Changes that aren't listed.")] = UNSET

@@ -123,7 +123,7 @@ class Attempts:
         record.items = {}
         for item in left:
             if not self._is_retried(item, record):
-                self._give_up(item, now)
+                self._give_up(item, record, now)
         if again:
             self._back_off(record, again, pause)
         taken = self._pipeline.taken
@@ -134,13 +134,15 @@ class Attempts:
             name, came = self._pipeline.settings.name, self._pipeline.engine.expecting.came
             await gate.through(lambda: came(name, record.trigger, record.created_ns))
 
-    def _give_up(self, item: Item, now: float) -> None:
-        """A cancelled path is dirty again; a failed one stays open, and waits for a retry or a change."""
-        if (
-            item.outcome is not None
-            and item.outcome.verdict is Verdict.CANCELLED
-            and self._pipeline.drains is Drain.INTAKE
-        ):
+    def _give_up(self, item: Item, record: Record, now: float) -> None:
+        """A cancelled path is dirty again, unless somebody cancelled its job.
+
+        That one, or a failed one, stays open, and waits for a retry or a change.
+        """
+        cancelled = item.outcome is not None and item.outcome.verdict is Verdict.CANCELLED
+        if record.cancelled_by is not None:
+            self._pipeline.cancelled[item.key] = record.id, item.change.identity
+        elif cancelled and self._pipeline.drains is Drain.INTAKE:
             self._pipeline.mark_after(item.key, Hint.SCAN, now, 0.0)
         self._doubt_source(item, now)
 
@@ -151,7 +153,7 @@ class Attempts:
 
     def _is_retried(self, item: Item, record: Record) -> bool:
         outcome = item.outcome
-        if outcome is None or outcome.verdict is not Verdict.FAILED:
+        if outcome is None or outcome.verdict is not Verdict.FAILED or record.cancelled_by is not None:
             return False
         return outcome.retryable and record.attempt < self._pipeline.settings.retry.attempts
 
@@ -184,6 +186,33 @@ class Attempts:
             self._retry_due(record)
         return sum(len(record.items) for record in chosen)
 
+    def cancel(self, job: int, by: str) -> int | None:
+        """Somebody cancels a job in back-off; over how many paths it is. None if it isn't here.
+
+        Raises:
+            StateError: it can't be written down, so the job waits on.
+        """
+        for record in {*self.waiting.values(), *self.due, *self._retrying}:
+            if record.id == job and record.items:
+                self._pipeline.engine.store.journal.cancel(job, by, self._pipeline.clock.wall_ns())
+                record.cancelled_by = by
+                paths = len(record.items)
+                self._end(record)
+                return paths
+        return None
+
+    def _end(self, record: Record) -> None:
+        """It is tried no more; its paths stay open. One that is being looked at just now finds that out by itself."""
+        if (alarm := self._alarms.pop(record.id, None)) is not None:
+            alarm.cancel()
+        self.due = [other for other in self.due if other is not record]
+        now = self._pipeline.clock.monotonic()
+        for key, item in record.items.items():
+            if self.waiting.get(key) is record:
+                del self.waiting[key]
+            self._give_up(item, record, now)
+        record.items = {}
+
     def _retry_due(self, record: Record) -> None:
         self._alarms.pop(record.id, None)
         if record.items and self._pipeline.drains is Drain.INTAKE:
@@ -201,6 +230,8 @@ class Attempts:
             looks: list[Look] | None = None
             with suppress(StalledError):
                 looks = await self._pipeline.looking.look_at(keys, None)
+            if record.cancelled_by is not None:
+                return
             if self._pipeline.successor is not None:  # a reload came between, and took the actions along
                 for key in keys:
                     self._pipeline.mark_after(key, Hint.SCAN, self._pipeline.clock.monotonic(), 0.0)

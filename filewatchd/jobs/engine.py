@@ -107,7 +107,7 @@ class Engine:
         self._watching = watching
         self._dirty = 0  # paths in all windows
         self._room = self._intake = True
-        self._draining: set[asyncio.Task[None]] = set()
+        self._draining: dict[asyncio.Task[None], Pipeline] = {}
         self._numbers = 0
 
     # ---- bindings
@@ -136,10 +136,12 @@ class Engine:
     def _reopen(self, pipeline: Pipeline, binding: Binding) -> None:
         """Give the binding the open rows that an earlier life, or an earlier configuration, left."""
         now = self.clock.monotonic()
-        for path, job, waits in self.store.take_open(pipeline.settings.name, binding.root):
-            key = (binding.number, path)
-            pipeline.open[key] = job
-            if not waits:
+        for row in self.store.take_open(pipeline.settings.name, binding.root):
+            key = (binding.number, row.path)
+            pipeline.open[key] = row.job
+            if row.cancelled:
+                pipeline.cancelled[key] = row.job, row.identity
+            if not row.waits:
                 pipeline.mark(key, Hint.SCAN, now)
 
     # ---- what pipelines ask
@@ -261,14 +263,18 @@ class Engine:
         works: list[Awaitable[None]] = [p.drain(deadline) for p in self.pipelines.values()]
         await asyncio.gather(*works, *self._draining)
 
+    def at_work(self) -> list[Pipeline]:
+        """All pipelines, also those that a reload has replaced and that still run jobs."""
+        return [*self.pipelines.values(), *self._draining.values()]
+
     def retire(self, old: Pipeline, grace: float) -> None:
         """A reload replaced a pipeline: it ends with what it runs, within ``grace`` seconds."""
         self._dirty -= old.counted
         for opened in old.actions:
             self.effects.pop(opened.context, None)
         task = asyncio.get_running_loop().create_task(old.drain(self.clock.monotonic() + grace))
-        self._draining.add(task)
-        task.add_done_callback(self._draining.discard)
+        self._draining[task] = old
+        task.add_done_callback(lambda done: self._draining.pop(done, None))
 
     def save_counters(self) -> None:
         """Add what was counted since the last call to the counters on disk."""

@@ -105,6 +105,13 @@ _CUT_OFF = (
 )
 
 
+_CANCEL = (
+    f"UPDATE jobs SET state = '{JOBS[JobState.BACKOFF, Turn.CUT_OFF]}', finished_ns = ?, until_ns = NULL,"
+    " cancelled = open, message = ? WHERE id = ?"
+)
+_NOTE = "UPDATE jobs SET message = CASE message WHEN '' THEN ?1 ELSE message || '; ' || ?1 END WHERE id = ?2"
+
+
 class Journal:
     """The journal of all rules. Every method may raise `StateError`. ``history``: the changes it made jobs of."""
 
@@ -194,7 +201,26 @@ class Journal:
                 if update.drop:
                     self._manifest.drop(update.baseline, update.drop)
 
+    def mark_cancelled(self, job: int, by: str) -> None:
+        """Somebody cancels a job that runs or waits: from now on its open paths wait for somebody, restart or not."""
+        self._database.execute("UPDATE jobs SET cancelled_by = ? WHERE id = ?", (by, job))
+
+    def cancel(self, job: int, by: str, finished_ns: int) -> None:
+        """End a job that somebody cancelled in its back-off."""
+        with self._database.transaction() as connection:
+            self.mark_cancelled(job, by)
+            connection.execute(_CANCEL, (finished_ns, f"cancelled by {by}", job))
+
     # ---- open paths
+
+    def cancelled_by_hand(self) -> set[int]:
+        """Jobs with open paths that somebody has cancelled."""
+        rows = self._database.execute("SELECT id FROM jobs WHERE open > 0 AND cancelled_by IS NOT NULL")
+        return {job for (job,) in rows}
+
+    def note(self, job: int, text: str) -> None:
+        """Add to what a job's record says."""
+        self._database.execute(_NOTE, (text, job))
 
     def open_jobs(self) -> Iterator[OpenJob]:
         """Jobs with open paths, oldest first, read one by one; after a crash also those that it cut off."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from filewatchd.errors import StalledError
@@ -21,7 +21,7 @@ from filewatchd.rules.breaker import PROBATION, LoopBreaker, MassLimit, Suspicio
 from filewatchd.rules.debounce import Pending
 from filewatchd.rules.holding import Brake
 from filewatchd.rules.ready import ask_again, is_ready, sure_hint
-from filewatchd.rules.resolve import Before, Found, Told, changes_of, resolve
+from filewatchd.rules.resolve import NOTHING, Before, Found, Told, changes_of, resolve
 from filewatchd.state.rows import RACY
 from filewatchd.work.files import look_many
 
@@ -36,6 +36,7 @@ _MOUNTING = 0.05  # seconds until paths are looked at again that a mount or unmo
 ERROR_PAUSE = 5.0  # seconds until a path that couldn't be looked at, or journaled, is tried again
 _MOST_OWN = 10_000  # own writes remembered
 _UNKNOWN, _OPEN, _OPEN_AWAY = Before(None), Before(None, open=True), Before(None, open=True, away=True)
+_NO_JOB: tuple[int | None, FileIdentity | None] = (None, None)
 _NEVER_ASKED: tuple[FileIdentity | None, int] = (None, 0)
 
 Taken = list[tuple[Key, Pending[Key]]]
@@ -159,7 +160,7 @@ class Looking:
         self, binding: Binding, key: Key, batch: Mapping[Key, Before], look: Look, entry: Pending[Key], now: float
     ) -> Found:
         before = batch[key]
-        resolved = resolve(before, look, entry.hint)
+        resolved = NOTHING if self.is_cancelled(key, entry.hint, look) else resolve(before, look, entry.hint)
         path = binding.path(key[1])
         kind = resolved.kind
         if before.away and look.identity is None:
@@ -232,6 +233,13 @@ class Looking:
             )
         return False
 
+    def is_cancelled(self, key: Key, hint: int, look: Look) -> bool:
+        """Whether somebody cancelled its job, and it is still as it was then: not even a comparison brings it up."""
+        job, identity = self._pipeline.cancelled.get(key, _NO_JOB)
+        if hint & (Hint.FORCED | Hint.WRITE) or look.identity != identity:
+            return False
+        return job is not None and self._pipeline.open.get(key) == job
+
     def is_own(self, path: str, look: Look) -> bool:
         """Whether it is what an action wrote."""
         return path in self._own and self._own[path] == look.identity
@@ -250,8 +258,7 @@ class Looking:
 
     def changes(self, found: list[Found], now: float) -> list[Item]:
         """What the rule wants of it, as items; the rest is entered in the manifest without a job."""
-        wanted = self._pipeline.settings.changes
-        told = [t for t in changes_of(found, moves=Kind.MOVED in wanted) if t.change.kind in wanted]
+        told = self.wanted(found)
         polled = self._polled({f.root for f in found})
         items = [
             Item(
@@ -271,6 +278,15 @@ class Looking:
             self.record_quietly([f for f in found if f.key not in busy], now)
         self._pipeline.count("changes", len(items))
         return items
+
+    def wanted(self, found: Sequence[Found]) -> list[Told]:
+        """The changes that the rule wants; of a file that somebody asks for, whatever kind it is."""
+        kinds = self._pipeline.settings.changes
+        return [
+            t
+            for t in changes_of(found, moves=Kind.MOVED in kinds)
+            if t.change.kind in kinds or (t.found.hint & Hint.FORCED and t.found.look.identity is not None)
+        ]
 
     def _exceeds(self, told: list[Told], now: float) -> bool:
         """Whether too many paths have changed; what somebody asked for doesn't count."""

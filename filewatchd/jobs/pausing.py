@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from filewatchd.errors import StateError
 from filewatchd.jobs.runner import Key
-from filewatchd.model import Hint, Kind
+from filewatchd.model import Hint
 from filewatchd.rules.holding import PAUSES, Pausing, Word
-from filewatchd.rules.resolve import Found, changes_of
+from filewatchd.rules.resolve import Found
 from filewatchd.state.database import Database
 
 if TYPE_CHECKING:
@@ -188,8 +188,7 @@ class Paused:
         self._pipeline.looking.record_quietly(rest, now)
         for key, hint in kept.items():
             self.kept[key] = self.kept.get(key, 0) | hint
-        wanted = self._pipeline.settings.changes
-        told = [t.change for t in changes_of(rest, moves=Kind.MOVED in wanted) if t.change.kind in wanted]
+        told = [t.change for t in self._pipeline.looking.wanted(rest)]
         if told:
             self._pipeline.count(_COUNTER, len(told))
             more = f" and {len(told) - 1} more" if len(told) > 1 else ""

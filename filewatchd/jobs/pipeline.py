@@ -23,7 +23,7 @@ from filewatchd.jobs.noticed import noticed
 from filewatchd.jobs.queue import BUSY, DRAINS, Drain, Ebb, Move, share, slot, width
 from filewatchd.jobs.runner import Key, OpenAction, Record
 from filewatchd.jobs.timings import Timings
-from filewatchd.model import BatchBy, Hint, RuleSettings, Trigger
+from filewatchd.model import BatchBy, FileIdentity, Hint, RuleSettings, Trigger
 from filewatchd.rules.debounce import Pending, Window
 from filewatchd.state.comparison import ManifestReader
 
@@ -56,6 +56,8 @@ class Pipeline:
         self.last: dict[str, Any] | None = None
         self.timings = Timings()
         self.open: dict[Key, int] = {}  # open rows: path -> the job that journals it
+        # Open rows of jobs that somebody cancelled: the job, and what the path was then.
+        self.cancelled: dict[Key, tuple[int, FileIdentity | None]] = {}
         self.skipped: dict[Key, Pending[Key]] = {}
         self.taken: dict[Key, float] = {}  # being looked at, or in a running job: dirty since when
         self._tasks: dict[asyncio.Task[None], Record | None] = {}
@@ -122,12 +124,21 @@ class Pipeline:
         if not paths:
             self.attempts.due.append(Record(trigger, [], self.clock.wall_ns()))
         for path in paths:
-            for binding in self.bindings.values():
-                relative = binding.relative(path)
-                if relative is not None:
-                    self.mark((binding.number, relative), hint, now)
+            for key in self.keys_of(path):
+                self.mark(key, hint, now)
         self.engine.touched.add(self)
         self.engine.poke()
+
+    def keys_of(self, path: str) -> list[Key]:
+        """What a full path is to the rule: one key for each root that covers it; none if its patterns don't."""
+        found = [(binding.number, binding.relative(path)) for binding in self.bindings.values()]
+        return [
+            (number, relative)
+            for number, relative in found
+            if relative is not None
+            and self.selection.selects_path(relative)
+            and (self.settings.recursive or "/" not in relative)
+        ]
 
     def inherit(self, old: Pipeline) -> None:
         """Take over a replaced pipeline's bindings, dirty paths and open rows; what it runs, it finishes itself."""
@@ -142,6 +153,7 @@ class Pipeline:
                 asked = (kept.get(key, 0) | (entry.hint if entry is not None else 0)) & _ASKED
                 self.window.mark_after(key, Hint.SCAN | asked, now, self.settings.settle)
         self.attempts.due = [record for record in old.attempts.due if not record.items]  # jobs over no path
+        self.cancelled = old.cancelled
         self.open, self.taken = old.open, old.taken  # shared: what still runs there ends in them
         old.successor = self
         self.engine.touched.add(self)
@@ -342,6 +354,20 @@ class Pipeline:
         for task, record in list(self._tasks.items()):
             if record is not None and (at_once or not task.cancelling()):
                 task.cancel()
+
+    def cancel_job(self, job: int, by: str) -> int | None:
+        """Somebody cancels a job that runs; over how many paths it is. None if it doesn't run here.
+
+        Raises:
+            StateError: it can't be written down, so the job goes on.
+        """
+        for task, record in self._tasks.items():
+            if record is not None and record.id == job:
+                self.engine.store.journal.mark_cancelled(job, by)
+                record.cancelled_by = by
+                task.cancel()
+                return len(record.items)
+        return None
 
     async def drain(self, deadline: float) -> None:
         """Start nothing more, and wait for what runs; past the deadline it is cancelled and stays journaled."""

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from filewatchd.actions.base import Step
 from filewatchd.jobs.runner import Key, OpenAction
-from filewatchd.model import Change, FileIdentity, Kind, Look, Trigger
-from filewatchd.rules.resolve import Before, Found, changes_of, resolve
+from filewatchd.model import Change, FileIdentity, Look, Trigger
+from filewatchd.rules.resolve import Before, Found, resolve
 
 if TYPE_CHECKING:
     from filewatchd.jobs.pipeline import Pipeline
@@ -72,8 +72,7 @@ async def changes_now(pipeline: Pipeline, marks: Sequence[Mark]) -> list[Change]
         for mark, look in zip(known, looks, strict=True)
         if mark[0][0] in pipeline.bindings and not look.error and stands(mark[0][0], look)
     ]
-    wanted = pipeline.settings.changes
-    return [told.change for told in changes_of(found, moves=Kind.MOVED in wanted) if told.change.kind in wanted]
+    return [told.change for told in pipeline.looking.wanted(found)]
 
 
 def _found(pipeline: Pipeline, mark: Mark, before: Before, look: Look) -> Found:
@@ -81,7 +80,7 @@ def _found(pipeline: Pipeline, mark: Mark, before: Before, look: Look) -> Found:
     binding = pipeline.bindings[key[0]]
     path = binding.path(key[1])
     resolved = resolve(before, look, hint)
-    if pipeline.looking.is_own(path, look):
+    if pipeline.looking.is_own(path, look) or pipeline.looking.is_cancelled(key, hint, look):
         resolved = resolved._replace(kind=None)
     return Found(key, path, binding.root, before, look, resolved, hint)
 

@@ -68,7 +68,8 @@ class Record:
     """A job over all its attempts."""
 
     __slots__ = (
-        "attempt", "created_ns", "id", "items", "noticed", "output", "run", "since", "start", "started_ns", "trigger",
+        "attempt", "cancelled_by", "created_ns", "id", "items", "noticed", "output", "run", "since", "start",
+        "started_ns", "trigger",
     )  # fmt: skip
 
     def __init__(self, trigger: Trigger, items: list[Item], created_ns: int, noticed: Noticed = NOTHING) -> None:
@@ -76,6 +77,7 @@ class Record:
         self.trigger = trigger
         self.items = {item.key: item for item in items}
         self.attempt = 0
+        self.cancelled_by: str | None = None  # who asked for that
         self.created_ns = created_ns
         self.started_ns = created_ns
         self.since = math.inf  # monotonic, once it is in back-off: since when the first of its paths was dirty
@@ -191,7 +193,8 @@ async def run_actions(actions: Sequence[OpenAction], record: Record, calls: Call
     except asyncio.CancelledError:
         for item in record.items.values():
             if item.outcome is None:
-                item.outcome = Outcome(Verdict.CANCELLED, "cancelled")
+                by = f" by {record.cancelled_by}" if record.cancelled_by is not None else ""
+                item.outcome = Outcome(Verdict.CANCELLED, f"cancelled{by}")
         raise
     for item in record.items.values():
         if item.outcome is None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from filewatchd.actions.base import Step, Unfinished
 from filewatchd.clock import Clock
@@ -32,6 +32,16 @@ if TYPE_CHECKING:
 
 _MANY = 500  # finished jobs
 _MANY_CHANGES = 5_000
+
+
+class Left(NamedTuple):
+    """An open row of an earlier life. ``waits``: for somebody's retry, or a change. ``cancelled``: by somebody."""
+
+    path: str  # relative
+    job: int
+    waits: bool
+    cancelled: bool
+    identity: FileIdentity | None  # at the last attempt
 
 
 class JournaledSteps:
@@ -79,17 +89,24 @@ class Store:
         self._grown = grown
         self._finished = self._told = 0
         self._reader: ManifestReader | None = None
-        self._open: dict[str, list[tuple[Change, int, bool]]] = {}
+        self._open: dict[str, list[tuple[Change, Left]]] = {}
         self._load_open()
 
     # ---- open paths of earlier lives
 
     def _load_open(self) -> None:
-        """Jobs that a kill cut off are cancelled, their paths stay open; those of failed jobs wait for a retry."""
+        """Jobs that a kill cut off are cancelled, their paths stay open; those of failed jobs wait for a retry.
+
+        So do those of jobs that somebody cancelled.
+        """
         self.journal.interrupted(self._clock.wall_ns())
+        by_hand = self.journal.cancelled_by_hand()
         for job in self.journal.open_jobs():
-            waits = job.state == "failed"
-            self._open.setdefault(job.rule, []).extend((change, job.id, waits) for change in job.changes)
+            cancelled = job.id in by_hand
+            waits = cancelled or job.state == "failed"
+            self._open.setdefault(job.rule, []).extend(
+                (change, Left(_relative(change), job.id, waits, cancelled, change.identity)) for change in job.changes
+            )
 
     def rename_rule(self, old: str, new: str) -> None:
         """Hand over what a rule left to its new name."""
@@ -102,16 +119,11 @@ class Store:
         tables.rename_rule(self.database, old, new)
         self._open.setdefault(new, []).extend(self._open.pop(old, ()))
 
-    def take_open(self, rule: str, root: str) -> list[tuple[str, int, bool]]:
-        """(relative path, job, waits for a retry) of a rule's open rows below a root; each is given out once."""
-        taken, left = [], []
-        for change, job, waits in self._open.get(rule, ()):
-            if change.root == root:
-                taken.append((_relative(change), job, waits))
-            else:
-                left.append((change, job, waits))
-        self._open[rule] = left
-        return taken
+    def take_open(self, rule: str, root: str) -> list[Left]:
+        """A rule's open rows below a root; each is given out once."""
+        rows = self._open.get(rule, [])
+        self._open[rule] = [row for row in rows if row[0].root != root]
+        return [left for change, left in rows if change.root == root]
 
     # ---- a job's life
 
@@ -205,8 +217,9 @@ class Store:
         put: Mapping[int, Sequence[tuple[str, FileIdentity, int]]],
         drop: Mapping[int, Sequence[str]],
         closed: Iterable[Key],
+        note: str = "",
     ) -> None:
-        """Enter rows without a job, and close open rows that need no more work."""
+        """Enter rows without a job, and close open rows that need no more work; their jobs get a ``note``."""
         closed = list(closed)
         released: dict[int, list[str]] = {}
         for key in closed:
@@ -222,6 +235,8 @@ class Store:
                     self.manifest.drop(update.baseline, update.drop)
             for job, paths in released.items():
                 self.journal.release(job, paths)
+                if note:
+                    self.journal.note(job, f"{len(paths)} {note}")
         for key in closed:  # once it is written: what fails must find them open again
             pipeline.open.pop(key, None)
         self._wrote()

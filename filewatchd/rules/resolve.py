@@ -33,7 +33,7 @@ class Resolved(NamedTuple):
     transient: bool = False  # came and went while nobody looked
 
 
-_NOTHING = Resolved(None)
+NOTHING = Resolved(None)
 _RECORD = Resolved(None, record=True)
 _TRANSIENT = Resolved(None, transient=True)
 _CREATED = Resolved(Kind.CREATED)
@@ -47,8 +47,8 @@ def resolve(before: Before, look: Look, hint: int) -> Resolved:
     now, row = look.identity, before.row
     if now is None:
         if row is not None or before.open:
-            return _NOTHING if before.away else _DELETED  # an unmounted filesystem deletes nothing
-        return _TRANSIENT if hint & (Hint.LIVE | Hint.SCAN) else _NOTHING
+            return NOTHING if before.away else _DELETED  # an unmounted filesystem deletes nothing
+        return _TRANSIENT if hint & (Hint.LIVE | Hint.SCAN) else NOTHING
     if row is None:
         return _CREATED
     if before.open or hint & Hint.FORCED or row[:3] != now[:3]:
@@ -63,7 +63,7 @@ def resolve(before: Before, look: Look, hint: int) -> Resolved:
 def _same(before: Before, look: Look, hint: int) -> Resolved:
     if before.racy and hint & Hint.WRITE:
         return _MODIFIED
-    return _RECORD if before.away or (before.racy and not look.racy) else _NOTHING
+    return _RECORD if before.away or (before.racy and not look.racy) else NOTHING
 
 
 class Found(NamedTuple):

@@ -11,7 +11,6 @@ import contextlib
 import json
 import logging
 import os
-import resource
 import socket
 import time
 from collections.abc import Mapping
@@ -23,25 +22,27 @@ from filewatchd import __version__
 from filewatchd.actions import registry
 from filewatchd.clock import SystemClock
 from filewatchd.config.configuration import Configuration
-from filewatchd.config.generation import Generation, differences, until_restart
+from filewatchd.config.generation import Generation
 from filewatchd.config.load import load
-from filewatchd.config.schema import Daemon as DaemonSettings
-from filewatchd.control import access
 from filewatchd.control.server import ControlServer
-from filewatchd.errors import ConfigError, FilewatchdError, StateError
+from filewatchd.errors import FatalError, FilewatchdError, StateError
 from filewatchd.jobs.engine import Engine, Watching
 from filewatchd.jobs.retention import Retention
 from filewatchd.jobs.store import Store
 from filewatchd.jobs.timers import DurableTimers
 from filewatchd.service import logging as service_logging
 from filewatchd.service import report
-from filewatchd.service.answers import answers
+from filewatchd.service.answers import answers, rights_of
 from filewatchd.service.endpoints import Endpoints
+from filewatchd.service.limits import raise_descriptor_limit
+from filewatchd.service.living import Living
 from filewatchd.service.monitoring import Monitoring
+from filewatchd.service.ownfiles import OwnFiles
 from filewatchd.service.promise import Promise
+from filewatchd.service.reloading import Force, Reloading
 from filewatchd.service.rooting import Rooting
 from filewatchd.service.signals import Signals
-from filewatchd.service.upkeep import Upkeep
+from filewatchd.service.upkeep import Upkeep, sweep
 from filewatchd.state import atomic, directories
 from filewatchd.state.database import Database
 from filewatchd.state.lock import InstanceLock
@@ -69,33 +70,26 @@ class Daemon:
         Raises:
             ConfigError: with every mistake.
         """
-        self._text = text
-        self._path = path
-        self._flags = flags
-        self._environ = environ
         self._hint = hint
-        self._packages = registry.packages()
-        self.generation = Generation(1, self._load())
-        self._config_error: str | None = None
+        self._packages = packages = registry.packages()
+        self._reloading = Reloading(
+            lambda: load(path, registry=packages, environ=environ, flags=flags, text=text, with_rows=True)
+        )
         self._started_ns = time.time_ns()
-        self._started_with = self.settings.daemon
         self._ready = False
         self._host = socket.gethostname()
         self._rights = rights_of(self.settings)
 
-    def _load(self) -> Configuration:
-        return load(self._path, registry=self._packages, environ=self._environ, flags=self._flags, text=self._text)
-
     @property
     def settings(self) -> Configuration:
         """The configuration in force."""
-        return self.generation.configuration
+        return self._reloading.settings
 
     # ---- life
 
     def run(self) -> int:
         """Run until a signal ends it; returns the exit code. Raises FatalError."""
-        _raise_descriptor_limit()
+        raise_descriptor_limit()
         service_logging.set_up(self.settings.logging)
         daemon = self.settings.daemon
         state = directories.state_directory(daemon.state_dir)
@@ -110,18 +104,18 @@ class Daemon:
         self._code = 0
         signals = Signals(self._drain_asked, self._stop_asked, self._reload_asked, self._report)
         try:
-            await self._open(state)
+            await self._open(state, signals)
             await self._serve()
         finally:
             await self._close()
             signals.close()
         return self._code
 
-    async def _open(self, state: str) -> None:
+    async def _open(self, state: str, signals: Signals) -> None:
         clock = SystemClock()
         self._pool = Pool()
         groups = cgroup.find(state)
-        await self._sweep(groups)
+        await sweep(self._pool, groups)
         log.debug("commands: %s", groups.describe()[1])
         self._commands = Commands(groups, self._pool)
         daemon = self.settings.daemon
@@ -142,9 +136,9 @@ class Daemon:
             grown=lambda: self._upkeep.retain(self._retention),
         )
         self._timers = DurableTimers(self._database, clock)
-        self._connect(clock, groups)
+        self._connect(clock, groups, signals)
 
-    def _connect(self, clock: SystemClock, groups: cgroup.Groups) -> None:
+    def _connect(self, clock: SystemClock, groups: cgroup.Groups, signals: Signals) -> None:
         """Make what works on the opened state, each part knowing those it asks."""
         rooting = self._rooting = Rooting(self._pool, clock, self._poke, self._root_changed)
         watching = Watching(
@@ -172,6 +166,14 @@ class Daemon:
         self._promise = Promise(self._engine, rooting, clock)
         self._rooting.engine = self._engine
         self._configured = asyncio.Event()
+        self._own_files = OwnFiles(self._pool, self._reloading.reload)
+        self._living = Living(
+            self._engine,
+            clock,
+            lambda: self.settings.logging.level,
+            lambda: self.settings.daemon.shutdown_timeout,
+            signals.end,
+        )
         self._control = ControlServer(
             self.settings.daemon.runtime_dir,
             self._label,
@@ -194,23 +196,13 @@ class Daemon:
         )
         self._monitoring = Monitoring(self._pool, self._engine, lambda: report.status(self._parts), self._label)
 
-    async def _sweep(self, groups: cgroup.Groups) -> None:
-        try:
-            swept = await self._pool.run("", groups.sweep)
-        except FilewatchdError as error:
-            log.error("%s", error)
-        else:
-            if swept:
-                log.warning("ended %d processes that commands of an earlier life had left", swept)
-
     async def _serve(self) -> None:
         for warning in self.settings.warnings:
             log.warning("%s", warning)
         self._rooting.start()
-        async with self._monitoring.taking(self.settings.control):
-            handlers = {**answers(self._parts, self._configured), **self._monitoring.handlers()}
-            await self._control.start(handlers)
-        await self._configure(self.generation)
+        handlers = answers(self._parts, self._configured, self._reloading, self._living)
+        await self._control.start({**handlers, **self._monitoring.handlers()})
+        await self._reloading.begin(Force(self._prepare, self._take_over, self._upkeep.state_changed), self._pool)
         self._apply_roots()
         self._configured.set()
         self._root_changed()  # without a root, nothing else would say so
@@ -218,21 +210,22 @@ class Daemon:
         self._upkeep.retain(self._retention)
         await self._over.wait()
 
-    async def _configure(self, generation: Generation) -> None:
+    async def _prepare(self, generation: Generation) -> None:
         settings = generation.configuration
-        self._rooting.prepare(settings.rules)
         grace = settings.daemon.shutdown_timeout
-        await self._engine.generations.configure(generation.number, settings.rules, settings.digests, grace)
-        self.generation = generation
+        async with self._monitoring.taking(settings.control):
+            self._rooting.prepare(settings.rules)
+            await self._engine.generations.configure(generation.number, settings.rules, settings.digests, grace)
 
     def _apply_roots(self) -> None:
-        self._rooting.apply(self.settings.rules)
+        self._rooting.apply(self.settings.rules, self._own_files.roots(self.settings))
         self._engine.poke()
 
     async def _close(self) -> None:
         if not hasattr(self, "_engine"):
             return
         await self._control.stop()
+        self._own_files.stop()
         self._rooting.stop()
         await self._engine.drain(self.settings.daemon.shutdown_timeout)
         await self._monitoring.stop()  # until here it tells that the daemon drains
@@ -266,36 +259,24 @@ class Daemon:
         self._upkeep.spawn(self._reload())
 
     async def _reload(self) -> None:
-        try:
-            new = self._load()
-            found = differences(self.settings, new)
-            generation = Generation(self.generation.number + 1, new)
-            async with self._monitoring.taking(new.control):
-                await self._configure(generation)
-        except ConfigError as error:
-            self._config_error = str(error)
-            log.error("the configuration was not reloaded, generation %d goes on", self.generation.number)
-            for mistake in error.mistakes:  # a line each: a newline within a line of the log is escaped
-                log.error("%s", mistake)
-        except FilewatchdError as error:
-            self._config_error = str(error)
-            log.error("the configuration was not reloaded: %s", error)
-        else:
-            self._config_error = None
-            service_logging.set_up(new.logging)
-            self._rights = rights_of(new)
-            self._take_over(new.daemon)
-            self._apply_roots()
-            told = [f"{len(names)} {what}" for what, names in zip(found._fields, found, strict=True) if names]
-            log.info("generation %d: rules %s", generation.number, ", ".join(told) or "none")
-            for key in until_restart(self._started_with, new.daemon):
-                log.warning("daemon.%s was changed: it holds from the next start on", key)
-        self._upkeep.state_changed()
+        await self._configured.wait()
+        with contextlib.suppress(FilewatchdError):  # it is logged, and status has it
+            await self._reloading.reload()
 
-    def _take_over(self, daemon: DaemonSettings) -> None:
-        self._engine.allow(daemon.max_running)
-        self._retention.keep(daemon.history.jobs, daemon.history.age, daemon.history.changes)
-        self._upkeep.retain(self._retention)
+    def _take_over(self, settings: Configuration, fresh: bool) -> None:
+        """This configuration is in force now."""
+        self._rights = rights_of(settings)
+        self._living.forget()
+        try:
+            service_logging.set_up(settings.logging)
+        except FatalError as error:
+            log.error("it is logged as before: %s", error)
+        if fresh:
+            self._engine.allow(settings.daemon.max_running)
+            history = settings.daemon.history
+            self._retention.keep(history.jobs, history.age, history.changes)
+            self._upkeep.retain(self._retention)
+        self._apply_roots()
 
     def _report(self) -> None:
         log.info("statistics %s", json.dumps(report.statistics(self._parts), sort_keys=True))
@@ -322,22 +303,10 @@ class Daemon:
         return report.state(self._parts)
 
     def _life(self) -> report.Life:
-        number, configuration = self.generation
-        return report.Life(
-            self._started_ns, self._ready, self._over.is_set(), number, configuration, self._config_error
-        )
+        number, configuration = self._reloading.generation
+        error = self._reloading.error
+        return report.Life(self._started_ns, self._ready, self._over.is_set(), number, configuration, error)
 
     def _label(self) -> dict[str, str]:
         """What every document says of where it comes from."""
         return {"host": self._host, "instance": self.settings.daemon.instance}
-
-
-def rights_of(settings: Configuration) -> access.Access:
-    """Who may read and act, by numbers: names are looked up once, at a start or reload."""
-    return access.Access(access.named(settings.control.read), access.named(settings.control.act))
-
-
-def _raise_descriptor_limit() -> None:
-    """A walk holds a descriptor a level, commands a few each: take all that is allowed."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -9,6 +9,7 @@ taken isn't told anywhere, but /proc/PID/fdinfo lists the watches of each instan
 from __future__ import annotations
 
 import os
+import resource
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -108,3 +109,9 @@ def _watches(pid: int, fd: str) -> int:
             return sum(line.startswith(b"inotify ") for line in file)
     except OSError:
         return 0
+
+
+def raise_descriptor_limit() -> None:
+    """A walk holds a descriptor a level, commands a few each: take all that is allowed."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

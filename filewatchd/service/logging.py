@@ -86,12 +86,17 @@ def set_up(settings: Logging, stream: TextIO | None = None) -> None:
     for handler in handlers:
         logger.addHandler(handler)
     logger.propagate = False
-    logger.setLevel(settings.level.upper())
+    set_level(settings.level)
 
 
 def level() -> str:
     """The least that is logged now."""
     return logging.getLevelName(logging.getLogger("filewatchd").level).lower()
+
+
+def set_level(name: str) -> None:
+    """Log nothing less from now on."""
+    logging.getLogger("filewatchd").setLevel(name.upper())
 
 
 def _console(settings: Logging, stream: TextIO) -> list[logging.Handler]:

@@ -6,7 +6,7 @@ import asyncio
 import fnmatch
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from filewatchd.clock import Clock
@@ -41,6 +41,7 @@ class Rooting:
         self._poke = poke
         self._changed = changed
         self._rules: Sequence[RuleSettings] = ()
+        self._own: Mapping[RootKey, Subscriber] = {}  # no rule's
         # Root -> what it stands on, the granularity of timestamps there, and whether looks never wait.
         self._probed: dict[str, tuple[Ground, int, bool]] = {}
         self._watchers: dict[str, Watcher] = {}
@@ -73,13 +74,13 @@ class Rooting:
             if rule.enabled and rule.backend != "auto":
                 self._watcher(rule.backend)
 
-    def apply(self, rules: Sequence[RuleSettings]) -> None:
-        """Watch what these rules name.
+    def apply(self, rules: Sequence[RuleSettings], own: Mapping[RootKey, Subscriber]) -> None:
+        """Watch what these rules name, and the daemon's ``own`` files.
 
         Raises:
             FatalError: a backend can't be used.
         """
-        self._rules = [rule for rule in rules if rule.enabled]
+        self._rules, self._own = [rule for rule in rules if rule.enabled], own
         globs: dict[str, list[str]] = {}
         for rule in self._rules:
             for root in filter(is_glob, rule.roots):
@@ -108,6 +109,9 @@ class Rooting:
 
     def _set_roots(self) -> None:
         wanted: dict[str, dict[RootKey, list[Subscriber]]] = {}
+        for key, subscriber in self._own.items():
+            choice = self._choices[key.path, "auto"] = self._choose(key.path, "auto")
+            wanted.setdefault(choice.name, {})[key] = [subscriber]
         for rule in self._rules:
             pipeline = self.engine.pipelines[rule.name]
             paths = self._paths(rule)

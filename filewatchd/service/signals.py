@@ -23,11 +23,12 @@ class Signals:
         self._stop = stop
         self._asked = False
         for number in (signal.SIGTERM, signal.SIGINT):
-            self._loop.add_signal_handler(number, self._end, signal.Signals(number).name)
+            self._loop.add_signal_handler(number, self.end, signal.Signals(number).name)
         self._loop.add_signal_handler(signal.SIGHUP, reload)
         self._loop.add_signal_handler(signal.SIGUSR1, report)
 
-    def _end(self, name: str) -> None:
+    def end(self, name: str) -> None:
+        """One of them came, or what counts as one."""
         (self._stop if self._asked else self._drain)(name)
         self._asked = True
 

@@ -13,6 +13,7 @@ from filewatchd.jobs.retention import Retention
 from filewatchd.jobs.store import Store
 from filewatchd.state import atomic
 from filewatchd.state.database import Database
+from filewatchd.work.cgroup import Groups
 from filewatchd.work.pool import Pool
 
 log = logging.getLogger("filewatchd.service")
@@ -132,6 +133,17 @@ class Upkeep:
             atomic.replace(self._state_path, _encode(self._state()))
         except StateError as error:
             self._failed("state", str(error))
+
+
+async def sweep(pool: Pool, groups: Groups) -> None:
+    """End what commands of an earlier life have left."""
+    try:
+        swept = await pool.run("", groups.sweep)
+    except FilewatchdError as error:
+        log.error("%s", error)
+    else:
+        if swept:
+            log.warning("ended %d processes that commands of an earlier life had left", swept)
 
 
 def _encode(state: dict[str, Any]) -> bytes:

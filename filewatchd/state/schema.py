@@ -146,7 +146,8 @@ ALTER TABLE baselines DROP COLUMN fsid;
 """
 
 # `changes`: a row is a batch, a change's number is first + its place in it. `attempts`: tries that were repeated; the
-# last one is in its job's row. `pauses.counted`: what the rule had discarded before.
+# last one is in its job's row. `jobs.cancelled_by`: the user who cancelled it, whose open
+# paths then wait for somebody. `pauses.counted`: what the rule had discarded before.
 _VERSION_4 = """
 CREATE TABLE changes (
     first INTEGER PRIMARY KEY,
@@ -170,6 +171,7 @@ CREATE TABLE attempts (
 ) WITHOUT ROWID;
 
 ALTER TABLE jobs ADD COLUMN first_ns INTEGER;
+ALTER TABLE jobs ADD COLUMN cancelled_by TEXT;
 
 CREATE TABLE pauses (
     rule TEXT PRIMARY KEY,

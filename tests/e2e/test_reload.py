@@ -153,7 +153,7 @@ def test_many_reloads_under_writes_lose_nothing(daemon: Daemon) -> None:
         for name in range(20):
             (daemon.root / f"{name}").write_text("x" * number)
         (daemon.root / f"{number}").unlink()
-        daemon.configure(rules[number % 2])
+        daemon.configure(rules[1 - number % 2])
         reload(daemon, number)
     daemon.sees_the_disk()
 

@@ -85,10 +85,13 @@ def triggered(found: Mapping[str, Any]) -> Sequence[Block]:
     over = number(found["paths"], "path") if found["paths"] else "no path"
     if found["dry_run"]:
         steps = planned(found.get("planned") or ())
-        return [*steps, Lines(refused), Lines([f"{found['rule']} would do this over {over}; nothing was done"])]
+        more = f", of which {found['more']:,} aren't listed" if found.get("more") else ""
+        end = f"{found['rule']} would do this over {over}{more}; nothing was done"
+        return [*steps, Lines(found.get("together") or ()), Lines(refused), Lines([end])]
     if refused and not found["paths"]:
         return [Lines(refused), Lines(["nothing was asked for"])]
-    return [Lines(refused), Lines([f"asked {found['rule']} for a job over {over}"])]
+    waits = [Cell(f"it waits: {found['held']}", WARNING)] if found["held"] else []
+    return [Lines(refused), Lines([f"asked {found['rule']} for a job over {over}", *waits])]
 
 
 # ---- pause and resume

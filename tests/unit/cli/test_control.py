@@ -309,7 +309,7 @@ def test_plans(served: Served, ctl: Ctl) -> None:
         "drop would work 5 changes, of which 4 aren't listed; nothing was done",
     ]
     refused = [d.PathTold(path="/x")]
-    served.answer("trigger", d.Triggered(rule="drop", dry_run=True, paths=1, refused=refused, planned=plan))
+    served.answer("trigger", d.Triggered(rule="drop", dry_run=True, paths=1, refused=refused, held=None, planned=plan))
     assert ctl("trigger", "drop", "/srv/b", "/x", "--dry-run").lines == [
         "moved /srv/b (was /srv/a)",
         "  run gzip /srv/b",
