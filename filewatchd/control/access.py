@@ -63,9 +63,13 @@ class Access(NamedTuple):
     read: Named = Named()
     act: Named = Named()
 
+    def may_act(self, peer: Peer, groups: frozenset[int]) -> bool:
+        """Whether this peer may use every route."""
+        return peer.uid in (0, os.geteuid()) or self.act.has(peer, groups)
+
     def lacking(self, peer: Peer, groups: frozenset[int], route: Route) -> str | None:
         """The key of the configuration that would let this peer use a route; None if it may."""
-        if peer.uid in (0, os.geteuid()) or self.act.has(peer, groups):
+        if self.may_act(peer, groups):
             return None
         if not route.acts and self.read.has(peer, groups):
             return None

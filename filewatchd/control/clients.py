@@ -7,7 +7,7 @@ import logging
 import resource
 import socket
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import h11
@@ -16,7 +16,6 @@ from filewatchd.control import http
 
 log = logging.getLogger("filewatchd.control")
 
-Answerer = Callable[[http.Request], Awaitable[http.Reply]]
 MOST = 1000
 BACKLOG = 1024  # connections that may wait to be taken; a client that comes after them gets EAGAIN
 _AT_ONCE = 50  # that asyncio takes before it does something else
@@ -37,7 +36,7 @@ class Clients:
 
     def __init__(
         self,
-        answerer: Callable[[socket.socket], Answerer],
+        answerer: Callable[[socket.socket], http.Answerer],
         refusal: Callable[[int, str], http.Reply],
         *,
         most: int | None = None,
@@ -90,8 +89,8 @@ class Clients:
             writer.transport.abort()  # what it hasn't taken by now, it doesn't want
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        answer = self._answerer(writer.get_extra_info("socket"))
-        connection = http.Connection(reader, writer, answer, self._refusal, self._bounds)
+        answerer = self._answerer(writer.get_extra_info("socket"))
+        connection = http.Connection(reader, writer, answerer, self._refusal, self._bounds)
         task = asyncio.current_task()
         assert task is not None
         self._open[task] = _Client(task, connection)

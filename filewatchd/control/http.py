@@ -27,7 +27,6 @@ class Bounds(NamedTuple):
     """What a client may cost. Sizes in bytes, times in seconds."""
 
     headers: int = 16 * 1024  # of a request's head
-    body: int = 1024 * 1024
     piece: int = 64 * 1024  # of an answer, to be taken in `time`
     time: float = 10.0  # for a request to arrive
     idle: float = 60.0  # that a connection may be kept open without a request
@@ -35,6 +34,7 @@ class Bounds(NamedTuple):
 
 
 BOUNDS = Bounds()
+BODY = 1024 * 1024  # bytes that are read of somebody's who may act
 
 
 class Request(NamedTuple):
@@ -54,6 +54,13 @@ class Reply(NamedTuple):
     headers: tuple[tuple[str, str], ...] = ()
 
 
+class Answerer(NamedTuple):
+    """Who answers a connection. ``body``: the most bytes of a request's body worth reading, asked for each."""
+
+    answer: Callable[[Request], Awaitable[Reply]]
+    body: Callable[[], int]
+
+
 class Connection:
     """One client's requests, one after the other. ``idle``: no request has begun to arrive."""
 
@@ -61,7 +68,7 @@ class Connection:
         self,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
-        answer: Callable[[Request], Awaitable[Reply]],
+        answerer: Answerer,
         refusal: Callable[[int, str], Reply],
         bounds: Bounds = BOUNDS,
     ) -> None:
@@ -69,7 +76,7 @@ class Connection:
         self.idle = True
         self._reader = reader
         self._writer = writer
-        self._answer = answer
+        self._answerer = answerer
         self._refusal = refusal
         self._bounds = bounds
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=bounds.headers)
@@ -87,7 +94,7 @@ class Connection:
             request = await self._in_time()
             if request is None:
                 return
-            reply = await self._answer(request)
+            reply = await self._answerer.answer(request)
             if not isinstance(reply.body, bytes):
                 await self._stream(reply, reply.body, with_body=request.method != "HEAD")
                 return
@@ -145,10 +152,10 @@ class Connection:
 
     async def _body(self) -> bytes | None:
         """The request's body; None if it is too large."""
-        body = bytearray()
+        body, most = bytearray(), self._answerer.body()
         while isinstance(event := await self._next(), h11.Data):
             body += event.data
-            if len(body) > self._bounds.body:
+            if len(body) > most:
                 return None
         return bytes(body)
 

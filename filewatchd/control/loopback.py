@@ -9,7 +9,7 @@ import socket
 from collections.abc import Awaitable, Callable, Mapping
 
 from filewatchd.control import http
-from filewatchd.control.clients import Answerer, Clients
+from filewatchd.control.clients import Clients
 from filewatchd.control.encoding import encoded
 from filewatchd.errors import FatalError, StateError
 
@@ -73,8 +73,8 @@ class LoopbackServer:
         self._server.close()
         await self._clients.stop()
 
-    def _answerer(self, _: socket.socket) -> Answerer:
-        return self.answer
+    def _answerer(self, _: socket.socket) -> http.Answerer:
+        return http.Answerer(self.answer, lambda: 0)
 
     async def answer(self, request: http.Request) -> http.Reply:
         """What a request gets. Arguments are ignored: Prometheus may be told to send some."""

@@ -28,7 +28,7 @@ from filewatchd.control.api import (
     Told,
 )
 from filewatchd.control.arguments import Arguments
-from filewatchd.control.clients import Answerer, Clients
+from filewatchd.control.clients import Clients
 from filewatchd.control.encoding import encoded
 from filewatchd.control.openapi import openapi
 from filewatchd.control.routing import Routing, arguments_of
@@ -97,13 +97,17 @@ class ControlServer:
         """How much was asked, and how many connections are open."""
         return {**self._counts, **self._clients.statistics()}
 
-    def _answerer(self, sock: socket.socket) -> Answerer:
+    def _answerer(self, sock: socket.socket) -> http.Answerer:
         peer, groups = access.peer_of(sock), access.groups_of(sock)
 
         async def answer(request: http.Request) -> http.Reply:
             return await self.answer(peer, groups, request)
 
-        return answer
+        def body() -> int:
+            """Only who may act has something to say there: strangers don't fill memory."""
+            return http.BODY if self._rights().may_act(peer, groups) else 0
+
+        return http.Answerer(answer, body)
 
     async def answer(self, peer: Peer, groups: frozenset[int], request: http.Request) -> http.Reply:
         """What a request gets."""

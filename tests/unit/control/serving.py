@@ -65,9 +65,14 @@ async def until(so: Callable[[], bool]) -> None:
 
 @contextlib.asynccontextmanager
 async def serving(
-    directory: Path, answer: Answer = echo, *, most: int = 1000, bounds: http.Bounds = http.BOUNDS
+    directory: Path,
+    answer: Answer = echo,
+    *,
+    most: int = 1000,
+    bounds: http.Bounds = http.BOUNDS,
+    body: int = http.BODY,
 ) -> AsyncIterator[Serving]:
-    clients = Clients(lambda _: answer, refusal, most=most, bounds=bounds)
+    clients = Clients(lambda _: http.Answerer(answer, lambda: body), refusal, most=most, bounds=bounds)
     path = str(directory / "s")
     sock = socket.socket(socket.AF_UNIX)
     sock.bind(path)

@@ -6,8 +6,10 @@ import asyncio
 import json
 import logging
 import os
+import socket
 from collections.abc import AsyncIterator
 from typing import Any
+from unittest import mock
 
 import pytest
 from hypothesis import given
@@ -158,6 +160,17 @@ def test_who_may_do_what(rights: access.Access, method: str, allowed: bool) -> N
     if not allowed:
         key = "read" if method == "GET" else "act"
         assert document["error"].endswith(f"name the user, or a @group of theirs, under control.{key}")
+
+
+def test_nothing_is_read_of_what_strangers_would_say() -> None:
+    one, other = socket.socketpair()
+    with one, other:
+        assert server()._answerer(one).body() == http.BODY
+        with mock.patch("filewatchd.control.access.peer_of", return_value=STRANGER):
+            assert server()._answerer(one).body() == 0
+            act = access.Access(act=access.Named(frozenset({STRANGER.uid})))
+            assert server(act)._answerer(one).body() == http.BODY
+    assert answer("POST", "/v1/pause", None, STRANGER)[0] == 403
 
 
 def test_refusals_are_logged_and_dont_flood_the_log(caplog: pytest.LogCaptureFixture) -> None:
