@@ -67,11 +67,13 @@ class Access(NamedTuple):
         """Whether this peer may use every route."""
         return peer.uid in (0, os.geteuid()) or self.act.has(peer, groups)
 
+    def may_ask(self, peer: Peer, groups: frozenset[int]) -> bool:
+        """Whether this peer may use any route."""
+        return self.may_act(peer, groups) or self.read.has(peer, groups)
+
     def lacking(self, peer: Peer, groups: frozenset[int], route: Route) -> str | None:
         """The key of the configuration that would let this peer use a route; None if it may."""
-        if self.may_act(peer, groups):
-            return None
-        if not route.acts and self.read.has(peer, groups):
+        if self.may_act(peer, groups) if route.acts else self.may_ask(peer, groups):
             return None
         return "control.act" if route.acts else "control.read"
 

@@ -1,4 +1,7 @@
-"""The connections to one listening socket: so many at most, each with its answers, none holding up another."""
+"""The connections to one listening socket: so many at most, each with its answers, none holding up another.
+
+Those of guests, who may nothing, are a quarter of them at most: however many they make, there is room for who may.
+"""
 
 from __future__ import annotations
 
@@ -29,6 +32,7 @@ def room() -> int:
 class _Client(NamedTuple):
     task: asyncio.Task[None]
     connection: http.Connection
+    guest: bool
 
 
 class Clients:
@@ -73,11 +77,12 @@ class Clients:
         """Serve one connection to its end."""
         self._counts["connections"] += 1
         try:
-            if len(self._open) < self._most or self._make_room():
-                await self._serve(reader, writer)
+            answerer = self._answerer(writer.get_extra_info("socket"))
+            if self._has_room(answerer.guest):
+                await self._serve(reader, writer, answerer)
             else:
                 self._counts["turned_away"] += 1
-                why = f"there are {self._most} connections already; try again later"
+                why = f"there are {self._most_of(answerer.guest)} connections already; try again later"
                 writer.write(http.whole(self._refusal(503, why)))  # it fits into the kernel's buffer
         except (OSError, TimeoutError, h11.ProtocolError):
             self._counts["cut_off"] += 1  # it went away, dawdled or doesn't speak HTTP: its own affair
@@ -88,20 +93,25 @@ class Clients:
         finally:
             writer.transport.abort()  # what it hasn't taken by now, it doesn't want
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        answerer = self._answerer(writer.get_extra_info("socket"))
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, answerer: http.Answerer) -> None:
         connection = http.Connection(reader, writer, answerer, self._refusal, self._bounds)
         task = asyncio.current_task()
         assert task is not None
-        self._open[task] = _Client(task, connection)
+        self._open[task] = _Client(task, connection, answerer.guest)
         try:
             await connection.serve()
         finally:
             self._open.pop(task, None)
 
-    def _make_room(self) -> bool:
-        """Close the oldest connection on which nothing is asked; False if there is none."""
-        for client in self._open.values():
+    def _most_of(self, guest: bool) -> int:
+        return max(1, self._most // 4) if guest else self._most
+
+    def _has_room(self, guest: bool) -> bool:
+        """Whether there is room for one more; the oldest connection on which nothing is asked may have to make it."""
+        rivals = [client for client in self._open.values() if client.guest or not guest]
+        if len(rivals) < self._most_of(guest):
+            return True
+        for client in rivals:
             if client.connection.idle:
                 del self._open[client.task]
                 client.task.cancel()

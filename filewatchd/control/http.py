@@ -55,10 +55,17 @@ class Reply(NamedTuple):
 
 
 class Answerer(NamedTuple):
-    """Who answers a connection. ``body``: the most bytes of a request's body worth reading, asked for each."""
+    """Who answers a connection.
+
+    Attributes:
+        answer: to a request.
+        body: the most bytes of a request's body that are worth reading; asked for each request.
+        guest: the other end may nothing but be told so.
+    """
 
     answer: Callable[[Request], Awaitable[Reply]]
     body: Callable[[], int]
+    guest: bool = False
 
 
 class Connection:

@@ -107,7 +107,7 @@ class ControlServer:
             """Only who may act has something to say there: strangers don't fill memory."""
             return http.BODY if self._rights().may_act(peer, groups) else 0
 
-        return http.Answerer(answer, body)
+        return http.Answerer(answer, body, guest=not self._rights().may_ask(peer, groups))
 
     async def answer(self, peer: Peer, groups: frozenset[int], request: http.Request) -> http.Reply:
         """What a request gets."""

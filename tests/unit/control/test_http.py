@@ -26,9 +26,11 @@ def run(
     most: int = 1000,
     bounds: http.Bounds = http.BOUNDS,
     body: int = http.BODY,
+    guest: Callable[[], bool] = lambda: False,
 ) -> None:
     async def main() -> None:
-        async with asyncio.timeout(60), serving(directory, answer, most=most, bounds=bounds, body=body) as server:
+        made = serving(directory, answer, most=most, bounds=bounds, body=body, guest=guest)
+        async with asyncio.timeout(60), made as server:
             await work(server)
 
     asyncio.run(main())
@@ -291,6 +293,28 @@ def test_an_idle_connection_makes_room(tmp_path: Path) -> None:
         assert server.clients.statistics()["turned_away"] == 0
 
     run(tmp_path, work, most=2)
+
+
+def test_guests_leave_room_for_who_may(tmp_path: Path) -> None:
+    guests = True
+
+    async def work(server: Serving) -> None:
+        nonlocal guests
+        busy = [await server.connect() for _ in range(2)]
+        for _, writer in busy:
+            writer.write(b"G")
+        await until(lambda: busy_ones(server) == 2)
+        assert (await server.send(get("/"))).startswith(b"HTTP/1.1 503")
+        guests = False
+        more = [await server.connect() for _ in range(6)]
+        for _, writer in more:
+            writer.write(b"G")
+        await until(lambda: busy_ones(server) == 8)
+        assert (await server.send(get("/"))).startswith(b"HTTP/1.1 503")
+        for _, writer in (*busy, *more):
+            writer.transport.abort()
+
+    run(tmp_path, work, most=8, guest=lambda: guests)
 
 
 # ---- anything at all
