@@ -145,7 +145,7 @@ METRICS = (
     # the promise
     Metric("filewatchd_promise_kept", "gauge", "1 if every change is sure to lead to a finished job; 0 in doubt.", (),
            _one(lambda s: s.promise.kept)),
-    Metric("filewatchd_doubts", "gauge", "What puts the promise in doubt now: how many roots, rules or files.",
+    Metric("filewatchd_promise_doubts", "gauge", "What puts the promise in doubt now: how many roots, rules or files.",
            ("about",), _doubts),
     Metric("filewatchd_doubts_total", "counter", "How often the promise came into doubt.", (),
            _one(lambda s: s.promise.doubts)),

@@ -281,7 +281,7 @@ def test_a_daemon_that_lost_its_state_isnt_well_until_somebody_knows(daemon: Dae
         ask(daemon, "health")
     assert unwell.value.status == 503
     assert unwell.value.more["why"] == ["the job journal was lost; `resume` acknowledges it"]
-    assert value(metrics(daemon), "filewatchd_doubts", about="state") == 1
+    assert value(metrics(daemon), "filewatchd_promise_doubts", about="state") == 1
     ask(daemon, "resume")
     assert ask(daemon, "health")["healthy"] is True
 
