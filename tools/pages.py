@@ -13,11 +13,8 @@ from filewatchd.cli.control import filewatchctl
 from tools import man
 
 ROOT = Path(__file__).parents[1]
-_SCRIPTS = {
-    "bash": "filewatchctl.bash",
-    "zsh": "_filewatchctl",
-    "fish": "filewatchctl.fish",
-}  # as the shells look for them
+# Named as the shells look for them.
+_SCRIPTS = {"bash": "filewatchctl.bash", "zsh": "_filewatchctl", "fish": "filewatchctl.fish"}
 
 
 def pages() -> Iterator[tuple[Path, str]]:

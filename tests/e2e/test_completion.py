@@ -6,7 +6,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pexpect
@@ -17,6 +17,8 @@ from tests.unit.cli import made
 from tests.unit.cli.serving import Served, serving
 
 SCRIPTS = Path(__file__).parents[2] / "packaging/completions"
+Shell = Callable[[str], set[str]]
+
 CONTROL = "import sys; from filewatchd.cli.control import main; sys.exit(main())"
 
 
@@ -75,8 +77,7 @@ def fish(line: str) -> set[str]:
 
 @pytest.mark.parametrize("shell", [bash, fish])
 @pytest.mark.parametrize(("line", "offered"), WORDS)
-def test_what_is_offered(served: Served, shell: object, line: str, offered: set[str]) -> None:
-    assert callable(shell)
+def test_what_is_offered(served: Served, shell: Shell, line: str, offered: set[str]) -> None:
     assert shell(line) == offered
 
 
@@ -94,9 +95,6 @@ def test_a_tab_in_bash(served: Served) -> None:
         terminal.expect_exact("filewatchctl pause ")
         terminal.send("rep\t")
         terminal.expect_exact("reports ")
-        terminal.sendcontrol("c")
-        terminal.sendline("exit")
-        terminal.expect(pexpect.EOF)
 
 
 def test_a_tab_in_zsh(served: Served, tmp_path: Path) -> None:
@@ -106,9 +104,6 @@ def test_a_tab_in_zsh(served: Served, tmp_path: Path) -> None:
         terminal.sendline(f"PS1='> '; fpath=({SCRIPTS} $fpath); autoload -Uz compinit; compinit -u -D; echo rea''dy")
         terminal.expect("ready")
         terminal.send("filewatchctl pa\t")
-        terminal.expect_exact("se ")
+        terminal.expect("pause")
         terminal.send("rep\t")
-        terminal.expect_exact("orts ")
-        terminal.sendcontrol("c")
-        terminal.sendline("exit")
-        terminal.expect(pexpect.EOF)
+        terminal.expect("orts")

@@ -10,6 +10,13 @@ from filewatchd.cli.options import examples
 PROGRAM = "filewatchctl"
 SHELLS = ("bash", "zsh", "fish")
 
+# zsh runs an autoloaded file's text at each call, and only at the first one knows that it was loaded: without the
+# second line, the second TAB would complete nothing.
+_ZSH = (
+    "    # autoload from fpath, call function directly\n",
+    f"    # autoload from fpath, call function directly\n    compdef _{PROGRAM}_completion {PROGRAM}\n",
+)
+
 
 @click.command(
     short_help="Print a shell's completion script.",
@@ -28,4 +35,5 @@ def script(shell: str, command: click.Command) -> str:
     """A shell's script. click's own way to it would run the shell, to see which it is."""
     kind = get_completion_class(shell)
     assert kind is not None, shell
-    return ShellComplete.source(kind(command, {}, PROGRAM, "_FILEWATCHCTL_COMPLETE"))
+    text = ShellComplete.source(kind(command, {}, PROGRAM, "_FILEWATCHCTL_COMPLETE"))
+    return text.replace(*_ZSH) if shell == "zsh" else text
