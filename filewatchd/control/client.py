@@ -46,6 +46,7 @@ class NoDaemonError(FatalError):
         super().__init__(f"no daemon answers on {path}: {_reason(error)}", exit_code=69)
 
 
+_PIECE = 64 * 1024  # bytes
 _START = "start one, or name the socket of one that runs"
 
 
@@ -57,6 +58,8 @@ def _reason(error: Exception) -> str:
         return f"its daemon has died; {_START}"
     if isinstance(error, PermissionError):
         return "the directories above it don't let you through"
+    if isinstance(error, (http.client.IncompleteRead, ConnectionResetError, http.client.RemoteDisconnected)):
+        return "it went away"
     if isinstance(error, TimeoutError):
         return "it takes too long"
     return str(error) or type(error).__name__
@@ -108,11 +111,19 @@ def lines(path: str, name: str, arguments: Mapping[str, Any] | None = None) -> I
         response = _request(connection, PLACES[name], arguments or {})
         if response.status != 200:
             _document(response, response.read())
-        yield from response
+        yield from _lines(response)
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise NoDaemonError(path, error) from error
     finally:
         connection.close()
+
+
+def _lines(response: http.client.HTTPResponse) -> Iterator[bytes]:
+    """Not by its own iterator, which takes a connection that was cut off for the end."""
+    rest = b""
+    while piece := response.read1(_PIECE):
+        *whole, rest = (rest + piece).split(b"\n")
+        yield from (line + b"\n" for line in whole)
 
 
 def _request(

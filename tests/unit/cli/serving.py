@@ -25,6 +25,7 @@ class Served:
     def __init__(self, directory: Path) -> None:
         self.socket = socket_in(str(directory))
         self.asked: list[tuple[str, dict[str, Any]]] = []
+        self.endless = False  # whether streams go on when their lines are told
         self._answers: dict[str, Any] = {}
 
     def answer(self, name: str, answer: Document | str | list[msgspec.Struct] | Exception) -> None:
@@ -44,14 +45,16 @@ class Served:
                 raise found
             if isinstance(found, str):
                 return Text(found)
-            return Stream(_lines(found)) if isinstance(found, list) else found
+            return Stream(_lines(found, self.endless)) if isinstance(found, list) else found
 
         return handle
 
 
-async def _lines(items: list[msgspec.Struct]) -> AsyncIterator[bytes]:
+async def _lines(items: list[msgspec.Struct], endless: bool) -> AsyncIterator[bytes]:
     for item in items:
         yield msgspec.json.encode(item) + b"\n"
+    if endless:
+        await asyncio.Event().wait()
 
 
 @contextmanager
