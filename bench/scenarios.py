@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench import following, recovery
+from bench import recovery
+from bench.commands import commands
 from bench.measure import Memory, Probe, Spread, Start, memory, percentile, processor_time, wait_idle, woken_at_once
 from bench.places import REPEATS, Table, make_directories, place, ratio, until_started, write_files
 from bench.watchers import (
@@ -277,4 +279,5 @@ SCENARIOS: dict[str, Callable[[], Table]] = {
     "downtime": recovery.downtime,
     "fresh": recovery.fresh,
     "followers": following.followers,
+    "commands": commands,
 }

@@ -8,8 +8,10 @@ import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 
+from filewatchd.cli.control import COMMANDS, filewatchctl
 from filewatchd.cli.daemon import main, parser
 
 ROOT = Path(__file__).parents[2]
@@ -50,6 +52,31 @@ def test_the_command_line_is_told_whole() -> None:
         assert f"## filewatchd {name}\n" in page
         flags = [option for action in command._actions for option in action.option_strings if option.startswith("--")]
         assert [flag for flag in flags if f"| `{flag}" not in page and flag != "--help"] == []
+
+
+def test_filewatchctl_is_told_whole() -> None:
+    page = (ROOT / "docs/reference/command-line.md").read_text()
+    top = click.Context(filewatchctl, info_name="filewatchctl")
+    missing = [flag for flag in flags_of(top) if f"| `{flag}" not in page]
+    for name in COMMANDS:
+        section = re.search(rf"^## filewatchctl {name}\n(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL)
+        assert section is not None, name
+        command = filewatchctl.get_command(top, name)
+        assert command is not None
+        missing += [flag for flag in flags_of(click.Context(command, parent=top)) if f"`{flag}" not in section[1]]
+        for below in command.commands if isinstance(command, click.Group) else ():
+            assert f"`filewatchctl {name} {below}" in section[1]
+    assert missing == []
+
+
+def flags_of(ctx: click.Context) -> set[str]:
+    """The long flags of a command, and of those below it, but those that all have."""
+    command = ctx.command
+    options = [each for each in command.get_params(ctx) if isinstance(each, click.Option)]
+    found = {max(option.opts, key=len) for option in options} - {"--help", "--json", "--version"}
+    for below in command.commands.values() if isinstance(command, click.Group) else ():
+        found |= flags_of(click.Context(below, parent=ctx))
+    return found
 
 
 def test_every_finding_of_doctors_is_told() -> None:
