@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench import following, recovery
-from bench import recovery
 from bench.commands import commands
 from bench.measure import Memory, Probe, Spread, Start, memory, percentile, processor_time, wait_idle, woken_at_once
 from bench.places import REPEATS, Table, make_directories, place, ratio, until_started, write_files
