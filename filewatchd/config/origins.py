@@ -38,5 +38,7 @@ def origins(node: Node, whole: Node) -> Origins:
 
 
 def _places(node: Node) -> tuple[str, ...]:
+    """The key's place, not that of its value, which of a list is its first entry's."""
     entries = node.value if isinstance(node.value, list) else ()
-    return node.origin, *(entry.origin for entry in entries)
+    own = f"{node.source.name}:{node.key[0]}" if node.line and node.key else node.origin
+    return own, *(entry.origin for entry in entries)

@@ -77,7 +77,7 @@ ROUTES = (
           a.Changes, d.ChangeLine | d.Missed, LINES, ((410, "The history doesn't go back so far, or began anew."),)),
     Route(*PLACES["explain"], False,
           "Why a path matches rules or doesn't, and what waits for it; or what a rule would do now.",
-          a.Explain, d.Explained),
+          a.Explain, d.Explained, errors=((503, "A filesystem of the rule doesn't answer."),)),
     Route(*PLACES["flush"], True, "Return once all that happened before has been worked.",
           a.Flush, d.Flushed),
     Route(*PLACES["trigger"], True, "Ask for a job by hand.", a.Trigger, d.Triggered,

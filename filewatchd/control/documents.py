@@ -389,7 +389,8 @@ class Pending(Struct, kw_only=True):
     since: Time | None
     due: Annotated[Time | None, _about("When it is looked at next.")]
     job: int | None
-    events: Annotated[list[str], _about("What was noticed of it.")]
+    events: Annotated[list[str], _about("What was noticed of it, as in a job's story.")]
+    writers: Annotated[list[str], _about("Of a `held` one: the programs that have it open for writing.")]
 
 
 class Verdict(Struct, kw_only=True):
@@ -400,7 +401,7 @@ class Verdict(Struct, kw_only=True):
     why: Annotated[str, _about("In one sentence.")]
     reasons: list[Reason]
     pending: Pending | None
-    known: Annotated[dict[str, Any] | None, _about("What the rule last handled: inode, size and times.")]
+    known: Annotated[dict[str, Any] | None, _about("What it was when the rule last handled it.")]
 
 
 Together = Annotated[

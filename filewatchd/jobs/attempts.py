@@ -213,6 +213,11 @@ class Attempts:
             self._give_up(item, record, now)
         record.items = {}
 
+    def due_at(self, record: Record) -> float | None:
+        """When a job's back-off is over (monotonic); None if it is."""
+        alarm = self._alarms.get(record.id)
+        return None if alarm is None else alarm.when()
+
     def _retry_due(self, record: Record) -> None:
         self._alarms.pop(record.id, None)
         if record.items and self._pipeline.drains is Drain.INTAKE:

@@ -146,6 +146,13 @@ class Window(Generic[K]):
             times.append(self._quiet_at)
         return min(times) if times else None
 
+    def due_at(self, key: K) -> float | None:
+        """When a dirty path is due, should nothing happen before; None if it isn't dirty."""
+        entry = self._pending.get(key)
+        if entry is None:
+            return None
+        return self._quiet_at if self._together else self._deadline(entry)
+
     def release(self, now: float) -> int:
         """Move what is due into the queue; returns how many paths wait there."""
         while self._order and self._order[0] * self._grain <= now:
