@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from filewatchd.jobs.pipeline import Pipeline
 
 _MANY = 500  # finished jobs
-_MANY_CHANGES = 5_000
+_MANY_CHANGES = 10_000
 
 
 class Left(NamedTuple):

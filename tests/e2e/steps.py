@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
 import signal
 import socket
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from filewatchd.control import client
 from filewatchd.control.api import socket_in
@@ -138,3 +142,19 @@ class Writer:
     def __exit__(self, *_: object) -> None:
         self._end.set()
         self._thread.join()
+
+
+@contextmanager
+def small_queue() -> Iterator[None]:
+    """The kernel's queue is small for daemons that start meanwhile, and as before for others; one test at a time."""
+    if os.geteuid() != 0:
+        pytest.skip("the queue's size is root's to set")
+    limit = Path("/proc/sys/fs/inotify/max_queued_events")
+    with limit.open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # else two tests would each put back what the other has set
+        before = limit.read_text()
+        try:
+            limit.write_text("64")
+            yield
+        finally:
+            limit.write_text(before)

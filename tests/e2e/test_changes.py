@@ -12,8 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from filewatchd.control import client
 from filewatchd.control.api import RequestError, socket_in
 from tests.e2e import replaying
 from tests.e2e.running import Daemon, eventually
-from tests.e2e.steps import ALL, ask, configure
+from tests.e2e.steps import ALL, ask, configure, small_queue
 
 _READERS = Path(__file__).parents[2] / "bench" / "readers.py"
 _LOG = "log: {}"
@@ -103,6 +102,7 @@ def test_since_goes_on_without_a_gap_over_kills_and_restarts(daemon: Daemon) -> 
     got += changes(daemon, since=got[-1]["cursor"])
     assert got == changes(daemon, since="0")
     assert {line["path"] for line in got} == {str(path) for path in daemon.root.iterdir()}
+    assert "Traceback" not in daemon.log()
 
 
 def test_the_history_is_bounded_and_says_where_it_begins(daemon: Daemon) -> None:
@@ -172,20 +172,6 @@ class Churn:
                 shutil.rmtree(target)
             if not target.exists() and path not in target.parents:
                 path.rename(target)
-
-
-@contextmanager
-def small_queue() -> Iterator[None]:
-    """The kernel's queue is small for the daemons that are started now."""
-    if os.geteuid() != 0:
-        pytest.skip("the queue's size is root's to set")
-    limit = Path("/proc/sys/fs/inotify/max_queued_events")
-    before = limit.read_text()
-    try:
-        limit.write_text("64")
-        yield
-    finally:
-        limit.write_text(before)
 
 
 class Replayer:

@@ -11,7 +11,6 @@ import stat
 import subprocess
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,7 +18,7 @@ import pytest
 from filewatchd.control.api import RequestError, socket_in
 from filewatchd.errors import FatalError
 from tests.e2e.running import Daemon, eventually
-from tests.e2e.steps import CONTENT, ask, configure, gate, lines, shell, tell, told
+from tests.e2e.steps import CONTENT, ask, configure, gate, lines, shell, small_queue, tell, told
 
 
 def flush(daemon: Daemon, /, **arguments: Any) -> Mapping[str, Any]:
@@ -128,16 +127,9 @@ def test_a_flush_that_takes_too_long_says_so(daemon: Daemon) -> None:
 
 
 def test_a_flush_in_an_overflow_waits_for_the_rescan(daemon: Daemon) -> None:
-    if os.geteuid() != 0:
-        pytest.skip("the queue's size is root's to set")
-    limit = Path("/proc/sys/fs/inotify/max_queued_events")
-    before = limit.read_text()
     daemon.configure(daemon.rule(changes=CONTENT, settle="10ms"))
-    try:
-        limit.write_text("64")
+    with small_queue():
         daemon.start()
-    finally:
-        limit.write_text(before)
     daemon.signal(signal.SIGSTOP)  # else it may read as fast as the files are written
     for number in range(3000):
         (daemon.root / f"{number}").write_text("x")
