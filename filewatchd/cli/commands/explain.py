@@ -72,6 +72,7 @@ def _pending(pending: Mapping[str, Any]) -> str:
     parts += [f"due {ago(pending['due'])}"] if pending["due"] else []
     parts += [f"job {pending['job']}"] if pending["job"] else []
     parts += [f"noticed: {', '.join(pending['events'])}"] if pending["events"] else []
+    parts += [f"open for writing by {', '.join(pending['writers'])}"] if pending["writers"] else []
     return "; ".join(parts)
 
 

@@ -275,7 +275,11 @@ def test_an_explanation(served: Served, ctl: Ctl) -> None:
     reasons = [d.Reason(about="root", passed=True, text="it is below /srv", where="/etc/f.yaml:4"),
                d.Reason(about="include", passed=False, text="no pattern matches", where=None)]  # fmt: skip
     pending = d.Pending(
-        state="dirty", since=made.before(made.LONG), due=made.before(-made.SOON), job=None, events=["create"],
+        state="dirty",
+        since=made.before(made.LONG),
+        due=made.before(-made.SOON),
+        job=None,
+        events=["create"],
         writers=[],
     )
     no = d.Verdict(
