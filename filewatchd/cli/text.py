@@ -85,6 +85,14 @@ def local(text: str) -> str:
     return time_in(text).astimezone().isoformat(" ", "seconds")[:19]
 
 
+def moment(when_ns: int) -> str:
+    """A file's time, likewise; such a time may be any number."""
+    try:
+        return datetime.fromtimestamp(when_ns // 10**9).astimezone().isoformat(" ", "seconds")[:19]
+    except (ValueError, OverflowError, OSError):
+        return f"{when_ns} ns"
+
+
 def duration(seconds: float | None) -> str:
     """A duration, no finer than it matters; ``-`` where it isn't known."""
     from filewatchd.notation import format_duration

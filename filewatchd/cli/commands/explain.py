@@ -10,7 +10,8 @@ import click
 from filewatchd.cli.asking import Session
 from filewatchd.cli.options import Rule, examples, path_arguments, with_json
 from filewatchd.cli.page import BAD, FAINT, GOOD, STRONG, Block, Cell, Lines, Text
-from filewatchd.cli.text import ago, number, path_in, size
+from filewatchd.cli.story import moved
+from filewatchd.cli.text import ago, moment, number, path_in, size
 
 
 @click.command(
@@ -77,29 +78,30 @@ def _pending(pending: Mapping[str, Any]) -> str:
 
 
 def _known(known: Mapping[str, Any]) -> str:
-    texts = [size(value) if name == "size" else f"{name} {value}" for name, value in known.items()]
-    return ", ".join(texts)
+    modified = f", modified {moment(known['mtime_ns'])}" if known.get("mtime_ns") is not None else ""
+    return f"{size(known['size'])}{modified}, inode {known['inode']}"
 
 
 def plan(found: Mapping[str, Any]) -> Sequence[Block]:
     """What a rule would do now, path by path."""
-    return [*planned(found["planned"]), Lines([_rest(found)])]
+    return [*planned(found), Lines([_rest(found)])]
 
 
-def planned(changes: Sequence[Mapping[str, Any]]) -> Sequence[Block]:
-    """Changes with the steps that their rule's actions would take."""
-    return [Lines([line for change in changes for line in _steps(change)])]
+def planned(found: Mapping[str, Any]) -> Sequence[Block]:
+    """Changes with the steps that their rule's actions would take, and those over all of them at once."""
+    lines = [line for change in found.get("planned") or () for line in _steps(change)]
+    more = found.get("more") or 0
+    lines += [Cell(f"and {number(more, 'change')} more", FAINT)] if more else []
+    return [Lines(lines), Lines(list(found.get("together") or ()), "Together" if lines else "")]
 
 
 def _steps(change: Mapping[str, Any]) -> Iterator[Text]:
-    was = f" (was {change['old_path']})" if change.get("old_path") else ""
-    yield f"{change['kind']} {path_in(change)}{was}"
+    yield f"{change['kind']} {moved(change)}"
     yield from (Cell(f"  {step}", FAINT) for step in change["steps"])
 
 
 def _rest(found: Mapping[str, Any]) -> str:
-    told, more = len(found["planned"]), found.get("more") or 0
-    if not told:
+    changes = len(found["planned"]) + (found.get("more") or 0)
+    if not changes:
         return f"{found['rule']} has nothing to do: no change waits"
-    listed = f", of which {more:,} aren't listed" if more else ""
-    return f"{found['rule']} would work {number(told + more, 'change')}{listed}; nothing was done"
+    return f"{found['rule']} would work {number(changes, 'change')}; nothing was done"

@@ -83,15 +83,13 @@ def triggered(found: Mapping[str, Any]) -> Sequence[Block]:
 
     refused = [Cell(f"{path_in(path)}: {found['rule']} doesn't match it", WARNING) for path in found["refused"]]
     over = number(found["paths"], "path") if found["paths"] else "no path"
-    if found["dry_run"]:
-        steps = planned(found.get("planned") or ())
-        more = f", of which {found['more']:,} aren't listed" if found.get("more") else ""
-        end = f"{found['rule']} would do this over {over}{more}; nothing was done"
-        return [*steps, Lines(found.get("together") or ()), Lines(refused), Lines([end])]
+    held = [Cell(f"it has to wait: {found['held']}", WARNING)] if found.get("held") else []
     if refused and not found["paths"]:
-        return [Lines(refused), Lines(["nothing was asked for"])]
-    waits = [Cell(f"it waits: {found['held']}", WARNING)] if found["held"] else []
-    return [Lines(refused), Lines([f"asked {found['rule']} for a job over {over}", *waits])]
+        return [Lines(refused), Lines(["nothing is asked for"])]
+    if found["dry_run"]:
+        told = f"{found['rule']} would do this over {over}; nothing was done"
+        return [*planned(found), Lines(refused), Lines([told, *held])]
+    return [Lines(refused), Lines([f"asked {found['rule']} for a job over {over}", *held])]
 
 
 # ---- pause and resume

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from filewatchd.cli.text import moment
 from filewatchd.control import documents as d
 from filewatchd.control.access import Access
 from filewatchd.control.api import RequestError
@@ -286,7 +287,7 @@ def test_an_explanation(served: Served, ctl: Ctl) -> None:
         rule="other", matches=False, why="no include pattern matches", reasons=reasons, pending=None, known=None
     )
     yes = d.Verdict(rule="drop", matches=True, why="all agrees", reasons=reasons[:1], pending=pending,
-                    known={"inode": 5, "size": 10})  # fmt: skip
+                    known={"inode": 5, "size": 10, "mtime_ns": 1 << 62, "ctime_ns": None})  # fmt: skip
     served.answer("explain", d.Explained(path="/srv/a", exists="nothing", rules=[no, yes]))
     assert ctl("explain", "/srv/a").lines == [
         "/srv/a (nothing) is matched by 1 of 2 rules",
@@ -295,7 +296,7 @@ def test_an_explanation(served: Served, ctl: Ctl) -> None:
         "  all agrees",
         "  yes  root     it is below /srv  [/etc/f.yaml:4]",
         "  now: changed, and waiting; since 2h1m ago; due in 3d; noticed: create",
-        "  last handled: inode 5, 10 B",
+        f"  last handled: 10 B, modified {moment(1 << 62)}, inode 5",
         "",
         "other: does not match",
         "  no include pattern matches",
@@ -306,12 +307,16 @@ def test_an_explanation(served: Served, ctl: Ctl) -> None:
 
 def test_plans(served: Served, ctl: Ctl) -> None:
     plan = [d.Planned(kind="moved", path="/srv/b", old_path="/srv/a", steps=["run gzip /srv/b"])]
-    served.answer("explain", d.Explained(rule="drop", planned=plan, more=4))
+    served.answer("explain", d.Explained(rule="drop", planned=plan, together=["run report"], more=4))
     assert ctl("explain", "--rule", "drop").lines == [
         "moved /srv/b (was /srv/a)",
         "  run gzip /srv/b",
+        "and 4 changes more",
         "",
-        "drop would work 5 changes, of which 4 aren't listed; nothing was done",
+        "Together",
+        "  run report",
+        "",
+        "drop would work 5 changes; nothing was done",
     ]
     refused = [d.PathTold(path="/x")]
     served.answer("trigger", d.Triggered(rule="drop", dry_run=True, paths=1, refused=refused, held=None, planned=plan))
