@@ -71,11 +71,12 @@ def _with_remedy(error: FilewatchdError) -> str:
 
 def _refused(error: RequestError) -> Failure:
     text = str(error)
-    if error.status in (404, 405) and text.startswith(("there is no /v1/", "/v1/")):
-        text = f"the daemon is older than this command: {text}"
+    if error.status in (404, 405) and (found := _NO_ROUTE.match(text)):
+        text = f"the daemon doesn't know {found[1]}; it is older than this command"
     return Failure(_CODES.get(error.status, ERROR), f"{text}{_nearest(text)}", fields=error.more)
 
 
+_NO_ROUTE = re.compile(r"(?:there is no )?(/v1/[^; ]+)")
 _UNKNOWN = re.compile(r"there is no rule (.+); there are (.+)", re.DOTALL)
 
 

@@ -24,7 +24,7 @@ def draw(blocks: Sequence[Block], stream: TextIO) -> None:
         if block.title:
             console.print(RichText(line_of(block.title), style=STRONG))
         for renderable in _drawn(block):
-            console.print(Padding(renderable, (0, 0, 0, 2)) if block.title else renderable)
+            console.print(Padding(renderable, (0, 0, 0, 2), expand=False) if block.title else renderable)
 
 
 def _drawn(block: Block) -> Sequence[RenderableType]:

@@ -48,4 +48,4 @@ def _text(change: Mapping[str, Any]) -> str:
     if "missed" in change:
         return click.style(f"{change['missed']:,} changes were forgotten before they could be told", fg="red")
     kind = click.style(f"{change['kind']:<8}", fg=_COLOURS.get(change["kind"]))
-    return f"{local(change['time'])}  {kind}  {', '.join(change['rules'])}  {shown(moved(change))}"
+    return f"{local(change['time'])}  {kind}  {', '.join(change['rules']):<14}  {shown(moved(change))}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -27,7 +28,7 @@ _COLUMNS = (
 @click.option("-v", "--verbose", is_flag=True, help="Show every setting of each rule.")
 @with_json
 def rules(session: Session, verbose: bool) -> None:
-    """Show the rules as they are configured, and where each stands."""
+    """Show the rules as they are configured, and the file and line where each stands."""
     session.tell(session.ask("rules"), settings if verbose else page)
 
 
@@ -38,7 +39,7 @@ def page(found: Mapping[str, Any]) -> Sequence[Block]:
 
 def _row(rule: Mapping[str, Any]) -> Sequence[Text]:
     texts = (", ".join(rule[key]) for key in ("roots", "include", "actions"))
-    return Cell(rule["name"], STRONG), _state(rule), *texts, Cell(rule["origin"] or "", FAINT)
+    return Cell(rule["name"], STRONG), _state(rule), *texts, Cell(os.path.basename(rule["origin"] or ""), FAINT)
 
 
 def _state(rule: Mapping[str, Any]) -> Cell:

@@ -120,19 +120,12 @@ def _held(name: str, rule: Mapping[str, Any]) -> Iterator[Text]:
         yield Cell(f"{name} waits: {rule['waits']}", WARNING)
 
 
-_HOLDS = {"paused": "paused", "loops": "held by a loop", "masses": "held by its limit", "broken": "held: can't recover"}
-
-
 def pause_text(pause: Mapping[str, Any]) -> str:
     """Why a rule starts no jobs, in a sentence."""
-    text = _HOLDS.get(pause["hold"], str(pause["hold"]))
-    text += f" by {pause['by']}" if pause["by"] else ""
-    text += f" since {ago(pause['since'])}"
-    text += f", goes on {ago(pause['until'])}" if pause["until"] else ", until it is resumed"
-    text += f": {pause['why']}" if pause["why"] else ""
+    times = [f"since {ago(pause['since'])}", f"goes on {ago(pause['until'])}" if pause["until"] else "until resumed"]
     if pause["discard"] or pause["discarded"]:
-        text += f" ({number(pause['discarded'], 'change')} discarded)"
-    return text
+        times.append(f"{number(pause['discarded'], 'change')} discarded")
+    return f"{pause['why']} ({', '.join(times)})"
 
 
 # ---- roots and findings

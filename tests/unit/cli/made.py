@@ -18,8 +18,8 @@ def before(seconds: float) -> str:
 
 
 def pause(**fields: Any) -> d.Pause:
-    said: dict[str, Any] = {"hold": "paused", "why": "disk swap", "since": before(LONG), "until": before(-SOON),
-                            "by": "uid 1000", "discard": False, "discarded": 0}  # fmt: skip
+    said: dict[str, Any] = {"hold": "paused", "why": "paused by root: disk swap", "since": before(LONG),
+                            "until": before(-SOON), "by": "uid 1000", "discard": False, "discarded": 0}  # fmt: skip
     return d.Pause(**said | fields)
 
 

@@ -160,6 +160,14 @@ def test_usage_errors_are_64_and_say_where_help_is(ctl: Ctl, words: str) -> None
     assert "--help" in found.err.splitlines()[-1]
 
 
+def test_an_older_daemon(served: Served, ctl: Ctl) -> None:
+    served.answer("health", RequestError(404, "there is no /v1/health; there are /v1/status, /v1/flush"))
+    found = ctl("health")
+    assert (found.code, found.err) == (
+        1, "filewatchctl: the daemon doesn't know /v1/health; it is older than this command\n",
+    )  # fmt: skip
+
+
 def test_what_was_perhaps_meant(ctl: Ctl) -> None:
     assert "there is no command 'staus'; did you mean status?" in ctl("staus").err
     assert "--rule" in ctl("flush", "--rulle", "x").err
@@ -223,7 +231,7 @@ def test_status_for_people(served: Served, ctl: Ctl) -> None:
     assert "promise:         in doubt, since 2h1m ago" in found.lines
     assert "root /srv/\\udcff: it is waiting" in found.out
     assert "reload refused:  line 3: no\\x1b[2Jthing" in found.lines
-    assert "  drop: paused by uid 1000 since 2h1m ago, goes on in 3d: disk swap" in found.lines
+    assert "  drop: paused by root: disk swap (since 2h1m ago, goes on in 3d)" in found.lines
     rule = next(line.split() for line in found.lines if line.startswith("  drop  "))
     assert rule == ["drop", "paused", "1,234", "2", "0", "0", "1", "0", "0", "2", "ok,", "1", "failed,", "2h1m", "ago"]
     assert "no watch is left (directories not watched: 12)" in found.out
@@ -333,7 +341,7 @@ def test_plans(served: Served, ctl: Ctl) -> None:
 def test_changes_for_people(served: Served, ctl: Ctl) -> None:
     served.answer("changes", [made.change(), d.Missed(**LABEL, cursor="x-2", missed=3)])
     first, second = ctl("changes").lines
-    assert first[19:] == "  created   drop  /srv/\\x1b[2J"
+    assert first[19:] == "  created   drop            /srv/\\x1b[2J"
     assert second == "3 changes were forgotten before they could be told"
 
 
@@ -405,7 +413,8 @@ def test_rules_for_people(served: Served, ctl: Ctl) -> None:
         actions=["exec"], user=None, origin="/etc/f.yaml:4",
     )  # fmt: skip
     served.answer("rules", d.Rules(rules=[rule]))
-    assert ctl("rules").lines[1].split() == ["drop", "paused", "/srv", "*.csv", "exec", "/etc/f.yaml:4"]
+    assert ctl("rules").lines[1].split() == ["drop", "paused", "/srv", "*.csv", "exec", "f.yaml:4"]
     told = ctl("rules", "-v").lines
+    assert "  from:     /etc/f.yaml:4" in told
     assert "  ready:    closed, settle 500ms, max_wait 5s" in told
-    assert "  held:     paused by uid 1000 since 2h1m ago, until it is resumed: disk swap" in told
+    assert "  held:     paused by root: disk swap (since 2h1m ago, until resumed)" in told
