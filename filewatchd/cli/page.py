@@ -83,7 +83,8 @@ def _lines(block: Block) -> Iterator[str]:
     if isinstance(block, Lines):
         yield from map(line_of, block.rows)
     elif isinstance(block, Fields):
-        yield from _aligned([(f"{name}:", text_of(text)) for name, text in block.rows], (False, False))
+        rows = [(f"{name}:" if name else "", text_of(text)) for name, text in block.rows]
+        yield from _aligned(rows, (False, False))
     else:
         head = tuple(column.name for column in block.columns)
         yield from _aligned([head, *(tuple(map(text_of, row)) for row in block.rows)], [c.right for c in block.columns])

@@ -12,6 +12,8 @@ from filewatchd.cli.asking import Session
 from filewatchd.cli.options import examples, with_json
 from filewatchd.cli.page import BAD, FAINT, GOOD, WARNING, Block, Cell, Lines, Text
 
+_BUILT_IN = "built-in"  # the origin of a value that nobody wrote
+
 
 @click.group(short_help="Reload the configuration, or compare.")
 def config() -> None:
@@ -65,15 +67,23 @@ def differences(found: Mapping[str, Any]) -> Sequence[Block]:
     to = found["to_generation"]
     what = "the files on disk" if to is None else f"generation {to}"
     head = f"from generation {found['from_generation']} to {what}"
-    lines = [*_rules(found), *(line for value in found["values"] for line in _value(value))]
+    lines = [*_rules(found), *(line for value in found["values"] for line in _value(value, found))]
     return [Lines([f"{head}:" if lines else f"{head} nothing changes"]), Lines(lines)]
 
 
-def _value(value: Mapping[str, Any]) -> Iterator[Text]:
+def _value(value: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[Text]:
+    """A value that differs; of a rule that comes what is written down, of one that goes nothing more."""
     where = f"  [{value['origin']}]" if value["origin"] else ""
+    if _is_of(found["removed"], value) or (_is_of(found["added"], value) and value["origin"] == _BUILT_IN):
+        return
     yield f"{value['key']}:"
-    yield Cell(f"  - {_said(value['old'])}", BAD)
+    if not _is_of(found["added"], value):
+        yield Cell(f"  - {_said(value['old'])}", BAD)
     yield Cell(f"  + {_said(value['new'])}{where}", GOOD)
+
+
+def _is_of(rules: Sequence[str], value: Mapping[str, Any]) -> bool:
+    return any(value["key"].startswith(f"rules.{rule}.") for rule in rules)
 
 
 def _said(value: object) -> str:

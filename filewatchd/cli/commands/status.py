@@ -58,8 +58,8 @@ def _daemon(found: Mapping[str, Any]) -> Iterator[tuple[str, Text]]:
     yield "state", Cell(f"{state} for {duration(found['uptime'])}", _STATES.get(state, ""))
     yield from _promise(found["promise"])
     yield "configuration", f"{found['config']}, generation {found['generation']}"
-    if found["config_error"]:
-        yield "reload refused", Cell(found["config_error"], BAD)
+    mistakes = (found["config_error"] or "").splitlines()
+    yield from (("" if position else "reload refused", Cell(text, BAD)) for position, text in enumerate(mistakes))
     yield "log level", found["log_level"]
     limit = "" if watch["watches_limit"] is None else f" of {watch['watches_limit']:,}"
     events = number(watch["overflows"], "overflow"), number(watch["rescans"], "rescan")

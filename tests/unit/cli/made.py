@@ -35,7 +35,8 @@ def status(**fields: Any) -> d.Status:
     doubt = d.Doubt(about="root", what="/srv/\ufffd", what_b64="L3Nydi//", why="it is waiting", since=before(LONG))
     said: dict[str, Any] = {
         "version": "1.0", "pid": 7, "started": before(90061), "uptime": 90061.0, "state": "running", "ready": True,
-        "generation": 3, "config": "/etc/filewatchd/filewatchd.yaml", "config_error": "line 3: no\x1b[2Jthing",
+        "generation": 3, "config": "/etc/filewatchd/filewatchd.yaml",
+        "config_error": "line 3: no\x1b[2Jthing\nline 4: nothing",
         "log_level": "info",
         "promise": d.Promise(kept=False, in_doubt_since=before(LONG), reasons=[doubt], doubts=2,
                              seconds_in_doubt_total=65.0),

@@ -230,7 +230,7 @@ def test_status_for_people(served: Served, ctl: Ctl) -> None:
     assert "state:           running for 1d1h1m" in found.lines
     assert "promise:         in doubt, since 2h1m ago" in found.lines
     assert "root /srv/\\udcff: it is waiting" in found.out
-    assert "reload refused:  line 3: no\\x1b[2Jthing" in found.lines
+    assert "reload refused:  line 3: no\\x1b[2Jthing\n                 line 4: nothing\n" in found.out
     assert "  drop: paused by root: disk swap (since 2h1m ago, goes on in 3d)" in found.lines
     rule = next(line.split() for line in found.lines if line.startswith("  drop  "))
     assert rule == ["drop", "paused", "1,234", "2", "0", "0", "1", "0", "0", "2", "ok,", "1", "failed,", "2h1m", "ago"]
@@ -347,16 +347,21 @@ def test_changes_for_people(served: Served, ctl: Ctl) -> None:
 
 def test_differences_and_reloads(served: Served, ctl: Ctl) -> None:
     values = [d.ValueChanged(key="rules.drop.settle", old="1s", new=["a"], origin="/etc/f.yaml:9")]
-    served.answer("diff", d.Differences(from_generation=1, to_generation=None, added=["new"], removed=[],
+    for rule, old, new, origin in (("old", 1, None, None), ("new", None, 2, "built-in"), ("new", None, 3, "/etc/f:1")):
+        values.append(d.ValueChanged(key=f"rules.{rule}.batch", old=old, new=new, origin=origin))
+    served.answer("diff", d.Differences(from_generation=1, to_generation=None, added=["new"], removed=["old"],
                                         changed=["drop"], values=values))  # fmt: skip
     assert ctl("config", "diff").lines == [
         "from generation 1 to the files on disk:",
         "",
         "+ rule new",
+        "- rule old",
         "~ rule drop",
         "rules.drop.settle:",
         "  - 1s",
         '  + ["a"]  [/etc/f.yaml:9]',
+        "rules.new.batch:",
+        "  + 3  [/etc/f:1]",
     ]
     served.answer("reload", d.Reloaded(generation=2, added=[], removed=["old"], changed=[], unchanged=["a", "b"],
                                        warnings=["w"], until_restart=["daemon.state_dir"]))  # fmt: skip
