@@ -122,6 +122,7 @@ class Paused:
         counted = self._pipeline.counters.get(_COUNTER, 0)
         pause = Pause(reason, self._pipeline.clock.wall_ns(), until_ns, by, discard, counted)
         engine = self._pipeline.engine
+        engine.save_counters()  # or a kill could leave fewer than were counted
         with engine.store.database.transaction():
             engine.store.pauses.put(self._name, pause)
             engine.timers.cancel((self._name, *_TIMER))
@@ -191,6 +192,7 @@ class Paused:
         told = [t.change for t in self._pipeline.looking.wanted(rest)]
         if told:
             self._pipeline.count(_COUNTER, len(told))
+            self._pipeline.engine.state_changed()
             more = f" and {len(told) - 1} more" if len(told) > 1 else ""
             log.info(
                 "discarded: %s %s%s", told[0].kind, told[0].path, more,

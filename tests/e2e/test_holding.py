@@ -50,6 +50,8 @@ def test_a_held_rule_waits_for_resume_over_reloads_and_restarts(daemon: Daemon) 
     daemon.start()
     expected = stopped(daemon, 30)
     daemon.says("rule recorded is held")
+    elsewhere = daemon.directory / "elsewhere"
+    daemon.configure(daemon.rule(limit=LIMIT, batch="rule"), rule("more", "log: {}", roots=[str(elsewhere)]))
     daemon.signal(signal.SIGHUP)
     daemon.says("generation 2")
     assert "more than 10 paths" in until(daemon, dirty=30, running=0)["paused"]
