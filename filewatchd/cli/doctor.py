@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from filewatchd.cli.examination import page
 from filewatchd.cli.mistakes import tell_mistakes
@@ -15,11 +15,8 @@ from filewatchd.cli.page import plain
 from filewatchd.cli.text import to_json
 from filewatchd.config.load import load
 from filewatchd.errors import ConfigError
-from filewatchd.notation import path_fields
 from filewatchd.service.doctor import examine
-from filewatchd.service.findings import Finding, Report
-from filewatchd.service.limits import Limit
-from filewatchd.service.survey import RootFacts
+from filewatchd.service.findings import document
 
 if TYPE_CHECKING:
     from filewatchd.actions.base import ActionPackage
@@ -75,44 +72,3 @@ class Progress:
         """Take the line away."""
         if self._shown:
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)
-
-
-# ---- JSON
-
-
-def document(report: Report) -> dict[str, Any]:
-    """The report as JSON shows it."""
-    return {
-        "roots": [_root(root) for root in report.roots],
-        "limits": [_limit(limit) for limit in report.limits],
-        "findings": [_finding(finding) for finding in report.findings],
-    }
-
-
-def _root(root: RootFacts) -> dict[str, Any]:
-    return {
-        **path_fields("path", root.path),
-        "rules": [rule.name for rule in root.rules],
-        "filesystem": root.filesystem or None,
-        "backend": root.choice.name,
-        "reason": root.choice.reason,
-        "directories": root.tree.directories if root.tree is not None else None,
-        "files": root.tree.files if root.tree is not None else None,
-    }
-
-
-def _limit(limit: Limit) -> dict[str, Any]:
-    share = round(limit.share, 4) if limit.share is not None and limit.limit else None
-    return {"name": limit.name, "limit": limit.limit, "needed": limit.needed, "used": limit.used, "share": share}
-
-
-def _finding(finding: Finding) -> dict[str, Any]:
-    return {
-        "severity": finding.severity.value,
-        "code": finding.code,
-        "rule": finding.rule or None,
-        **(path_fields("path", finding.path) if finding.path else {"path": None}),
-        **path_fields("message", finding.message),
-        "why": finding.why,
-        **path_fields("remedy", finding.remedy),
-    }

@@ -11,6 +11,7 @@ from filewatchd.control.api import Handler
 from filewatchd.service import report
 from filewatchd.service.asking import Asking
 from filewatchd.service.configuring import Configuring
+from filewatchd.service.examining import Examining
 from filewatchd.service.explaining import Explaining
 from filewatchd.service.following import Following
 from filewatchd.service.listing import Listing
@@ -27,6 +28,7 @@ def answers(
     return {
         **Asking(parts.engine, parts.rooting, lambda: report.status(parts), configured).handlers(),
         **Following(parts.engine, parts.control.label, configured).handlers(),
+        **Examining(parts).handlers(),
         **Explaining(parts.engine, parts.rooting, parts.life, configured).handlers(),
         **Listing(parts.engine, parts.life).handlers(),
         **Pausing(parts.engine, configured).handlers(),

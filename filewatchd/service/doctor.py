@@ -158,6 +158,7 @@ def examine(
     patience: float = PATIENCE,
     bound: int = BOUND,
     tell: Callable[[int], None] = lambda directories: None,
+    watches: int | None = None,
 ) -> Report:
     """Gather the facts and judge them.
 
@@ -168,6 +169,7 @@ def examine(
         patience: seconds without progress until a filesystem counts as one that doesn't answer.
         bound: directories to look into at most.
         tell: called while trees are walked, with the directories counted so far.
+        watches: those that a daemon at work holds, which is what it needs if they aren't counted.
 
     Raises:
         ConfigError: the configuration has mistakes.
@@ -179,7 +181,7 @@ def examine(
         return Report((), (), tuple(_unloadable(table, patience)))
     rules = [rule for rule in configuration.rules if rule.enabled]
     survey = Surveyor(rules, table, quick=quick, patience=patience, bound=bound, tell=tell).survey()
-    return judge(gather(configuration, registry, survey, table, patience))
+    return judge(gather(configuration, registry, survey, table, patience, watches=watches))
 
 
 def gather(
@@ -188,8 +190,10 @@ def gather(
     survey: Survey,
     table: MountTable,
     patience: float = PATIENCE,
+    *,
+    watches: int | None = None,
 ) -> Facts:
-    """The facts beyond the survey."""
+    """The facts beyond the survey. ``watches``: what is needed, where the survey didn't count them."""
     place = configuration.daemon.state_dir
     try:
         state: StateFacts | None = attend(lambda: _state(place, table), patience)
@@ -198,7 +202,7 @@ def gather(
     daemon = holder(os.path.join(place, "filewatchd.lock")) if state is not None else None
     used = usage(daemon.pid if daemon is not None and daemon.alive else None)
     watching = {root.choice.name for root in survey.roots} - {"poll"}
-    watches = sum(survey.watches.values()) if survey.watches is not None else None
+    watches = sum(survey.watches.values()) if survey.watches is not None else watches
     descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return Facts(configuration, registry, survey, limits(watches, len(watching), used), state, descriptors)
 

@@ -1,12 +1,13 @@
-"""What `filewatchd doctor` finds: its nouns."""
+"""What `filewatchd doctor` finds: its nouns, and how JSON shows them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from filewatchd.config.configuration import Configuration
+from filewatchd.notation import path_fields
 from filewatchd.service.limits import Limit
 from filewatchd.service.survey import RootFacts, Survey
 
@@ -66,3 +67,44 @@ class Report(NamedTuple):
     def healthy(self) -> bool:
         """True if nothing is worse than a note."""
         return all(finding.severity is Severity.NOTE for finding in self.findings)
+
+
+# ---- JSON
+
+
+def document(report: Report) -> dict[str, Any]:
+    """The report as JSON shows it."""
+    return {
+        "roots": [_root(root) for root in report.roots],
+        "limits": [_limit(limit) for limit in report.limits],
+        "findings": [_finding(finding) for finding in report.findings],
+    }
+
+
+def _root(root: RootFacts) -> dict[str, Any]:
+    return {
+        **path_fields("path", root.path),
+        "rules": [rule.name for rule in root.rules],
+        "filesystem": root.filesystem or None,
+        "backend": root.choice.name,
+        "reason": root.choice.reason,
+        "directories": root.tree.directories if root.tree is not None else None,
+        "files": root.tree.files if root.tree is not None else None,
+    }
+
+
+def _limit(limit: Limit) -> dict[str, Any]:
+    share = round(limit.share, 4) if limit.share is not None and limit.limit else None
+    return {"name": limit.name, "limit": limit.limit, "needed": limit.needed, "used": limit.used, "share": share}
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    return {
+        "severity": finding.severity.value,
+        "code": finding.code,
+        "rule": finding.rule or None,
+        **(path_fields("path", finding.path) if finding.path else {"path": None}),
+        **path_fields("message", finding.message),
+        "why": finding.why,
+        **path_fields("remedy", finding.remedy),
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -17,6 +18,7 @@ from filewatchd.actions import registry
 from filewatchd.config.load import load
 from filewatchd.service.doctor import examine
 from tests.e2e.running import RUN, Daemon, eventually
+from tests.e2e.steps import ask, configure, rule, shell
 
 
 def doctor(daemon: Daemon, *flags: str) -> subprocess.CompletedProcess[str]:
@@ -32,7 +34,11 @@ def document(daemon: Daemon, *flags: str) -> dict[str, Any]:
 
 def watches_of(pid: int) -> int:
     """The watches of a process' inotify instances, proc(5)."""
-    return sum(text.count("inotify wd:") for text in map(Path.read_text, Path(f"/proc/{pid}/fdinfo").iterdir()))
+    count = 0
+    for file in Path(f"/proc/{pid}/fdinfo").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # it has just been closed
+            count += file.read_text().count("inotify wd:")
+    return count
 
 
 def test_what_is_found_is_printed_and_the_exit_code_says_so(daemon: Daemon) -> None:
@@ -106,3 +112,65 @@ def test_a_filesystem_that_hangs_holds_nothing_up(daemon: Daemon, program: Calla
         ("root-stalled", f"{mount}/x")
     ]
     assert [root.tree.directories for root in report.roots if root.tree is not None] == [1]
+
+
+def asked(daemon: Daemon, **arguments: Any) -> dict[str, dict[str, Any]]:
+    """What the daemon at work finds, by code."""
+    found = ask(daemon, "doctor", **arguments)
+    assert list(found) == ["roots", "limits", "findings"]
+    order = ["error", "warning", "note"]
+    severities = [order.index(each["severity"]) for each in found["findings"]]
+    assert severities == sorted(severities)
+    return {each["code"]: each for each in found["findings"]}
+
+
+def test_a_daemon_at_work_adds_what_it_knows(daemon: Daemon) -> None:
+    """A root that is watched in part, a rule that fails, one that is held, a refused reload, and a log at debug."""
+    deep = daemon.root / "/".join("d" * 450)
+    deep.mkdir(parents=True)
+    loop, later = shell('date +%N >> "$1"', "{path}"), daemon.directory / "later"
+    configure(
+        daemon,
+        daemon.rule("fails", actions=shell("exit 1"), retry={"attempts": 1}, include=["*.csv"]),
+        daemon.rule("loops", actions=loop, include=["*.log"], settle="10ms"),
+        rule("waits", "log: {}", roots=[str(later)]),
+        daemon.rule("off", enabled=False),
+        logging={"level": "debug"},
+    )
+    daemon.start()
+    (daemon.root / "a.csv").write_text("x")
+    (daemon.root / "a.log").write_text("x")
+    status = eventually(
+        lambda: (s := ask(daemon, "status"))["rules"]["fails"]["failed"] == 1 and s["rules"]["loops"]["paused"] and s,
+        "one rule has failed, one is held",
+        60,
+    )
+    daemon.config.write_text(daemon.config.read_text() + "nonsense: 1\n")
+    daemon.signal(signal.SIGHUP)
+    eventually(lambda: ask(daemon, "status")["config_error"], "the reload was refused", 20)
+    found = asked(daemon)
+    degraded = found["root-degraded"]
+    assert (degraded["severity"], degraded["path"], degraded["rule"]) == ("warning", str(daemon.root), "fails, loops")
+    assert status["watch"]["roots"][0]["why"] in degraded["message"]
+    assert found["paths-failed"]["path"] == str(daemon.root / "a.csv")
+    assert "`filewatchctl jobs retry --rule fails`" in found["paths-failed"]["remedy"]
+    assert (found["rule-held"]["rule"], found["rule-held"]["remedy"]) == ("loops", "`filewatchctl resume loops`")
+    assert "triggers its own rule in a loop" in found["rule-held"]["message"]
+    assert "nonsense" in found["config-refused"]["message"]
+    assert found["root-missing"]["path"] == str(later)
+    assert "root-waiting" not in found, "the examination has said so"
+    assert found["rule-disabled"]["rule"] == "off"
+    assert found["log-debug"]["severity"] == "note"
+
+
+def test_a_quick_examination_of_a_daemon_that_is_well(daemon: Daemon) -> None:
+    (daemon.root / "d").mkdir()
+    daemon.configure(daemon.rule())
+    daemon.start()
+    found = ask(daemon, "doctor", quick=True)
+    (root,) = found["roots"]
+    assert (root["path"], root["rules"], root["directories"]) == (str(daemon.root), ["recorded"], None)
+    needed = {each["name"].rpartition(".")[2]: each["needed"] for each in found["limits"]}
+    assert needed["max_user_watches"] == watches_of(daemon.pid), "what it holds, since no tree was walked"
+    assert [each for each in found["findings"] if each["severity"] != "note"] == []
+    assert ask(daemon, "doctor")["roots"][0]["directories"] == 2

@@ -9,12 +9,12 @@ import pytest
 from filewatchd.cli import doctor
 from filewatchd.cli.examination import page
 from filewatchd.cli.page import plain
-from filewatchd.service.findings import Finding, Report, Severity
+from filewatchd.service.findings import Finding, Report, Severity, document
 from filewatchd.service.limits import WATCHES, Limit
 
 
 def lines(report: Report, *, quick: bool = False) -> list[str]:
-    return list(plain(page(doctor.document(report), quick=quick)))
+    return list(plain(page(document(report), quick=quick)))
 
 
 def test_commands_are_never_broken() -> None:
@@ -35,7 +35,7 @@ def test_numbers_stand_on_the_right() -> None:
         "  unlimited       0       3               0      -",
         "  q          16,384       -               -      -",
     ]
-    assert doctor.document(Report((), limits, ()))["limits"][1]["share"] is None
+    assert document(Report((), limits, ()))["limits"][1]["share"] is None
 
 
 def test_nothing_found() -> None:
