@@ -6,7 +6,7 @@ last of them, so a story costs nothing before its job starts. It is told of at m
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from filewatchd.clock import Clock
@@ -49,24 +49,23 @@ class Story(NamedTuple):
 def noticed(taken: Sequence[tuple[Key, Pending[Key]]], items: Sequence[Item], clock: Clock) -> Noticed:
     """What led to these items of a batch that was taken."""
     entries = dict(taken)
-    told = [(entries[key], path) for key, path in _paths(items) if key in entries]
-    if not told:
+    found = [entry for item in items if (entry := entries.get(item.key)) is not None]
+    found += [entry for item in items if item.old_key is not None and (entry := entries.get(item.old_key)) is not None]
+    if not found:
         return NOTHING
     offset = clock.wall_ns() - int(clock.monotonic() * 1e9)
-    times = [(entry.first, entry.due) for entry, _ in told]
-    first, due = min(first for first, _ in times), max(due for _, due in times)
-    rows = [(_wall(e.first, offset), _wall(e.last, offset), path, e.hint) for e, path in told[:SHOWN]]
+    first, due = min([entry.first for entry in found]), max([entry.due for entry in found])
+    told = [(entries[key], path) for key, path in _paths(items[:SHOWN]) if key in entries][:SHOWN]
+    rows = [(_wall(e.first, offset), _wall(e.last, offset), path, e.hint) for e, path in told]
     return Noticed(_wall(first, offset), _packed(_wall(due, offset), rows))
 
 
-def _paths(items: Sequence[Item]) -> list[tuple[Key, str]]:
+def _paths(items: Sequence[Item]) -> Iterator[tuple[Key, str]]:
     """Each item's path, and of a moved one its old name before that."""
-    found: list[tuple[Key, str]] = []
     for item in items:
         if item.old_key is not None:
-            found.append((item.old_key, item.change.old_path or ""))
-        found.append((item.key, item.change.path))
-    return found
+            yield item.old_key, item.change.old_path or ""
+        yield item.key, item.change.path
 
 
 def _wall(monotonic: float, offset: int) -> int:
