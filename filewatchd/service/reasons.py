@@ -172,11 +172,10 @@ def _changes(case: Case) -> Reason:
     there = case.sight.mode is not None
     kind = (Kind.MODIFIED if there else Kind.DELETED) if case.known else Kind.CREATED
     wanted = [each.value for each in Kind if each in case.rule.changes]
-    told = f"it works {', '.join(wanted)}"
+    text = f"the rule wants {', '.join(wanted)}; the next change would be {kind.value}"
     if kind in case.rule.changes:
-        return _reason(case, "changes", True, f"{told}; the next change would be {kind.value}")
-    text = f"{told}, and the next change would be {kind.value}, of which it only takes note"
-    return _reason(case, "changes", False, text)
+        return _reason(case, "changes", True, text)
+    return _reason(case, "changes", False, f"{text}, of which it only takes note")
 
 
 def _ready(case: Case) -> Reason:

@@ -205,7 +205,7 @@ def test_disabled_and_shallow_rules_and_changes_nobody_wants(daemon: Daemon) -> 
     known = verdict(daemon, daemon.root / "a", "flat")
     assert known["matches"]
     assert known["why"] == (
-        "it matches, but it works created, and the next change would be modified, of which it only takes note"
+        "it matches, but the rule wants created; the next change would be modified, of which it only takes note"
     )
 
 
