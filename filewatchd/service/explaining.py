@@ -30,7 +30,7 @@ from filewatchd.service.report import Life
 from filewatchd.service.rooting import Rooting
 from filewatchd.service.sight import Sight, see
 from filewatchd.state.rows import Row
-from filewatchd.watch.roots import Root
+from filewatchd.watch.roots import Root, RootKey
 from filewatchd.work.files import writers_of
 
 _PATIENCE = 10.0  # seconds for a look
@@ -85,11 +85,12 @@ class Explaining:
 
     async def _path(self, path: str, rules: Sequence[RuleSettings]) -> documents.Explained:
         configuration, sight = self._life().configuration, await self._see(path)
+        watched = {root.key: root for root in self._rooting.roots()}
         verdicts = []
         for number, rule in enumerate(rules):
             if number % _FEW == _FEW - 1:
                 await asyncio.sleep(0)
-            verdicts.append(await self._verdict(rule, configuration, path, sight))
+            verdicts.append(await self._verdict(self._case(rule, configuration, path, sight, watched)))
         told = {**listed(path), "exists": sight.kind, "rules": verdicts}
         return msgspec.convert(told, documents.Explained)
 
@@ -103,52 +104,43 @@ class Explaining:
         except TimeoutError:
             return Sight(path, error=_STALLED)
 
-    async def _verdict(
-        self, rule: RuleSettings, configuration: Configuration, path: str, sight: Sight
-    ) -> documents.Verdict:
-        case, row = self._case(rule, configuration, path, sight)
+    async def _verdict(self, case: Case) -> documents.Verdict:
         if case.waiting is not None and case.waiting.stage is Stage.HELD:
-            found = await self._engine.pool.run("", writers_of, path)
+            found = await self._engine.pool.run("", writers_of, case.path)
             case = case._replace(writers=[f"{program} (pid {pid})" for pid, program in found])
         reasons = list(deciding(case))
         matches = all(reason.passed for reason in reasons)
         also = list(besides(case)) if case.cover is not None else []
         told = {
-            "rule": rule.name,
+            "rule": case.rule.name,
             "matches": matches,
             "why": _sentence(matches, reasons, also),
             "reasons": [*reasons, *also],
             "pending": None if case.waiting is None else self._pending(case.waiting, case.writers),
-            "known": None if row is None else _known(row),
+            "known": None if case.known is None else _known(case.known),
         }
         return msgspec.convert(told, documents.Verdict)
 
     def _case(
-        self, rule: RuleSettings, configuration: Configuration, path: str, sight: Sight
-    ) -> tuple[Case, Row | None]:
+        self,
+        rule: RuleSettings,
+        configuration: Configuration,
+        path: str,
+        sight: Sight,
+        watched: Mapping[RootKey, Root],
+    ) -> Case:
         origins, pipeline = configuration.origins.get(rule.name, UNKNOWN), self._engine.pipelines.get(rule.name)
-        roots = self._roots(rule, pipeline)
-        real = {name: _real(root) for name, root in roots.items()}
-        cover = covered(rule.roots, real, path, sight.real)
+        roots = _roots(rule, pipeline, watched)
+        cover = covered(rule.roots, {name: _real(root) for name, root in roots.items()}, path, sight.real)
         case = Case(rule, origins, pipeline, path, sight, cover)
         binding = _binding(pipeline, cover)
         if pipeline is None or cover is None or binding is None:
-            return case, None
-        row = self._row(binding, cover.relative)
-        case = case._replace(
+            return case
+        return case._replace(
             root=roots.get(cover.root),
             waiting=waiting(pipeline, (binding.number, cover.relative)),
-            known=row is not None,
+            known=self._row(binding, cover.relative),
         )
-        return case, row
-
-    def _roots(self, rule: RuleSettings, pipeline: Pipeline | None) -> dict[str, Root]:
-        """The roots that are watched for a rule, by their names."""
-        if pipeline is None:
-            return {}
-        names = {binding.root for binding in pipeline.bindings.values()}
-        wanted = (rule.recursive, rule.follow_symlinks)
-        return {root.path: root for root in self._rooting.roots() if root.path in names and root.key[1:] == wanted}
 
     def _row(self, binding: Binding, relative: str) -> Row | None:
         if binding.baseline is None:
@@ -169,6 +161,13 @@ class Explaining:
             "events": events_of(found.hint),
             "writers": [words(writer) for writer in writers],
         }
+
+
+def _roots(rule: RuleSettings, pipeline: Pipeline | None, watched: Mapping[RootKey, Root]) -> dict[str, Root]:
+    """The roots that are watched for a rule, by their names."""
+    names = [] if pipeline is None else [binding.root for binding in pipeline.bindings.values()]
+    keys = [RootKey(name, rule.recursive, rule.follow_symlinks) for name in names]
+    return {key.path: watched[key] for key in keys if key in watched}
 
 
 def _walkable(root: Root) -> bool:

@@ -16,6 +16,7 @@ from filewatchd.notation import format_duration
 from filewatchd.rules.deciding import Decision, decisions, excluded
 from filewatchd.service.covering import Covered, away
 from filewatchd.service.sight import Sight
+from filewatchd.state.rows import Row
 from filewatchd.watch.roots import Root
 
 _KINDS = {
@@ -29,8 +30,8 @@ _KINDS = {
 class Case(NamedTuple):
     """A rule and a path, with all that was found out about them.
 
-    ``pipeline`` is None of a disabled rule, ``root`` where nothing is watched by this name. ``known``: the rule has
-    handled the path before. ``writers``: who has it open for writing.
+    ``pipeline`` is None of a disabled rule, ``root`` where nothing is watched by this name. ``known``: what the rule
+    handled last of the path. ``writers``: who has it open for writing.
     """
 
     rule: RuleSettings
@@ -41,7 +42,7 @@ class Case(NamedTuple):
     cover: Covered | None
     root: Root | None = None
     waiting: Waiting | None = None
-    known: bool = False
+    known: Row | None = None
     writers: Sequence[str] = ()
 
 
@@ -170,7 +171,7 @@ def _pattern(case: Case, decision: Decision) -> Reason:
 
 def _changes(case: Case) -> Reason:
     there = case.sight.mode is not None
-    kind = (Kind.MODIFIED if there else Kind.DELETED) if case.known else Kind.CREATED
+    kind = (Kind.MODIFIED if there else Kind.DELETED) if case.known is not None else Kind.CREATED
     wanted = [each.value for each in Kind if each in case.rule.changes]
     text = f"the rule wants {', '.join(wanted)}; the next change would be {kind.value}"
     if kind in case.rule.changes:
