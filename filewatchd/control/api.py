@@ -7,8 +7,10 @@ meaning. Actions add routes of their own, below ``/v1/actions``.
 
 from __future__ import annotations
 
+import base64
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from filewatchd.control import arguments as a
@@ -18,10 +20,11 @@ from filewatchd.notation import path_fields
 
 __all__ = [
     "ACTIONS", "LINES", "METRICS", "ROUTES", "SOCKET", "Answer", "Handler", "Peer", "RequestError", "Route", "Stream",
-    "Text", "listed", "socket_in", "time_text",
+    "Text", "decoded", "listed", "socket_in", "time_text",
 ]  # fmt: skip
 
 ACTIONS = "/v1/actions/"  # routes that actions bring
+_EPOCH = datetime.fromtimestamp(0, UTC)
 LINES = "application/x-ndjson"
 METRICS = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -145,6 +148,18 @@ def words(text: str) -> str:
     return path_fields("words", text)["words"]
 
 
+def decoded(text: str, argument: str) -> str:
+    """A path that an argument gives as base64 of its bytes.
+
+    Raises:
+        RequestError: it isn't base64.
+    """
+    try:
+        return os.fsdecode(base64.b64decode(text, validate=True))
+    except ValueError:
+        raise RequestError(400, f"{argument}: it isn't base64") from None
+
+
 def time_text(when_ns: int) -> str:
-    """A time as JSON has it: RFC 3339 with microseconds."""
-    return datetime.fromtimestamp(when_ns / 1e9, UTC).isoformat(timespec="microseconds")
+    """A time as JSON has it: RFC 3339 with microseconds; never later than the time itself."""
+    return (_EPOCH + timedelta(microseconds=when_ns // 1000)).isoformat(timespec="microseconds")

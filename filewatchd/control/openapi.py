@@ -18,6 +18,7 @@ _COMMON = (
     (400, "An argument is wrong, unknown, or said twice."),
     (403, "The user may not ask or act; the answer says which key of the configuration would let them."),
     (404, "What the request names isn't there."),
+    (431, "The request's head, with its query string, has more than 16 KiB."),
     (500, "A mistake in the daemon; its log has more."),
     (503, "The job journal can't be read or written, or there are too many connections."),
 )

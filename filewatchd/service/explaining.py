@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -14,7 +12,7 @@ import msgspec
 from filewatchd.config.configuration import Configuration
 from filewatchd.config.origins import UNKNOWN
 from filewatchd.control import arguments, documents
-from filewatchd.control.api import Handler, Peer, RequestError, listed, time_text, words
+from filewatchd.control.api import Handler, Peer, RequestError, decoded, listed, time_text, words
 from filewatchd.errors import StalledError
 from filewatchd.jobs.binding import Binding
 from filewatchd.jobs.engine import Engine
@@ -207,14 +205,7 @@ def path_of(asked: arguments.Explain) -> str:
     """
     if (asked.path is None) is (asked.path_b64 is None):
         raise RequestError(400, "say what to explain: one of path, path_b64, and rule (what it would do now)")
-    path = asked.path or _decoded(asked.path_b64 or "")
+    path = asked.path or decoded(asked.path_b64 or "", "path_b64")
     if not path.startswith("/") or "\0" in path:
         raise RequestError(400, f"path: {words(path)!r} isn't an absolute path")
     return "/" + os.path.normpath(path).lstrip("/")
-
-
-def _decoded(text: str) -> str:
-    try:
-        return os.fsdecode(base64.b64decode(text, validate=True))
-    except binascii.Error:
-        raise RequestError(400, "path_b64: it isn't base64") from None

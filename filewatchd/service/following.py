@@ -7,16 +7,13 @@ what its socket holds. One that falls behind what is kept is told how much it mi
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import logging
-import os
 from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import NamedTuple
 
 from filewatchd.control import arguments
-from filewatchd.control.api import Handler, Peer, RequestError, Stream
+from filewatchd.control.api import Handler, Peer, RequestError, Stream, decoded
 from filewatchd.errors import StateError
 from filewatchd.jobs.changes import ChangeHistory, CursorError, LostCursorError, Stub
 from filewatchd.jobs.engine import Engine
@@ -233,10 +230,7 @@ def path_of(asked: arguments.Changes) -> str | None:
     if asked.path_b64 is not None:
         if path is not None:
             raise RequestError(400, "path and path_b64 are two ways to say one thing: give one of them")
-        try:
-            path = os.fsdecode(base64.b64decode(asked.path_b64, validate=True))
-        except binascii.Error:
-            raise RequestError(400, "path_b64 isn't base64") from None
+        path = decoded(asked.path_b64, "path_b64")
     if path is not None and not path.startswith("/"):
         raise RequestError(400, f"path: {path!r} isn't absolute")
     return None if path is None else path.rstrip("/") or "/"

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from filewatchd.control import arguments, documents
 from filewatchd.control.access import user_of
-from filewatchd.control.api import Handler, Peer, RequestError, listed
+from filewatchd.control.api import Handler, Peer, RequestError, decoded, listed
 from filewatchd.errors import StalledError
 from filewatchd.jobs.engine import Engine
 from filewatchd.jobs.steering import Steering
@@ -107,11 +105,7 @@ def _paths(asked: arguments.Trigger) -> list[str]:
     Raises:
         RequestError: one isn't absolute, or no base64.
     """
-    try:
-        more = [os.fsdecode(base64.b64decode(text, validate=True)) for text in asked.paths_b64]
-    except binascii.Error:
-        raise RequestError(400, "paths_b64: this isn't base64") from None
-    paths = [*asked.paths, *more]
+    paths = [*asked.paths, *(decoded(text, "paths_b64") for text in asked.paths_b64)]
     for path in paths:
         if not path.startswith("/") or "\0" in path:
             raise RequestError(400, f"paths: {path!r} isn't an absolute path")

@@ -68,7 +68,7 @@ def test_a_held_rule_waits_for_resume_over_reloads_and_restarts(daemon: Daemon) 
     assert answer == {"resumed": ["recorded"], "held": {}, "acknowledged": False}
     tell(daemon, *expected, ("created", "while down"))
     assert ask(daemon, "resume") == {"resumed": [], "held": {}, "acknowledged": False}
-    assert re.search(r"uid \d+ \(pid \d+\): resume .*recorded", daemon.log())
+    assert re.search(r"\(uid \d+\), pid \d+: resume .*recorded", daemon.log())
     daemon.stop()
     daemon.start()
     assert rule_state(daemon)["paused"] is None

@@ -90,9 +90,8 @@ def test_what_is_served_is_what_is_written(daemon: Daemon) -> None:
     daemon.configure(daemon.rule())
     daemon.start()
     found, written = served(daemon), json.loads((PLACE / "openapi.json").read_text())
-    assert found["paths"].items() <= written["paths"].items()
-    assert found["components"]["schemas"].items() <= written["components"]["schemas"].items()
-    assert len(found["paths"]) > 5
+    assert found["paths"] == written["paths"]
+    assert found["components"]["schemas"] == written["components"]["schemas"]
 
 
 @pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.value)
@@ -126,7 +125,10 @@ def _try(operation: Any, mode: GenerationMode, client: requests.Session) -> int:
         nonlocal asked
         if isinstance(case.query, dict):
             case.query.pop("follow", None)  # a stream without an end
-        case.call_and_validate("http://localhost", client, checks=_CHECKS, timeout=20)
+        response = case.call("http://localhost", client, timeout=20)
+        # What is too long for a head is refused before anybody looks at what it says.
+        left_out = [checks.negative_data_rejection] if response.status_code == 431 else []
+        case.validate_response(response, checks=[check for check in _CHECKS if check not in left_out])
         asked += 1
 
     ask_it()

@@ -67,7 +67,9 @@ def test_the_whole_story_of_a_retried_job(daemon: Daemon) -> None:
     delays = story["delays"]
     parts = ("settling", "queued", "running", "backing_off")
     assert delays["settling"] >= 0.05
-    assert delays["backing_off"] == pytest.approx((when(second["started"]) - when(first["finished"])).total_seconds())
+    assert delays["backing_off"] == pytest.approx(
+        (when(second["started"]) - when(first["finished"])).total_seconds(), abs=1e-5
+    )
     assert delays["backing_off"] >= 0.15, "half of the back-off at least"
     assert sum(delays[part] for part in parts) == pytest.approx(delays["total"], abs=0.001)
     assert delays["total"] == pytest.approx((when(second["finished"]) - when(event["time"])).total_seconds(), abs=1e-5)
