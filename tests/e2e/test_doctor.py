@@ -125,7 +125,7 @@ def asked(daemon: Daemon, **arguments: Any) -> dict[str, dict[str, Any]]:
 
 
 def test_a_daemon_at_work_adds_what_it_knows(daemon: Daemon) -> None:
-    """A root that is watched in part, a rule that fails, one that is held, a refused reload, and a log at debug."""
+    """A root that is watched in part; rules that fail, are held and paused; an open file; a refused reload; debug."""
     deep = daemon.root / "/".join("d" * 450)
     deep.mkdir(parents=True)
     loop, later = shell('date +%N >> "$1"', "{path}"), daemon.directory / "later"
@@ -135,6 +135,7 @@ def test_a_daemon_at_work_adds_what_it_knows(daemon: Daemon) -> None:
         daemon.rule("loops", actions=loop, include=["*.log"], settle="10ms"),
         rule("waits", "log: {}", roots=[str(later)]),
         daemon.rule("off", enabled=False),
+        daemon.rule("open", actions="log: {}", include=["*.part"], ready_timeout="10ms"),
         logging={"level": "debug"},
     )
     daemon.start()
@@ -148,15 +149,27 @@ def test_a_daemon_at_work_adds_what_it_knows(daemon: Daemon) -> None:
     daemon.config.write_text(daemon.config.read_text() + "nonsense: 1\n")
     daemon.signal(signal.SIGHUP)
     eventually(lambda: ask(daemon, "status")["config_error"], "the reload was refused", 20)
-    found = asked(daemon)
+    ask(daemon, "pause", rule="waits", reason="moving house")
+    with (daemon.root / "a.part").open("w") as held:
+        held.write("x")
+        held.flush()
+        eventually(lambda: ask(daemon, "status")["rules"]["open"]["held"], "the file is held open", 20)
+        found = asked(daemon)
     degraded = found["root-degraded"]
-    assert (degraded["severity"], degraded["path"], degraded["rule"]) == ("warning", str(daemon.root), "fails, loops")
+    assert (degraded["severity"], degraded["path"], degraded["rule"]) == (
+        "warning",
+        str(daemon.root),
+        "fails, loops, open",
+    )
     assert status["watch"]["roots"][0]["why"] in degraded["message"]
     assert found["paths-failed"]["path"] == str(daemon.root / "a.csv")
     assert "`filewatchctl jobs retry --rule fails`" in found["paths-failed"]["remedy"]
     assert (found["rule-held"]["rule"], found["rule-held"]["remedy"]) == ("loops", "`filewatchctl resume loops`")
     assert "triggers its own rule in a loop" in found["rule-held"]["message"]
     assert "nonsense" in found["config-refused"]["message"]
+    assert (found["rule-paused"]["rule"], found["rule-paused"]["severity"]) == ("waits", "note")
+    assert "moving house" in found["rule-paused"]["message"]
+    assert found["files-held"]["path"] == str(daemon.root / "a.part")
     assert found["root-missing"]["path"] == str(later)
     assert "root-waiting" not in found, "the examination has said so"
     assert found["rule-disabled"]["rule"] == "off"
