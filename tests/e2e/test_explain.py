@@ -240,6 +240,26 @@ def test_what_a_rule_would_do_now(daemon: Daemon) -> None:
     assert ask(daemon, "jobs")["jobs"] == []
 
 
+def test_what_failed_is_what_a_retry_would_do_and_what_isnt_the_rules_is_left_out(daemon: Daemon) -> None:
+    daemon.configure(
+        daemon.rule(
+            "fails", actions=shell("exit 1", "{path}"), retry={"attempts": 1}, include=["*.csv"], exclude=["old/"]
+        )
+    )
+    daemon.start()
+    (daemon.root / "a.csv").write_text("x")
+    quiet(daemon, "fails")
+    eventually(lambda: ask(daemon, "status")["rules"]["fails"]["failed"] == 1, "the path has failed", 20)
+    for left in ("b.txt", "old/c.csv"):
+        (daemon.root / left).parent.mkdir(exist_ok=True)
+        (daemon.root / left).write_text("x")
+    found = ask(daemon, "explain", rule="fails")
+    assert [(each["kind"], each["path"]) for each in found["planned"]] == [("created", str(daemon.root / "a.csv"))]
+    (daemon.root / "a.csv").unlink()
+    assert ask(daemon, "explain", rule="fails")["planned"] == [], "deletions are none of its changes"
+    assert ask(daemon, "status")["rules"]["fails"]["paused"] is None
+
+
 def test_of_many_changes_a_hundred_are_planned_and_the_others_counted(daemon: Daemon) -> None:
     daemon.configure(daemon.rule("does", settle="1h", max_wait="1h"))
     daemon.start()
