@@ -98,6 +98,7 @@ class Hint:
     FORCED = 64  # run even if nothing differs: somebody asks for it
     SCHEDULED = 256  # a timer asks for it
     RESCAN = 512  # by a scan of a root that had been scanned before
+    AWAY = 1024  # a directory above it is not, or was not for a while, where it was
     RAW = 16  # no bit but the number of the first one that stands for a raw event (`rules.events`)
 
 

@@ -112,7 +112,8 @@ class Attempts:
 
         def write() -> None:
             until_ns = self._pipeline.clock.wall_ns() + int(pause * 1e9) if again else None
-            self._pipeline.engine.store.settle(self._pipeline, record, handled, until_ns)
+            doubtful = [item for item in handled if self._may_have_been_away(item)]
+            self._pipeline.engine.store.settle(self._pipeline, record, handled, doubtful, until_ns)
 
         gate = self._pipeline.engine.gate
         await gate.through(write)
@@ -120,6 +121,7 @@ class Attempts:
         for item in handled:
             if item.flags & RACY and item.change.kind is not Kind.DELETED:
                 self._pipeline.look_again(item.key, now)
+        self._pipeline.absences.ended(record.id, handled, now)
         record.items = {}
         for item in left:
             if not self._is_retried(item, record):
@@ -133,6 +135,11 @@ class Attempts:
         if any(item.outcome is not None and item.outcome.verdict is not Verdict.CANCELLED for item in items):
             name, came = self._pipeline.settings.name, self._pipeline.engine.expecting.came
             await gate.through(lambda: came(name, record.trigger, record.created_ns))
+
+    def _may_have_been_away(self, item: Item) -> bool:
+        """Whether something was told of a directory above a path while it was attempted."""
+        entry = self._pipeline.window.get(item.key) if item.change.kind is not Kind.DELETED else None
+        return entry is not None and bool(entry.hint & Hint.AWAY)
 
     def _give_up(self, item: Item, record: Record, now: float) -> None:
         """A cancelled path is dirty again, unless somebody cancelled its job.

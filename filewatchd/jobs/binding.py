@@ -26,6 +26,7 @@ _LAG_NS = 20_000_000  # the kernel's clock for ctime runs behind by up to a tick
 _SLICE = 1000
 
 _SCAN = Hint.SCAN
+_AWAY = Hint.SCAN | Hint.AWAY
 _STRICT = Hint.SCAN | Hint.STRICT
 
 Entry = tuple[str, FileIdentity, int]
@@ -207,13 +208,13 @@ class Binding:
         number, mark = self.number, self.pipeline.mark
         if self.baseline is not None:
             for path in self._manifest.below(self.baseline.id, directory):
-                mark((number, path), _SCAN, now)
+                mark((number, path), _AWAY, now)
             if not directory and self._manifest.rows(self.baseline.id, [""]):  # a file root's own row
-                mark((number, ""), _SCAN, now)
+                mark((number, ""), _AWAY, now)
         prefix = f"{directory}/" if directory else ""
         for key in self.pipeline.attempted():
             if key[0] == number and key[1].startswith(prefix):
-                mark(key, _SCAN, now)
+                mark(key, _AWAY, now)
 
     def found(self, directory: str, entries: Sequence[Entry], now: float) -> None:
         """A fresh directory's files: all are dirty, and come by no close."""
@@ -243,9 +244,9 @@ class Binding:
         self._enter(self.baseline, started)
         # What is being attempted has a row that tells of before the attempt: comparing with it proves nothing.
         now = self.pipeline.clock.monotonic()
-        for key in self.pipeline.attempted():
+        for key in (*self.pipeline.attempted(), *self.pipeline.absences.handled(now)):
             if key[0] == self.number:
-                self.pipeline.mark(key, _SCAN, now)
+                self.pipeline.mark(key, _AWAY, now)  # events may have been lost that told of its directory
         return _Comparison(
             self.pipeline.reader(),
             self.baseline,

@@ -61,7 +61,7 @@ class Result(NamedTuple):
     Attributes:
         outcomes: every change of the attempt with its last outcome; None where it was cut off.
         updates: manifest rows, for the handled paths.
-        reopened: handled paths that stay open all the same: the file vanished during its attempt.
+        reopened: handled paths that stay open all the same: the file may have been away meanwhile.
         output: what the work printed; the last 64 KiB are kept.
         message: one line for people.
         progress: the last progress, for people.

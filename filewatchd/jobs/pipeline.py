@@ -15,6 +15,7 @@ from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from filewatchd.errors import FilewatchdError
+from filewatchd.jobs.absences import Absences
 from filewatchd.jobs.attempts import Attempts
 from filewatchd.jobs.binding import Binding, selection_of
 from filewatchd.jobs.holding import Holding
@@ -64,6 +65,7 @@ class Pipeline:
         self.looking = Looking(self)
         self.attempts = Attempts(self)
         self.holding = Holding(self)
+        self.absences = Absences()
         self._timer: asyncio.TimerHandle | None = None
         self.counted = 0  # dirty paths when they were last counted
         self.drains = Drain.INTAKE
@@ -91,6 +93,8 @@ class Pipeline:
             return
         if self.holding.why is not None and key not in self.window and not self.holding.has_room():
             return
+        if hint & Hint.AWAY:
+            self._may_have_been_away(key, now)
         if self.attempts.waiting and hint & Hint.LIVE:
             self.attempts.supersede(key)
         if self.skipped:
@@ -99,6 +103,12 @@ class Pipeline:
                 hint |= left.hint
         self.window.mark(key, hint, now)
         self.engine.touched.add(self)
+
+    def _may_have_been_away(self, key: Key, now: float) -> None:
+        """A path that was handled just now is open again; one that is being attempted stays open at the end."""
+        job = self.absences.job_of(key, now) if key not in self.open else None
+        if job is not None:
+            self.open[key] = job
 
     def is_live(self, key: Key) -> bool:
         """True if a path is dirty, being looked at, running or open: what a baseline must not touch."""

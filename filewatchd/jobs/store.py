@@ -162,13 +162,24 @@ class Store:
             self._grown()
         self._wrote()
 
-    def settle(self, pipeline: Pipeline, record: Record, handled: Sequence[Item], until_ns: int | None) -> None:
-        """Journal how an attempt ended, with the manifest rows of what was handled. ``until_ns``: it is tried again."""
+    def settle(
+        self,
+        pipeline: Pipeline,
+        record: Record,
+        handled: Sequence[Item],
+        doubtful: Sequence[Item],
+        until_ns: int | None,
+    ) -> None:
+        """Journal how an attempt ended, with the manifest rows of what was handled. ``until_ns``: it is tried again.
+
+        ``doubtful``: handled paths that stay open all the same.
+        """
         items = list(record.items.values())
         messages = [item.outcome.message for item in items if item.outcome is not None and item.outcome.message]
         result = Result(
             [(item.change, item.outcome) for item in items],
             self._updates(pipeline, handled),
+            frozenset(item.change.path for item in doubtful),
             output=record.output,
             message=messages[0] if messages else "",
             progress=record.progress,
@@ -180,6 +191,7 @@ class Store:
             self.journal.finish(record.id, result, now)
         for item in handled:
             pipeline.open.pop(item.key, None)
+        pipeline.open.update((item.key, record.id) for item in doubtful)
         self._finished += 1
         if self._finished % _MANY == 0:
             self._grown()

@@ -27,6 +27,7 @@ _DYING = Path(__file__).with_name("dying.py")
 _COMMAND = """
 import json, os, random, sys, time
 record, seed, failing, dawdling = sys.argv[1], sys.argv[2], float(sys.argv[3]), float(sys.argv[4])
+strict = sys.argv[5:] == ["strict"]
 document = json.load(sys.stdin)
 dice = random.Random(" ".join([seed, str(document["job"]), str(document["attempt"])]))
 if dice.random() < failing:
@@ -39,6 +40,8 @@ for change in document["changes"]:
             change["seen"] = file.read()
     except OSError:
         change["seen"] = None
+        if strict and change["kind"] != "deleted":  # as most commands are whose file isn't there
+            sys.exit(1)
 with open(record, "a") as file:
     file.write(json.dumps(document["changes"]) + chr(10))
 """
@@ -63,6 +66,8 @@ class Subject:
         program.write_text(_COMMAND)
         command = [sys.executable, "-I", "-S", str(program), str(self._record), str(seed)]
         command += [str(settings.failing), str(settings.dawdling)]
+        # A directory that is moved away and back between two polls leaves no trace: only the command can notice.
+        command += ["strict"] if settings.keys["backend"] == "poll" else []
         action = f"exec: {json.dumps({'command': command, 'stdin': 'json'})}"
         self.daemon.configure(self.daemon.rule(_RULE, actions=action, **settings.keys))
         self._began = 0  # where in the log the running daemon begins

@@ -47,6 +47,7 @@ class PollBackend:
     limits: Sequence[str] = (
         "changes are seen at the next look: 1 to 10 seconds late, later in trees of more than 100,000 files",
         "several changes between two looks are one, and what was created and deleted between them leaves nothing",
+        "a directory that is moved away and back between two looks isn't noticed: a job then may not find its files",
         "files are never told to be closed: they count as complete when nobody has them open, or when they rest",
         "a rewrite with equal size within the granularity of the filesystem's stamps may not be seen",
         "on network filesystems nothing is seen before the attribute cache lets it through (mount option actimeo)",
