@@ -138,7 +138,8 @@ def _step(step: Mapping[str, Any]) -> str:
 def retried(found: Mapping[str, Any]) -> Sequence[Block]:
     """How many paths are tried again, and which rules hold theirs."""
     held = [Cell(f"{rule} is held: {why}", WARNING) for rule, why in found["held"].items()]
-    return [Lines([f"trying again: {_whose(found)}", *held])]
+    what = "a job over no path" if found.get("jobs") else _whose(found)
+    return [Lines([f"trying again: {what}", *held])]
 
 
 def dropped(found: Mapping[str, Any]) -> Sequence[Block]:

@@ -319,7 +319,8 @@ class Retried(Document, kw_only=True):
     """Failed paths, and those in back-off, that are tried again now."""
 
     paths: int
-    rules: Annotated[Counts, _about("How many of which rule.")]
+    jobs: Annotated[int, _about("Jobs over no path that were asked for once more.")]
+    rules: Annotated[Counts, _about("How many paths of which rule.")]
     held: Annotated[dict[str, str], _about("Those of these rules that wait, and why.")]
 
 

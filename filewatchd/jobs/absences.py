@@ -3,13 +3,13 @@
 A directory that is renamed away and back leaves no trace in the files below it: not even their ctime tells. Whoever
 ran meanwhile may have found nothing, and the manifest would call the file handled. So what is told of a directory
 (`Hint.AWAY`) while an attempt runs leaves its paths open, and the next job sees them again. Such news may come a little
-later than the attempt's end, so attempts are remembered for a moment.
+later than the attempt's end, so attempts are remembered for a moment: their paths, if they are there, are modified.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from filewatchd.jobs.runner import Item, Key
 from filewatchd.model import Kind
@@ -23,15 +23,16 @@ class Absences:
     def __init__(self) -> None:
         self._ended: deque[tuple[float, int, frozenset[Key]]] = deque()
 
-    def ended(self, job: int, handled: Sequence[Item], now: float) -> None:
-        """An attempt is over."""
+    def ended(self, handled: Sequence[Item], now: float, mounts: int) -> None:
+        """An attempt is over. ``mounts``: the number of the mount table when it started."""
         self._forget(now)
-        self._ended.append((now, job, frozenset(item.key for item in handled if item.change.kind is not Kind.DELETED)))
+        keys = frozenset(item.key for item in handled if item.change.kind is not Kind.DELETED)
+        self._ended.append((now, mounts, keys))
 
-    def job_of(self, key: Key, now: float) -> int | None:
-        """The job that handled a path just now."""
+    def was_handled(self, key: Key, now: float, mounts: Callable[[], int]) -> bool:
+        """Whether it was handled just now, and nothing was mounted or unmounted since, which tells of no change."""
         self._forget(now)
-        return next((job for _, job, keys in reversed(self._ended) if key in keys), None)
+        return any(key in keys and mounts() == number for _, number, keys in self._ended)
 
     def handled(self, now: float) -> Iterator[Key]:
         """All paths that were handled just now."""

@@ -19,7 +19,7 @@ from filewatchd.jobs.looking import ERROR_PAUSE
 from filewatchd.jobs.queue import Drain, backoff
 from filewatchd.jobs.runner import Item, JobRun, Key, OpenAction, Record, counts, run_actions
 from filewatchd.jobs.story import Start, log_end
-from filewatchd.model import FileIdentity, Hint, Kind, Look, Verdict
+from filewatchd.model import OK, FileIdentity, Hint, Kind, Look, Outcome, Verdict
 from filewatchd.state.rows import RACY
 from filewatchd.work.files import look_at
 
@@ -37,6 +37,7 @@ class Attempts:
         self.due: list[Record] = []
         self._alarms: dict[int, asyncio.TimerHandle] = {}  # jobs in back-off
         self._retrying: set[Record] = set()
+        self._alone: dict[int, Record] = {}  # jobs over no path in back-off, by their numbers
 
     def left_behind(self) -> list[Key]:
         """The old names of moves that are in back-off or in a retry: nobody has been told yet that these are gone."""
@@ -48,14 +49,14 @@ class Attempts:
         record.attempt += 1
         task = asyncio.current_task()
         assert task is not None
-        self._pipeline.running(task, record)
+        self._pipeline.batches.running(task, record)
         try:
             self._pipeline.engine.store.begin(self._pipeline, record)
         except StateError:
             record.attempt -= 1  # it was none
             raise
         self._pipeline.engine.attempting.add(record.id)
-        started = self._pipeline.clock.monotonic()
+        started, mounts = self._pipeline.clock.monotonic(), self._pipeline.engine.mounts()
         record.start = Start(self._pipeline.settings.name, record)
         asyncio.get_running_loop().call_soon(record.start.tell)  # the work comes first
         try:
@@ -65,8 +66,8 @@ class Attempts:
                 pass
         finally:
             self._pipeline.engine.attempting.discard(record.id)
-        self._pipeline.running(task, None)
-        await self._settle(record, started)
+        self._pipeline.batches.running(task, None)
+        await self._settle(record, started, mounts)
 
     @asynccontextmanager
     async def _call(self, record: Record, opened: OpenAction, items: Sequence[Item]) -> AsyncIterator[JobRun]:
@@ -92,14 +93,15 @@ class Attempts:
         )
         return record.run
 
-    async def _settle(self, record: Record, started: float) -> None:
+    async def _settle(self, record: Record, started: float, mounts: int) -> None:
         """Sort the outcomes: handled paths go to the manifest, the others wait, fail, or become dirty again.
 
-        While they can't be written they wait here, and their paths count as in a running job.
+        While they can't be written they wait here, and their paths count as in a running job. ``mounts``: the number of
+        the mount table when the attempt started.
         """
         now = self._pipeline.clock.monotonic()
         items = list(record.items.values())
-        counted = counts(items)
+        counted = counts(items) if record.alone in (None, OK) else {record.alone.verdict.value: 1}
         if record.start is not None:
             record.start.tell()
         log_end(self._pipeline.settings.name, record, items, counted, now - started)
@@ -107,12 +109,13 @@ class Attempts:
             self._pipeline.count(name, number)
         handled = [item for item in items if item.outcome is not None and item.outcome.handled]
         left = [item for item in items if not (item.outcome is not None and item.outcome.handled)]
-        again = [item for item in left if self._is_retried(item, record)]
+        again = [item for item in left if self._is_retried(item.outcome, record)]
+        repeats = bool(again) or self._is_retried(record.alone, record)
         pause = backoff(self._pipeline.settings.retry, record.attempt, self._random)
 
         def write() -> None:
-            until_ns = self._pipeline.clock.wall_ns() + int(pause * 1e9) if again else None
-            doubtful = [item for item in handled if self._may_have_been_away(item)]
+            until_ns = self._pipeline.clock.wall_ns() + int(pause * 1e9) if repeats else None
+            doubtful = [item for item in handled if self._may_have_been_away(item, mounts)]
             self._pipeline.engine.store.settle(self._pipeline, record, handled, doubtful, until_ns)
 
         gate = self._pipeline.engine.gate
@@ -121,25 +124,25 @@ class Attempts:
         for item in handled:
             if item.flags & RACY and item.change.kind is not Kind.DELETED:
                 self._pipeline.look_again(item.key, now)
-        self._pipeline.absences.ended(record.id, handled, now)
+        self._pipeline.absences.ended(handled, now, mounts)
         record.items = {}
         for item in left:
-            if not self._is_retried(item, record):
+            if not self._is_retried(item.outcome, record):
                 self._give_up(item, record, now)
-        if again:
+        if repeats:
             self._back_off(record, again, pause)
         taken = self._pipeline.taken
         since = min((record.since, *(taken.get(item.key, math.inf) for item in handled)))
-        self._pipeline.timings.ended(now - started, math.inf if again or since == math.inf else now - since)
+        self._pipeline.timings.ended(now - started, math.inf if repeats or since == math.inf else now - since)
         self._pipeline.remember(record, counted, now - started)
         if any(item.outcome is not None and item.outcome.verdict is not Verdict.CANCELLED for item in items):
             name, came = self._pipeline.settings.name, self._pipeline.engine.expecting.came
             await gate.through(lambda: came(name, record.trigger, record.created_ns))
 
-    def _may_have_been_away(self, item: Item) -> bool:
-        """Whether something was told of a directory above a path while it was attempted."""
+    def _may_have_been_away(self, item: Item, mounts: int) -> bool:
+        """Whether something was told of a directory above a path while it was attempted, but that it was unmounted."""
         entry = self._pipeline.window.get(item.key) if item.change.kind is not Kind.DELETED else None
-        return entry is not None and bool(entry.hint & Hint.AWAY)
+        return entry is not None and bool(entry.hint & Hint.AWAY) and self._pipeline.engine.mounts() == mounts
 
     def _give_up(self, item: Item, record: Record, now: float) -> None:
         """A cancelled path is dirty again, unless somebody cancelled its job.
@@ -149,7 +152,7 @@ class Attempts:
         cancelled = item.outcome is not None and item.outcome.verdict is Verdict.CANCELLED
         if record.cancelled_by is not None:
             self._pipeline.cancelled[item.key] = record.id, item.change.identity
-        elif cancelled and self._pipeline.drains is Drain.INTAKE:
+        elif cancelled and self._pipeline.batches.drains is Drain.INTAKE:
             self._pipeline.mark_after(item.key, Hint.SCAN, now, 0.0)
         self._doubt_source(item, now)
 
@@ -158,8 +161,7 @@ class Attempts:
         if item.old_key is not None:
             self._pipeline.mark_after(item.old_key, Hint.SCAN, now, 0.0)
 
-    def _is_retried(self, item: Item, record: Record) -> bool:
-        outcome = item.outcome
+    def _is_retried(self, outcome: Outcome | None, record: Record) -> bool:
         if outcome is None or outcome.verdict is not Verdict.FAILED or record.cancelled_by is not None:
             return False
         return outcome.retryable and record.attempt < self._pipeline.settings.retry.attempts
@@ -173,7 +175,9 @@ class Attempts:
             self.waiting[item.key] = record
         for key in live:  # a newer change came while it ran
             self.supersede(key)
-        if record.items:
+        if record.alone is not None:
+            self._alone[record.id] = record
+        if record.items or record.alone is not None:
             alarm = asyncio.get_running_loop().call_later(pause, self._retry_due, record)
             self._alarms[record.id] = alarm
 
@@ -186,7 +190,8 @@ class Attempts:
 
     def hasten(self, job: int | None) -> int:
         """End the back-off of one job, or of all; how many paths waited in it."""
-        records = {record.id: record for record in self.waiting.values() if record.id in self._alarms}
+        waiting = (*self.waiting.values(), *self._alone.values())
+        records = {record.id: record for record in waiting if record.id in self._alarms}
         chosen = [record for record in records.values() if job in (None, record.id)]
         for record in chosen:
             self._alarms[record.id].cancel()
@@ -199,8 +204,8 @@ class Attempts:
         Raises:
             StateError: it can't be written down, so the job waits on.
         """
-        for record in {*self.waiting.values(), *self.due, *self._retrying}:
-            if record.id == job and record.items:
+        for record in {*self.waiting.values(), *self._alone.values(), *self.due, *self._retrying}:
+            if record.id == job and (record.items or job in self._alone):
                 self._pipeline.engine.store.journal.cancel(job, by, self._pipeline.clock.wall_ns())
                 record.cancelled_by = by
                 paths = len(record.items)
@@ -212,6 +217,7 @@ class Attempts:
         """It is tried no more; its paths stay open. One that is being looked at just now finds that out by itself."""
         if (alarm := self._alarms.pop(record.id, None)) is not None:
             alarm.cancel()
+        self._alone.pop(record.id, None)
         self.due = [other for other in self.due if other is not record]
         now = self._pipeline.clock.monotonic()
         for key, item in record.items.items():
@@ -220,6 +226,15 @@ class Attempts:
             self._give_up(item, record, now)
         record.items = {}
 
+    def take_alone(self) -> list[Record]:
+        """Give away the jobs over no path that wait: a reload replaces their rule."""
+        found = [record for record in (*self.due, *self._alone.values()) if record.alone is not None]
+        for record in found:
+            if (alarm := self._alarms.pop(record.id, None)) is not None:
+                alarm.cancel()
+        self._alone.clear()
+        return found
+
     def due_at(self, record: Record) -> float | None:
         """When a job's back-off is over (monotonic); None if it is."""
         alarm = self._alarms.get(record.id)
@@ -227,9 +242,10 @@ class Attempts:
 
     def _retry_due(self, record: Record) -> None:
         self._alarms.pop(record.id, None)
-        if record.items and self._pipeline.drains is Drain.INTAKE:
+        self._alone.pop(record.id, None)
+        if (record.items or record.alone is not None) and self._pipeline.batches.drains is Drain.INTAKE:
             self.due.append(record)
-            self._pipeline.advance(self._pipeline.clock.monotonic())
+            self._pipeline.batches.advance(self._pipeline.clock.monotonic())
 
     async def retry(self, record: Record) -> None:
         """Look at the paths once more, and attempt what is still there or still gone."""

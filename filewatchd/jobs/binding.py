@@ -225,8 +225,8 @@ class Binding:
 
     # ---- full scans
 
-    def comparison(self, *, appeared: bool) -> _Comparison:
-        """Begin a full scan; the first one begins the baseline."""
+    def comparison(self, *, appeared: bool, lost: bool = False) -> _Comparison:
+        """Begin a full scan; the first one begins the baseline. ``lost``: because events were."""
         settings = self.pipeline.settings
         take = settings.initial is Initial.PROCESS
         scanned = self.baseline is not None and self.baseline.closed and not appeared
@@ -244,9 +244,11 @@ class Binding:
         self._enter(self.baseline, started)
         # What is being attempted has a row that tells of before the attempt: comparing with it proves nothing.
         now = self.pipeline.clock.monotonic()
-        for key in (*self.pipeline.attempted(), *self.pipeline.absences.handled(now)):
+        # Where events were lost, some of them may have told of its directory.
+        hint, handled = (_AWAY, self.pipeline.absences.handled(now)) if lost else (_SCAN, iter(()))
+        for key in (*self.pipeline.attempted(), *handled):
             if key[0] == self.number:
-                self.pipeline.mark(key, _AWAY, now)  # events may have been lost that told of its directory
+                self.pipeline.mark(key, hint, now)
         return _Comparison(
             self.pipeline.reader(),
             self.baseline,

@@ -234,7 +234,7 @@ class Engine:
         now = self.clock.monotonic()
         touched, self.touched = self.touched, set()
         for pipeline in touched:
-            pipeline.advance(now)
+            pipeline.batches.advance(now)
             self._dirty += pipeline.grown()
         self.update_room()
 
@@ -292,7 +292,7 @@ class Engine:
     def cancel_all(self) -> None:
         """Stop what runs, at once."""
         for pipeline in self.pipelines.values():
-            pipeline.cancel_running(at_once=True)
+            pipeline.batches.cancel_running(at_once=True)
 
     def summary(self) -> dict[str, Any]:
         """What state.json keeps of jobs."""

@@ -65,6 +65,7 @@ class Result(NamedTuple):
         output: what the work printed; the last 64 KiB are kept.
         message: one line for people.
         progress: the last progress, for people.
+        alone: how a job over no path fared; None for every other one.
     """
 
     outcomes: Sequence[tuple[Change, Outcome | None]]
@@ -73,6 +74,7 @@ class Result(NamedTuple):
     output: bytes = b""
     message: str = ""
     progress: str = ""
+    alone: Outcome | None = None
 
 
 _START = (
@@ -148,7 +150,9 @@ class Journal:
 
     def finish(self, job: int, result: Result, finished_ns: int) -> JobState:
         """End a job with its manifest rows. Paths that aren't handled stay open and wait for a retry or a change."""
-        state = JOBS[JobState.RUNNING, last_turn(outcome for _, outcome in result.outcomes)]
+        state = JOBS[
+            JobState.RUNNING, last_turn([result.alone] if result.alone else [outcome for _, outcome in result.outcomes])
+        ]
         self._end(job, state, result, finished_ns=finished_ns)
         return state
 
@@ -231,6 +235,12 @@ class Journal:
     def has(self, job: int) -> bool:
         """Whether there is such a job; old ones are forgotten."""
         return bool(self._database.execute("SELECT 1 FROM jobs WHERE id = ?", (job,)))
+
+    def failed_over_nothing(self, job: int) -> str | None:
+        """The rule of a job over no path that failed or was cancelled; None if it is another one."""
+        statement = "SELECT rule FROM jobs WHERE id = ? AND total = 0 AND state IN (?, ?)"
+        found = self._database.execute(statement, (job, JobState.FAILED, JobState.CANCELLED))
+        return found[0][0] if found else None
 
     def interrupted(self, now_ns: int) -> int:
         """At start: jobs that a crash or kill left running or waiting are cancelled, their paths stay open."""

@@ -68,7 +68,7 @@ class Record:
     """A job over all its attempts."""
 
     __slots__ = (
-        "attempt", "cancelled_by", "created_ns", "id", "items", "noticed", "output", "run", "since", "start",
+        "alone", "attempt", "cancelled_by", "created_ns", "id", "items", "noticed", "output", "run", "since", "start",
         "started_ns", "trigger",
     )  # fmt: skip
 
@@ -76,6 +76,7 @@ class Record:
         self.id = 0
         self.trigger = trigger
         self.items = {item.key: item for item in items}
+        self.alone: Outcome | None = None if items else OK  # of a job over no path: how it fared; None: of no such job
         self.attempt = 0
         self.cancelled_by: str | None = None  # who asked for that
         self.created_ns = created_ns
@@ -187,14 +188,17 @@ async def run_actions(actions: Sequence[OpenAction], record: Record, calls: Call
     """
     for item in record.items.values():
         item.outcome = None
+    if record.alone is not None:
+        record.alone = OK
     try:
         for index, opened in enumerate(actions):
             await _run_action(index, opened, record, calls)
     except asyncio.CancelledError:
+        by = f" by {record.cancelled_by}" if record.cancelled_by is not None else ""
+        cancelled = Outcome(Verdict.CANCELLED, f"cancelled{by}")
         for item in record.items.values():
-            if item.outcome is None:
-                by = f" by {record.cancelled_by}" if record.cancelled_by is not None else ""
-                item.outcome = Outcome(Verdict.CANCELLED, f"cancelled{by}")
+            item.outcome = item.outcome or cancelled
+        record.alone = record.alone and cancelled
         raise
     for item in record.items.values():
         if item.outcome is None:
@@ -204,11 +208,15 @@ async def run_actions(actions: Sequence[OpenAction], record: Record, calls: Call
 async def _run_action(index: int, opened: OpenAction, record: Record, calls: Calls) -> None:
     items = [i for i in record.items.values() if i.outcome is None and i.next_action <= index]
     shares = [[item] for item in items] if opened.needs.per_path else [items] if items else []
-    if not record.items:
-        shares = [[]]  # a job without paths runs each action once
+    if record.alone is not None:  # a job without paths runs each action once, until one fails
+        if record.alone.handled:
+            async with calls(opened, []) as run:
+                result = await _call(opened, run)
+            record.alone = result if isinstance(result, Outcome) else OK
+        return
     for share in shares:
         async with calls(opened, share) as run:
-            await _call(opened, share, run)
+            _apply(opened.name, share, await _call(opened, run))
         for item in share:
             _pass(item, index)
 
@@ -221,23 +229,22 @@ def _pass(item: Item, index: int) -> None:
         item.next_action = index + 1
 
 
-async def _call(opened: OpenAction, items: Sequence[Item], run: JobRun) -> None:
+async def _call(opened: OpenAction, run: JobRun) -> Outcome | Mapping[str, Outcome]:
     try:
         async with asyncio.timeout(run.timeout):
-            result = await opened.action.run(run)
+            return await opened.action.run(run)
     except TimeoutError:
-        result = Outcome(Verdict.FAILED, f"{opened.name}: timed out after {run.timeout:g} s")
+        return Outcome(Verdict.FAILED, f"{opened.name}: timed out after {run.timeout:g} s")
     except ActionError as error:
-        result = Outcome(Verdict.FAILED, f"{opened.name}: {error}", error.retryable)
+        return Outcome(Verdict.FAILED, f"{opened.name}: {error}", error.retryable)
     except StateError as error:
-        result = run.failed(opened.name, error)
+        return run.failed(opened.name, error)
     except asyncio.CancelledError:
         run.cancelled = True
         raise
     except Exception as error:
         log.exception("action %s of rule %s failed by a bug of its own", opened.name, run.rule)
-        result = Outcome(Verdict.FAILED, f"{opened.name}: {type(error).__name__}: {error}")
-    _apply(opened.name, items, result)
+        return Outcome(Verdict.FAILED, f"{opened.name}: {type(error).__name__}: {error}")
 
 
 def _apply(name: str, items: Sequence[Item], result: Outcome | Mapping[str, Outcome]) -> None:

@@ -58,6 +58,14 @@ class Steering:
         self._engine.poke()
         return {name: count for name, count in found.items() if count}
 
+    def repeat(self, job: int) -> str | None:
+        """Ask once more for a job over no path that failed; its rule. None: it is another one, or its rule is gone."""
+        rule = self._engine.store.journal.failed_over_nothing(job)
+        if rule not in self._engine.pipelines:
+            return None
+        self.trigger(rule, ())
+        return rule
+
     def cancel(self, job: int, by: str) -> tuple[str, int] | None:
         """End a job that runs or waits in back-off: the state it was in, and over how many paths. None: it has ended.
 
@@ -65,7 +73,7 @@ class Steering:
             StateError: it can't be written down, so the job goes on.
         """
         for pipeline in self._engine.at_work():
-            if (paths := pipeline.cancel_job(job, by)) is not None:
+            if (paths := pipeline.batches.cancel_job(job, by)) is not None:
                 return JobState.RUNNING, paths
             if (paths := pipeline.attempts.cancel(job, by)) is not None:
                 self._engine.state_changed()

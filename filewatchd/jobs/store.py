@@ -175,7 +175,8 @@ class Store:
         ``doubtful``: handled paths that stay open all the same.
         """
         items = list(record.items.values())
-        messages = [item.outcome.message for item in items if item.outcome is not None and item.outcome.message]
+        outcomes = [record.alone, *(item.outcome for item in items)]
+        messages = [outcome.message for outcome in outcomes if outcome is not None and outcome.message]
         result = Result(
             [(item.change, item.outcome) for item in items],
             self._updates(pipeline, handled),
@@ -183,6 +184,7 @@ class Store:
             output=record.output,
             message=messages[0] if messages else "",
             progress=record.progress,
+            alone=record.alone,
         )
         now = self._clock.wall_ns()
         if until_ns is not None:

@@ -40,7 +40,7 @@ def waiting(pipeline: Pipeline, key: Key) -> Waiting | None:
     entry, job = pipeline.window.get(key), pipeline.open.get(key)
     if key in pipeline.taken:
         since = pipeline.taken[key]
-        running = next((record.id for record in pipeline.jobs() if key in record.items), None)
+        running = next((record.id for record in pipeline.batches.jobs() if key in record.items), None)
         hint = entry.hint if entry is not None else 0
         return Waiting(Stage.TAKEN, None if math.isinf(since) else since, None, running, hint)
     if entry is not None:

@@ -38,6 +38,7 @@ _RECORD = Resolved(None, record=True)
 _TRANSIENT = Resolved(None, transient=True)
 _CREATED = Resolved(Kind.CREATED)
 _MODIFIED = Resolved(Kind.MODIFIED)
+_SEEN_ANEW = Hint.FORCED | Hint.MISSED  # whether it differs or not
 _DELETED = Resolved(Kind.DELETED)
 _METADATA = Resolved(Kind.METADATA)
 
@@ -51,7 +52,7 @@ def resolve(before: Before, look: Look, hint: int) -> Resolved:
         return _TRANSIENT if hint & (Hint.LIVE | Hint.SCAN) else NOTHING
     if row is None:
         return _CREATED
-    if before.open or hint & Hint.FORCED or row[:3] != now[:3]:
+    if before.open or hint & _SEEN_ANEW or row[:3] != now[:3]:
         return _MODIFIED
     if row.ctime_ns == now.ctime_ns:
         return _same(before, look, hint)

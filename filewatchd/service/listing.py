@@ -91,7 +91,7 @@ class Listing:
 
     def _progress(self) -> Mapping[int, Reached | None]:
         """How far the running jobs are, by their numbers."""
-        return {record.id: record.reached for p in self._engine.pipelines.values() for record in p.jobs()}
+        return {record.id: record.reached for p in self._engine.pipelines.values() for record in p.batches.jobs()}
 
 
 def _settings(rule: RuleSettings) -> dict[str, Any]:

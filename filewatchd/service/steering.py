@@ -35,8 +35,10 @@ class Operating:
         await self._configured.wait()
         rules = self._chosen(asked, "retry")
         retried = self._steering.retry(rules, asked.id)
-        held = dict(self._steering.held(retried))
-        return documents.Retried(paths=sum(retried.values()), rules=dict(retried), held=held)
+        repeated = self._steering.repeat(asked.id) if asked.id is not None and not retried else None
+        held = dict(self._steering.held([*retried, *filter(None, [repeated])]))
+        jobs = int(repeated is not None)
+        return documents.Retried(paths=sum(retried.values()), jobs=jobs, rules=dict(retried), held=held)
 
     async def cancel(self, asked: arguments.Job, peer: Peer) -> documents.Cancelled:
         """End a job. The answer doesn't wait for its commands, which get their grace."""

@@ -25,7 +25,8 @@ class FullScan:
         self.error: FilewatchdError | None = None
         self.regions = root.ground.regions
         self.void = False  # something was mounted or unmounted meanwhile: another scan will tell
-        self._comparisons = {id(s): s.comparison(appeared=appeared) for s in self.subscribers}
+        lost = root.doubted_ns is not None
+        self._comparisons = {id(s): s.comparison(appeared=appeared, lost=lost) for s in self.subscribers}
         for comparison in self._comparisons.values():
             for alias in root.ground.aliases:
                 comparison.skip(alias)

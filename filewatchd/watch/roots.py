@@ -99,8 +99,11 @@ class Subscriber(Protocol):
         """A fresh directory holds these selected files."""
         ...
 
-    def comparison(self, *, appeared: bool) -> Comparison:
-        """Begin a full scan. ``appeared``: the root was made while we looked, so that all in it is new."""
+    def comparison(self, *, appeared: bool, lost: bool) -> Comparison:
+        """Begin a full scan. ``appeared``: the root was made while we looked, so that all in it is new.
+
+        ``lost``: events of it were.
+        """
         ...
 
     def compared(self, result: Any, now: float) -> None: ...

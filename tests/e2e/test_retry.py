@@ -39,10 +39,10 @@ def test_failed_paths_are_tried_again_when_somebody_asks(daemon: Daemon) -> None
     daemon.start()
     fail(daemon, "a", "b")
     mend(daemon)
-    assert ask(daemon, "retry", rule="recorded") == {"paths": 2, "rules": {"recorded": 2}, "held": {}}
+    assert ask(daemon, "retry", rule="recorded") == {"paths": 2, "jobs": 0, "rules": {"recorded": 2}, "held": {}}
     until(daemon, failed=0, open=0, running=0, dirty=0)
     assert sorted(tried(daemon)) == ["a", "a", "b", "b"]
-    assert ask(daemon, "retry", all=True) == {"paths": 0, "rules": {}, "held": {}}
+    assert ask(daemon, "retry", all=True) == {"paths": 0, "jobs": 0, "rules": {}, "held": {}}
 
 
 def test_failed_paths_stay_failed_over_a_kill(daemon: Daemon) -> None:
@@ -166,3 +166,29 @@ def test_a_misspelt_resume_resumes_nothing(asked: Daemon) -> None:
     with pytest.raises(RequestError, match="there is no rule nope"):
         ask(asked, "resume", rule="nope")
     assert rule_state(asked)["paused"] is None
+
+
+def test_a_failed_job_over_no_path_is_asked_for_once_more(daemon: Daemon) -> None:
+    out = daemon.directory / "out"
+    script = 'echo begin >> "$1"; [ $(wc -l < "$1") = 2 ]'
+    daemon.configure(daemon.rule(actions=shell(script, str(out)), retry={"attempts": 1}))
+    daemon.start()
+    ask(daemon, "trigger", rule="recorded")
+    failed = eventually(lambda: ask(daemon, "jobs", state="failed")["jobs"], "it has failed", 20)
+    number = failed[0]["id"]
+    assert (failed[0]["paths"], lines(out)) == (0, ["begin"])
+    retried = ask(daemon, "retry", id=number)
+    assert (retried["paths"], retried["jobs"]) == (0, 1)
+    eventually(lambda: ask(daemon, "jobs", state="ok")["jobs"], "another one is well", 20)
+    assert ask(daemon, "retry", id=number + 1)["jobs"] == 0
+
+
+def test_a_failed_job_over_no_path_is_tried_again_by_itself(daemon: Daemon) -> None:
+    out = daemon.directory / "out"
+    script = 'echo begin >> "$1"; [ $(wc -l < "$1") = 3 ]'
+    retries = {"attempts": 3, "backoff": "10ms", "max_backoff": "10ms"}
+    daemon.configure(daemon.rule(actions=shell(script, str(out)), retry=retries))
+    daemon.start()
+    ask(daemon, "trigger", rule="recorded")
+    (job,) = eventually(lambda: ask(daemon, "jobs", state="ok")["jobs"], "it is well at last", 20)
+    assert (job["attempt"], lines(out)) == (3, ["begin"] * 3)

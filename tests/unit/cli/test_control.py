@@ -399,7 +399,7 @@ def test_doctors_findings_are_3(served: Served, ctl: Ctl) -> None:
 
 
 def test_what_was_done_about_jobs(served: Served, ctl: Ctl) -> None:
-    served.answer("retry", d.Retried(paths=2, rules={"drop": 2}, held={"drop": "a loop"}))
+    served.answer("retry", d.Retried(paths=2, jobs=0, rules={"drop": 2}, held={"drop": "a loop"}))
     assert ctl("jobs", "retry", "--all").lines == ["trying again: 2 paths (2 of drop)", "drop is held: a loop"]
     served.answer("cancel", d.Cancelled(id=4, was="running", paths=1))
     assert ctl("jobs", "cancel", "4").lines == [

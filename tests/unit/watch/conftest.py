@@ -66,7 +66,7 @@ class Recorder:
     def found(self, directory: str, entries: Sequence[Entry], now: float) -> None:
         self.found_files += [f"{directory}/{name}" if directory else name for name, _, _ in entries]
 
-    def comparison(self, *, appeared: bool) -> Recorder:
+    def comparison(self, *, appeared: bool, lost: bool) -> Recorder:
         self.appeared.append(appeared)
         return self
 

@@ -176,9 +176,9 @@ class Failing(Recorder):
             self.times -= 1
             raise StateError("journal.db: database or disk is full; free space on this filesystem")
 
-    def comparison(self, *, appeared: bool) -> Recorder:
+    def comparison(self, *, appeared: bool, lost: bool) -> Recorder:
         self.fail("begin")
-        return super().comparison(appeared=appeared)
+        return super().comparison(appeared=appeared, lost=lost)
 
     def compared(self, result: Any, now: float) -> None:
         self.fail("compared")
