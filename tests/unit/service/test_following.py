@@ -96,7 +96,7 @@ def test_a_line_has_the_documented_fields(database: Database) -> None:
             "host": "here",
             "instance": "main",
             "cursor": scene.history.cursor(scene.history.newest),
-            "time": "2025-06-15T15:06:40.123457+00:00",
+            "time": "2025-06-15T15:06:40.123456+00:00",
             "kind": "moved",
             "path": "/in/b",
             "old_path": "/in/a",
