@@ -41,7 +41,7 @@ STAGES = (
     pytest("unit", "-n", "2", "tests/unit", "tests/plugin"),
     pytest("scripts", "-n", "4", "--durations=3", "tests/scripts", cover=False),  # they wait for kernel and programs
     pytest("faults", "-n", "2", "tests/faults"),
-    pytest("e2e", "-n", "2", "--durations=10", "tests/e2e"),
+    pytest("e2e", "-n", "3", "--durations=10", "tests/e2e"),
     pytest("oracle", "-n", "2", "--durations=3", "tests/oracle", cover=False),
     Stage("coverage", ("coverage", "report")),
 )

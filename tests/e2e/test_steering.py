@@ -143,7 +143,7 @@ def test_of_nothing_but_refused_paths_no_job_is_made(daemon: Daemon) -> None:
     assert len(daemon.recorder.documents()) == 1
     with pytest.raises(RequestError, match="paths: 'a' isn't an absolute path"):
         ask(daemon, "trigger", rule="recorded", paths=["a"])
-    with pytest.raises(RequestError, match="this isn't base64"):
+    with pytest.raises(RequestError, match="it isn't base64"):
         ask(daemon, "trigger", rule="recorded", paths_b64=["?"])
 
 
