@@ -22,7 +22,8 @@ from filewatchd.watch.mending import Directories, Mending
 from filewatchd.watch.placing import Placing
 from filewatchd.watch.purposes import FullScan, Renamed, Ticket
 from filewatchd.watch.roots import Happening, Missing, Root, RootKey
-from filewatchd.watch.scan import Batch, Failed, Inspect, Scanner, Walk
+from filewatchd.watch.scan import Batch, Failed, Walk
+from filewatchd.watch.scanner import Inspect, Scanner
 from filewatchd.work.pool import Pool
 from filewatchd.work.pulse import Pulse
 
