@@ -86,12 +86,14 @@ class Renamed:
         self._places = places
         self._subscribers = subscribers
 
+    def depth(self, listed: Listed) -> int:
+        """How long the new name is of which a listed directory is, or is below it; -1 if it isn't."""
+        place = self._places.get(id(listed.scope))
+        return len(place[1]) if place is not None and f"{listed.directory}/".startswith(f"{place[1]}/") else -1
+
     def found(self, listed: Listed, now: float) -> None:
         """Both sides of each file's rename share a deadline and a batch, where the old one was selected, too."""
-        place = self._places.get(id(listed.scope))
-        if place is None:
-            return
-        old, new = place
+        old, new = self._places[id(listed.scope)]
         was = old + listed.directory[len(new) :]
         for name, _, _ in listed.entries:
             if not listed.subscriber.selection.selects(was, name):

@@ -182,13 +182,14 @@ class Scanning:
         if self.stopped:
             return
         now = self._clock.monotonic()
-        renamed = ticket.purpose if isinstance(ticket.purpose, Renamed) else None
+        # A walk may come first through what another renamed directory's walk is still to list.
+        renames = [each.purpose for each in self._under_way.values() if isinstance(each.purpose, Renamed)]
         full = ticket.purpose if isinstance(ticket.purpose, FullScan) else None
         self._backend.adopt(batch.armed)
         self.counts["scanned_directories"] += len(batch.armed)
         for listed in batch.listed:
             listed.subscriber.found(listed.directory, listed.entries, now)
-            if renamed is not None:
+            if renames and (renamed := max(renames, key=lambda each: each.depth(listed))).depth(listed) >= 0:
                 renamed.found(listed, now)
         for scope, path in batch.links:
             self._link_found(scope, path)
