@@ -229,19 +229,23 @@ def test_a_path_that_failed_for_good_is_tried_again_at_the_next_start(daemon: Da
 
 def test_a_file_that_was_away_while_its_job_ran_is_seen_again(daemon: Daemon) -> None:
     """A directory renamed away and back leaves no trace in its files: not even their ctime tells."""
-    out, begun, door = daemon.directory / "out", daemon.directory / "begun", gate(daemon)
-    first = 'read l < "$3"; cat "$1" >> "$4" || echo gone >> "$4"; read l < "$3"'
+    out, begun, doors = daemon.directory / "out", daemon.directory / "begun", [gate(daemon, "1"), gate(daemon, "2")]
+    first = 'read l < "$3"; cat "$1" >> "$4" || echo gone >> "$4"; read l < "$5"'
     script = f'echo >> "$2"; if [ $(wc -l < "$2") = 1 ]; then {first}; else cat "$1" >> "$4"; fi'
-    daemon.configure(daemon.rule(actions=shell(script, "{path}", str(begun), str(door), str(out)), changes=CONTENT))
+    daemon.configure(
+        daemon.rule(
+            actions=shell(script, "{path}", str(begun), str(doors[0]), str(out), str(doors[1])), changes=CONTENT
+        )
+    )
     daemon.start()
     place, away = daemon.root / "d", daemon.directory / "away"
     place.mkdir()
     (place / "f").write_text("content\n")
     eventually(lambda: lines(begun) == [""], "the job began", 20)
     place.rename(away)
-    door.write_text("go\n")
+    doors[0].write_text("go\n")
     eventually(lambda: lines(out) == ["gone"], "its command has found nothing", 20)
     away.rename(place)
-    door.write_text("go\n")
+    doors[1].write_text("go\n")
     eventually(lambda: lines(out)[1:] == ["content"], "another job sees it", 20)
     quiet(daemon)
