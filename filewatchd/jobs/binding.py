@@ -72,8 +72,12 @@ class _Comparison:
         *,
         take: bool,
         strict: bool,
+        since_ns: int,
     ) -> None:
-        """``take``: unknown files are the rule's to process. ``old``: the selection that the rows were made under."""
+        """``take``: unknown files are the rule's to process. ``old``: the selection that the rows were made under.
+
+        ``since_ns``: when the new one came into force.
+        """
         self._reader = reader
         self.every = not reader.is_empty(baseline.id)  # at the usual first start there is no row to compare with
         self._tree = TreeComparison(reader, baseline.id, strict=strict, standing=standing)
@@ -83,6 +87,7 @@ class _Comparison:
         self._new = new
         self._old = old
         self._take = take
+        self._since_ns = since_ns
 
     def feed(self, directories: Sequence[tuple[str, Sequence[Entry]]]) -> Differences:
         """Compare some directories' selected files."""
@@ -129,7 +134,9 @@ class _Comparison:
         place = self._standing.place(path)
         if place is not None and not place.closed:
             return identity.ctime_ns >= place.started_ns - _LAG_NS
-        return self._old is None or self._old.selects_path(path)  # what other patterns selected was known
+        if self._old is None or self._old.selects_path(path):  # what other patterns selected was known
+            return True
+        return identity.ctime_ns >= self._since_ns - _LAG_NS  # its event may be still to come
 
     def finish(self) -> Differences:
         """What is known but wasn't seen: gone, or no longer selected."""
@@ -156,6 +163,7 @@ class Binding:
         self._totals: Totals | None = None  # of the last scan
         self._rescan = 0  # what a path that the scan finds is known by besides, if it isn't the first one
         self.unmounted = self.here = 0
+        self._since_ns = pipeline.clock.wall_ns()  # when its selection came into force
 
     def path(self, relative: str) -> str:
         """The full path, as the user named the root."""
@@ -257,6 +265,7 @@ class Binding:
             old,
             take=take,
             strict=settings.strict,
+            since_ns=self._since_ns,
         )
 
     def _enter(self, baseline: Baseline, started_ns: int) -> None:

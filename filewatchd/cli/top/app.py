@@ -93,6 +93,7 @@ class Top(App[int]):
         self._ask = ask
         self._changes = figures.Rates()
         self._progress = figures.Rates()
+        self._paused: set[str] = set()
 
     def compose(self) -> ComposeResult:
         """From top to bottom."""
@@ -151,6 +152,7 @@ class Top(App[int]):
     def _show(self, status: Mapping[str, Any], running: list[dict[str, Any]], failed: list[dict[str, Any]]) -> None:
         now, wall = time.monotonic(), datetime.now(UTC)
         rules: dict[str, Any] = status["rules"]
+        self._paused = {name for name, rule in rules.items() if rule["state"] == "paused"}
         self._changes.add(now, {name: rule["counters"].get("changes", 0) for name, rule in rules.items()})
         self._progress.add(now, {job["id"]: job["done"] for job in running if job.get("done") is not None})
         self._head(figures.headline(status))
@@ -204,17 +206,25 @@ class Top(App[int]):
         rule = self._chosen("rules")
         if rule is None:
             return
-        table = self._rows("rules")
-        if table.get_row(rule)[1] == "paused":
-            self._act("resume", {"rule": rule}, lambda answer: f"{rule} goes on")
+        if rule in self._paused:
+            self._act("resume", {"rule": rule}, lambda answer: self._goes_on(rule))
             return
 
         def typed(reason: str | None) -> None:
             if reason is not None:
                 arguments = {"rule": rule, "seconds": 1800.0, "reason": reason}
-                self._act("pause", arguments, lambda answer: f"{rule} is paused for 30m; p lets it go on")
+                self._act("pause", arguments, lambda answer: self._rests(rule))
 
         self.push_screen(Pausing(rule), typed)
+
+    def _rests(self, rule: str) -> str:
+        """The next key needn't wait for the next look."""
+        self._paused.add(rule)
+        return f"{rule} is paused for 30m; p lets it go on"
+
+    def _goes_on(self, rule: str) -> str:
+        self._paused.discard(rule)
+        return f"{rule} goes on"
 
     def action_retry(self) -> None:
         """Try the chosen rule's failed paths again, or those of a chosen failed job."""

@@ -1,0 +1,38 @@
+"""A rule whose patterns change: what its scan finds was there before, or came since."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from filewatchd.model import FileIdentity
+from filewatchd.state.database import Database
+from filewatchd.testing.action import RecordingAction
+from tests.unit.jobs.stage import Stage, play
+
+_SECOND = 1_000_000_000
+
+
+def test_a_scan_that_comes_before_a_files_event_doesnt_take_it_for_an_old_one(
+    database: Database, tmp_path: Path
+) -> None:
+    """Its event would then find that nothing differs, and the file would never be told."""
+
+    async def story(stage: Stage) -> None:
+        await stage.configure(include=("*.old",))
+        (binding,) = stage.pipeline.bindings.values()
+        binding.comparison(appeared=False)
+        binding.scan_ended(whole=True, now=stage.engine.clock.monotonic())
+        await stage.configure(include=("*.old", "*.new"))
+        (binding,) = stage.pipeline.bindings.values()
+        now = stage.engine.clock.wall_ns()
+        files = [
+            (name, FileIdentity(ino, 1, when, when), 1)
+            for ino, (name, when) in enumerate(
+                (("before.new", now - _SECOND), ("since.new", now), ("while down.old", now - _SECOND)), start=1
+            )
+        ]
+        found = binding.comparison(appeared=False).feed([("", files)])
+        assert [path for path, _, _ in found.adopt] == ["before.new"]
+        assert sorted(found.dirty) == ["since.new", "while down.old"]
+
+    play(database, tmp_path / "root", RecordingAction(), story)
