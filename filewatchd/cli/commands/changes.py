@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from collections.abc import Mapping
 from typing import Any
 
@@ -33,6 +34,8 @@ def changes(session: Session, follow: bool, path: str | None, **which: Any) -> N
     without a gap, over restarts of either side.
     """
     where = path_arguments(path) if path is not None else {}
+    if follow:  # Python misses a signal that comes between its last look for one and a read that waits
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     for line in session.lines("changes", {"follow": follow or None, **which, **where}):
         click.echo(line.decode().rstrip("\n") if session.as_json else _text(json.loads(line)), color=_coloured())
 
