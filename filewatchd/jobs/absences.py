@@ -8,38 +8,36 @@ later than the attempt's end, so attempts are remembered for a moment: their pat
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Sequence
 
 from filewatchd.jobs.runner import Item, Key
 from filewatchd.model import Kind
 
 _FOR = 1.0  # seconds: an event is read within a few milliseconds, unless the loop is held up
 
+_NEVER = -math.inf, 0
+
 
 class Absences:
-    """The attempts of one rule that have just ended."""
+    """The paths of one rule's attempts that have just ended."""
 
     def __init__(self) -> None:
-        self._ended: deque[tuple[float, int, frozenset[Key]]] = deque()
+        self._ended: dict[Key, tuple[float, int]] = {}  # when, and the mount table's number; in that order
 
     def ended(self, handled: Sequence[Item], now: float, mounts: int) -> None:
         """An attempt is over. ``mounts``: the number of the mount table when it started."""
         self._forget(now)
-        keys = frozenset(item.key for item in handled if item.change.kind is not Kind.DELETED)
-        self._ended.append((now, mounts, keys))
+        for item in handled:
+            self._ended.pop(item.key, None)
+            if item.change.kind is not Kind.DELETED:
+                self._ended[item.key] = now, mounts
 
     def was_handled(self, key: Key, now: float, mounts: Callable[[], int]) -> bool:
         """Whether it was handled just now, and nothing was mounted or unmounted since, which tells of no change."""
-        self._forget(now)
-        return any(key in keys and mounts() == number for _, number, keys in self._ended)
-
-    def handled(self, now: float) -> Iterator[Key]:
-        """All paths that were handled just now."""
-        self._forget(now)
-        for _, _, keys in self._ended:
-            yield from keys
+        ended, number = self._ended.get(key, _NEVER)
+        return now - ended <= _FOR and mounts() == number
 
     def _forget(self, now: float) -> None:
-        while self._ended and self._ended[0][0] < now - _FOR:
-            self._ended.popleft()
+        while self._ended and now - self._ended[first := next(iter(self._ended))][0] > _FOR:
+            del self._ended[first]

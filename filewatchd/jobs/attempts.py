@@ -205,7 +205,7 @@ class Attempts:
             StateError: it can't be written down, so the job waits on.
         """
         for record in {*self.waiting.values(), *self._alone.values(), *self.due, *self._retrying}:
-            if record.id == job and (record.items or job in self._alone):
+            if record.id == job and (record.items or record.alone is not None):
                 self._pipeline.engine.store.journal.cancel(job, by, self._pipeline.clock.wall_ns())
                 record.cancelled_by = by
                 paths = len(record.items)
@@ -232,8 +232,16 @@ class Attempts:
         for record in found:
             if (alarm := self._alarms.pop(record.id, None)) is not None:
                 alarm.cancel()
+        self.due = [record for record in self.due if record.alone is None]
         self._alone.clear()
         return found
+
+    def repeat(self, job: int) -> bool:
+        """End the back-off of a job over no path; False if there is none of this number."""
+        if job not in self._alone:
+            return False
+        self.hasten(job)
+        return True
 
     def due_at(self, record: Record) -> float | None:
         """When a job's back-off is over (monotonic); None if it is."""
@@ -267,8 +275,6 @@ class Attempts:
                     self._pipeline.heir.request(record.trigger, ())
             elif self._pipeline.holding.why is not None:  # no attempt was made: it waits on
                 self._back_off(record, list(record.items.values()), 0.0)
-                if not keys:
-                    self.due.append(record)
             elif looks is None:
                 self._back_off(record, list(record.items.values()), ERROR_PAUSE)
             else:

@@ -32,6 +32,14 @@ _STRICT = Hint.SCAN | Hint.STRICT
 Entry = tuple[str, FileIdentity, int]
 
 
+def below(root: str, path: str) -> str | None:
+    """A path relative to a root; None if it is elsewhere. Names only: the disk isn't asked."""
+    if path == root:
+        return ""
+    prefix = root.rstrip("/") + "/"
+    return path[len(prefix) :] if path.startswith(prefix) else None
+
+
 class Totals(NamedTuple):
     """What a whole comparison found: files, known ones on filesystems that aren't there, mount points that are gone."""
 
@@ -173,10 +181,7 @@ class Binding:
 
     def relative(self, path: str) -> str | None:
         """A full path below this root; None if it isn't."""
-        if path == self.root:
-            return ""
-        prefix = self.root.rstrip("/") + "/"
-        return path[len(prefix) :] if path.startswith(prefix) else None
+        return below(self.root, path)
 
     def knows(self) -> bool:
         """Whether the manifest has rows of it."""
@@ -252,9 +257,8 @@ class Binding:
         self._enter(self.baseline, started)
         # What is being attempted has a row that tells of before the attempt: comparing with it proves nothing.
         now = self.pipeline.clock.monotonic()
-        # Where events were lost, some of them may have told of its directory.
-        hint, handled = (_AWAY, self.pipeline.absences.handled(now)) if lost else (_SCAN, iter(()))
-        for key in (*self.pipeline.attempted(), *handled):
+        hint = _AWAY if lost else _SCAN  # a lost event may have told of its directory
+        for key in self.pipeline.attempted():
             if key[0] == self.number:
                 self.pipeline.mark(key, hint, now)
         return _Comparison(

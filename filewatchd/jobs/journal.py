@@ -20,11 +20,11 @@ from typing import Any, NamedTuple
 from filewatchd.actions.base import Step
 from filewatchd.jobs.changes import ChangeHistory
 from filewatchd.jobs.queue import JOBS, JobState, Turn, last_turn
-from filewatchd.jobs.records import OpenJob, Shown, pack_changes, read_open_job, unpack_changes
+from filewatchd.jobs.records import History, OpenJob, Shown, pack_changes, read_open_job, unpack_changes
 from filewatchd.model import Change, FileIdentity, Outcome, Trigger, Verdict
 from filewatchd.state.database import Database
 from filewatchd.state.manifest import Manifest
-from filewatchd.state.pack import pack, unpack
+from filewatchd.state.pack import pack
 
 OUTPUT_TAIL = 64 * 1024  # bytes
 SHOWN_PATHS = 20
@@ -150,9 +150,8 @@ class Journal:
 
     def finish(self, job: int, result: Result, finished_ns: int) -> JobState:
         """End a job with its manifest rows. Paths that aren't handled stay open and wait for a retry or a change."""
-        state = JOBS[
-            JobState.RUNNING, last_turn([result.alone] if result.alone else [outcome for _, outcome in result.outcomes])
-        ]
+        outcomes = [outcome for _, outcome in result.outcomes] if result.alone is None else [result.alone]
+        state = JOBS[JobState.RUNNING, last_turn(outcomes)]
         self._end(job, state, result, finished_ns=finished_ns)
         return state
 
@@ -269,8 +268,7 @@ class Journal:
 
     def steps(self, job: int) -> list[Step]:
         """The steps recorded so far, oldest first."""
-        rows = self._database.execute("SELECT name, data FROM steps WHERE job = ? ORDER BY seq", (job,))
-        return [Step(name, unpack(data)) for name, data in rows]
+        return [Step(name, data) for name, data in History(self._database).steps(job)]
 
     def clear_steps(self, job: int) -> None:
         """Forget them: what they guarded is finished or undone. Done again after a power loss, at worst."""

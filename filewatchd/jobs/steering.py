@@ -59,7 +59,10 @@ class Steering:
         return {name: count for name, count in found.items() if count}
 
     def repeat(self, job: int) -> str | None:
-        """Ask once more for a job over no path that failed; its rule. None: it is another one, or its rule is gone."""
+        """Try a job over no path again that failed or is in back-off. Its rule; None if it is none, or that is gone."""
+        for pipeline in self._engine.pipelines.values():
+            if pipeline.attempts.repeat(job):
+                return pipeline.settings.name
         rule = self._engine.store.journal.failed_over_nothing(job)
         if rule not in self._engine.pipelines:
             return None

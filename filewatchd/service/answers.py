@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from filewatchd.config.configuration import Configuration
 from filewatchd.control import access
 from filewatchd.control.api import Handler
+from filewatchd.errors import FatalError
 from filewatchd.service import report
 from filewatchd.service.asking import Asking
 from filewatchd.service.configuring import Configuring
@@ -39,5 +40,12 @@ def answers(
 
 
 def rights_of(settings: Configuration) -> access.Access:
-    """Who may read and act, by numbers: names are looked up once, at a start or reload."""
-    return access.Access(access.named(settings.control.read), access.named(settings.control.act))
+    """Who may read and act, by numbers: names are looked up once, at a start or reload. May ask LDAP, so it may block.
+
+    Raises:
+        FatalError: one isn't there any more.
+    """
+    try:
+        return access.Access(access.named(settings.control.read), access.named(settings.control.act))
+    except KeyError as error:
+        raise FatalError(f"control: {error.args[0]}; mend control.read and control.act") from error

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+from filewatchd.jobs.binding import below
 from filewatchd.watch.locate import is_glob
 
 
@@ -24,14 +25,6 @@ class Covered(NamedTuple):
     entry: int | None
     relative: str
     real: str = ""
-
-
-def below(root: str, path: str) -> str | None:
-    """A path relative to a root; None if it is elsewhere."""
-    if path == root:
-        return ""
-    prefix = root.rstrip("/") + "/"
-    return path[len(prefix) :] if path.startswith(prefix) else None
 
 
 def member_of(pattern: str, path: str) -> str | None:

@@ -210,8 +210,11 @@ class Daemon:
         self._upkeep.retain(self._retention)
         await self._over.wait()
 
-    async def _prepare(self, generation: Generation) -> None:
+    async def _prepare(self, generation: Generation, fresh: bool) -> None:
         settings = generation.configuration
+        self._coming = await self._pool.run("users", rights_of, settings)  # names may have other numbers by now
+        if not fresh:
+            return
         grace = settings.daemon.shutdown_timeout
         async with self._monitoring.taking(settings.control):
             self._rooting.prepare(settings.rules)
@@ -265,7 +268,7 @@ class Daemon:
 
     def _take_over(self, settings: Configuration, fresh: bool) -> None:
         """This configuration is in force now."""
-        self._rights = rights_of(settings)
+        self._rights = self._coming
         self._living.forget()
         try:
             service_logging.set_up(settings.logging)

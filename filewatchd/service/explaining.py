@@ -14,13 +14,13 @@ from filewatchd.config.origins import UNKNOWN
 from filewatchd.control import arguments, documents
 from filewatchd.control.api import Handler, Peer, RequestError, decoded, listed, time_text, words
 from filewatchd.errors import StalledError
-from filewatchd.jobs.binding import Binding
+from filewatchd.jobs.binding import Binding, below
 from filewatchd.jobs.engine import Engine
 from filewatchd.jobs.pipeline import Pipeline
 from filewatchd.jobs.waiting import Stage, Waiting, waiting
 from filewatchd.model import RootState, RuleSettings
 from filewatchd.rules.events import events_of
-from filewatchd.service.covering import Covered, below, covered
+from filewatchd.service.covering import Covered, covered
 from filewatchd.service.planning import planned
 from filewatchd.service.preview import preview
 from filewatchd.service.reasons import Case, besides, deciding

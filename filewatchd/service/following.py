@@ -19,7 +19,7 @@ from filewatchd.jobs.changes import ChangeHistory, CursorError, LostCursorError,
 from filewatchd.jobs.engine import Engine
 from filewatchd.model import Change
 from filewatchd.service.asking import rules_of
-from filewatchd.service.batches import PAGE, Batches, Label, Page
+from filewatchd.service.lines import PAGE, Batches, Label, Page
 from filewatchd.service.turns import Turns
 
 log = logging.getLogger("filewatchd.control")

@@ -33,12 +33,13 @@ class Force(NamedTuple):
     """What makes a configuration the one in force; supplied by the daemon.
 
     Attributes:
-        prepare: may raise FilewatchdError, and then nothing has changed.
-        take_over: it is in force. ``fresh``: it isn't what was in force before in other words.
+        prepare: may raise FilewatchdError, and then nothing has changed. Its second argument, ``fresh``, says that this
+            isn't what is in force in other words.
+        take_over: it is in force.
         changed: there is another generation, or another error.
     """
 
-    prepare: Callable[[Generation], Awaitable[None]]
+    prepare: Callable[[Generation, bool], Awaitable[None]]
     take_over: Callable[[Configuration, bool], None]
     changed: Callable[[], None]
 
@@ -66,11 +67,11 @@ class Reloading:
         """Put the first generation into force. Raises FilewatchdError."""
         self._force, self._pool = force, pool
         async with self._lock:
-            await force.prepare(self.generation)
+            await force.prepare(self.generation, True)
 
     async def read(self) -> Configuration:
         """The configuration as it is on disk. Raises ConfigError."""
-        return await self._pool.run("config", self._load)
+        return await self._pool.run("config", lambda: _sharing(self._load(), self.settings))
 
     def kept(self, number: int) -> Configuration | None:
         """One of the last ten generations."""
@@ -103,8 +104,7 @@ class Reloading:
         number, old = self.generation
         found, fresh = differences(old, new), not new.means(old)
         generation = Generation(number + fresh, new)
-        if fresh:
-            await self._force.prepare(generation)
+        await self._force.prepare(generation, fresh)
         self.generation = generation
         self._keep()
         self._force.take_over(new, fresh)
@@ -125,6 +125,12 @@ class Reloading:
         log.error("the configuration was not reloaded, generation %d goes on", self.generation.number)
         for mistake in error.mistakes:  # a line each: a newline within a line of the log is escaped
             log.error("%s", mistake)
+
+
+def _sharing(new: Configuration, old: Configuration) -> Configuration:
+    """The same, with the old one's rows where they are equal: ten generations of a thousand rules would be 50 MB."""
+    known = {row.key: row for row in old.rows}
+    return new._replace(rows=tuple(same if (same := known.get(row.key)) == row else row for row in new.rows))
 
 
 def _tell(generation: Generation, found: Differences, late: list[str], *, fresh: bool) -> None:

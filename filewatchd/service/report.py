@@ -131,12 +131,12 @@ _DISABLED: dict[str, Any] = {
 def _rule(pipeline: Pipeline, statistics: Mapping[str, Any]) -> dict[str, Any]:
     last = statistics["last"]
     told = last and {**last, "time": time_text(last["time_ns"])}
-    return {**statistics, "state": rule_state(pipeline), "paused": paused(pipeline), "last": told}
+    return {**statistics, "state": rule_state(pipeline, statistics), "paused": paused(pipeline), "last": told}
 
 
-def rule_state(pipeline: Pipeline) -> str:
-    """A word for what the rule does now."""
-    found = pipeline.statistics()
+def rule_state(pipeline: Pipeline, statistics: Mapping[str, Any] | None = None) -> str:
+    """A word for what the rule does now. ``statistics``: its own, if they are at hand."""
+    found = pipeline.statistics() if statistics is None else statistics
     if pipeline.holding.why is not None:
         return "paused"
     if found["running"]:
@@ -185,15 +185,22 @@ def _watch(parts: Parts) -> dict[str, Any]:
 
 def _process() -> dict[str, Any]:
     used = resource.getrusage(resource.RUSAGE_SELF)
-    with open("/proc/self/statm", encoding="ascii") as file:
-        resident = int(file.read().split()[1]) * resource.getpagesize()
     return {
-        "memory": resident,
-        "descriptors": len(os.listdir("/proc/self/fd")) - 1,  # but the one that lists them
+        "memory": _resident(used.ru_maxrss),
+        "descriptors": len(os.listdir("/dev/fd")) - 1,  # but the one that lists them
         "descriptors_limit": resource.getrlimit(resource.RLIMIT_NOFILE)[0],
         "cpu_seconds": used.ru_utime + used.ru_stime,
         "threads": threading.active_count(),
     }
+
+
+def _resident(most: int) -> int:
+    """Resident bytes; where the system doesn't tell, the most that there were."""
+    try:
+        with open("/proc/self/statm", encoding="ascii") as file:
+            return int(file.read().split()[1]) * resource.getpagesize()
+    except OSError:
+        return most
 
 
 def _counts(parts: Parts) -> dict[str, Any]:

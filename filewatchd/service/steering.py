@@ -34,8 +34,8 @@ class Operating:
         """How many paths are tried again; those of held rules wait."""
         await self._configured.wait()
         rules = self._chosen(asked, "retry")
-        retried = self._steering.retry(rules, asked.id)
-        repeated = self._steering.repeat(asked.id) if asked.id is not None and not retried else None
+        repeated = self._steering.repeat(asked.id) if asked.id is not None else None
+        retried = self._steering.retry(rules, asked.id) if repeated is None else {}
         held = dict(self._steering.held([*retried, *filter(None, [repeated])]))
         jobs = int(repeated is not None)
         return documents.Retried(paths=sum(retried.values()), jobs=jobs, rules=dict(retried), held=held)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import re
 from pathlib import Path
 
 import jsonschema
@@ -71,3 +72,12 @@ def test_every_key_is_described() -> None:
     for name, section in found["$defs"].items():
         for key, value in section.get("properties", {}).items():
             assert value.get("description"), f"{name}.{key} has no description"
+
+
+@pytest.mark.parametrize("struct", ["Daemon", "History", "Control", "Logging", "LogFiles", "Rule", "File"])
+def test_the_annotated_example_names_every_key(struct: str) -> None:
+    text = (HERE / "config/filewatchd.yaml").read_text()
+    keys = json.loads(printed(markdown=False))["$defs" if struct != "File" else "properties"]
+    wanted = keys[struct]["properties"] if struct != "File" else keys
+    missing = [key for key in wanted if not re.search(rf"\b{key}:", text)]
+    assert missing == []

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from filewatchd.model import Trigger
+from filewatchd.jobs.steering import Steering
+from filewatchd.model import Outcome, Retry, Trigger, Verdict
 from filewatchd.state.database import Database
 from filewatchd.testing.action import RecordingAction
 from filewatchd.testing.waiting import eventually
@@ -37,3 +38,43 @@ def test_a_job_over_no_path_goes_to_the_new_pipeline(database: Database, tmp_pat
         await eventually(lambda: stage.action.calls, "the action runs")
 
     play(database, tmp_path / "root", RecordingAction(), story)
+
+
+def test_a_hold_that_comes_between_makes_no_second_job_of_one(database: Database, tmp_path: Path) -> None:
+    async def story(stage: Stage) -> None:
+        await stage.configure()
+        stage.pool.gate.clear()
+        stage.pipeline.request(Trigger.SCHEDULE, ())
+        await eventually(lambda: stage.pool.waiting, "it is about to begin")
+        stage.pipeline.holding.pause("", None, "anna", discard=False)
+        stage.pool.gate.set()
+        await eventually(lambda: stage.pipeline.attempts.due, "it waits")
+        assert not stage.action.calls
+        assert len(stage.pipeline.attempts.due) == 1
+        stage.pipeline.resume()
+        stage.engine.poke()
+        await eventually(lambda: stage.pipeline.last is not None, "it has ended")
+        await eventually(lambda: not stage.pipeline.attempts.due and not len(stage.pipeline.batches), "no other waits")
+        assert len(stage.action.calls) == 1
+
+    play(database, tmp_path / "root", RecordingAction(), story)
+
+
+def test_a_job_over_no_path_in_back_off_is_hastened_and_can_be_cancelled(database: Database, tmp_path: Path) -> None:
+    action = RecordingAction(answer=lambda _: Outcome(Verdict.FAILED, "no"))
+
+    async def story(stage: Stage) -> None:
+        await stage.configure(retry=Retry(attempts=5, backoff=3600.0, max_backoff=3600.0))
+        steering = Steering(stage.engine)
+        stage.pipeline.request(Trigger.MANUAL, ())
+        await eventually(lambda: stage.pipeline.last is not None, "it has failed once")
+        (job,) = {call.job for call in action.calls}
+        stage.pipeline.last = None
+        assert steering.repeat(job) == "rule"
+        await eventually(lambda: stage.pipeline.last is not None, "it has failed once more")
+        assert [call.attempt for call in action.calls] == [1, 2]
+        assert steering.cancel(job, "anna") == ("backoff", 0)
+        assert steering.cancel(job, "anna") is None
+        assert database.execute("SELECT state, message FROM jobs") == [("cancelled", "cancelled by anna")]
+
+    play(database, tmp_path / "root", action, story)

@@ -21,8 +21,8 @@ from filewatchd.errors import StateError
 from filewatchd.jobs.changes import ChangeHistory, Source
 from filewatchd.jobs.journal import Journal, NewJob
 from filewatchd.model import Change, FileIdentity, Kind, Trigger
-from filewatchd.service.batches import PAGE, Batch, Batches
 from filewatchd.service.following import NEWEST, Following
+from filewatchd.service.lines import PAGE, Batch, Batches
 from filewatchd.state.database import Database
 from filewatchd.testing.clock import FakeClock, settle
 
@@ -325,7 +325,7 @@ def test_a_line_is_encoded_once_for_all_and_kept_while_somebody_reads(
 
 
 def test_few_batches_are_kept_in_memory(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("filewatchd.service.batches._KEPT", 10)
+    monkeypatch.setattr("filewatchd.service.lines._KEPT", 10)
     journal = Journal(database)
     history: ChangeHistory = journal.history
     change = Change(Kind.CREATED, "/in/a", "/in", FileIdentity(1, 2, 3, 4))

@@ -42,7 +42,9 @@ class Scene:
             raise self.disk
         return self.disk
 
-    async def _prepare(self, generation: Generation) -> None:
+    async def _prepare(self, generation: Generation, fresh: bool) -> None:
+        if not fresh:
+            return
         self.happened.append(f"begin {generation.number}")
         if self.hold is not None:
             await self.hold.wait()
