@@ -58,7 +58,8 @@ class Row(NamedTuple):
 class Subject:
     """A daemon with a directory of its own."""
 
-    def __init__(self, directory: Path, seed: int, settings: Settings) -> None:
+    def __init__(self, directory: Path, seed: int, settings: Settings, *, strict: bool) -> None:
+        """``strict``: the command fails where a file that it is told of isn't there."""
         self.daemon = Daemon(directory)
         self._record = directory / "record"
         self._socket = socket_in(str(directory / "run"))
@@ -66,8 +67,7 @@ class Subject:
         program.write_text(_COMMAND)
         command = [sys.executable, "-I", "-S", str(program), str(self._record), str(seed)]
         command += [str(settings.failing), str(settings.dawdling)]
-        # A directory that is moved away and back between two polls leaves no trace: only the command can notice.
-        command += ["strict"] if settings.keys["backend"] == "poll" else []
+        command += ["strict"] * strict
         action = f"exec: {json.dumps({'command': command, 'stdin': 'json'})}"
         self.daemon.configure(self.daemon.rule(_RULE, actions=action, **settings.keys))
         self._began = 0  # where in the log the running daemon begins

@@ -25,6 +25,7 @@ _PATIENCE = 30.0  # seconds; only a failing trial waits so long
 _BAD = ("internal error", "Traceback", " is held:", "damaged", "failed by a bug")
 _LEFT = ("held", "backoff", "failed", "skipped", "stalled")
 _NOTHING = "nothing"
+_DEATHS = ("kill", "start_to_die")
 _WORKER = Path(__file__).with_name("tree.py")
 
 
@@ -33,7 +34,11 @@ class Trial:
 
     def __init__(self, plan: Plan, directory: Path) -> None:
         self.plan = plan
-        self.subject = Subject(directory, plan.seed, plan.settings)
+        # A directory that is moved away and back leaves no trace (decision 0015): where it may do so between two polls,
+        # or news of it may die with the daemon, only the command can notice.
+        killed = any(operation.name in _DEATHS for _, operation in plan.flat())
+        strict = killed or plan.settings.keys["backend"] == "poll"
+        self.subject = Subject(directory, plan.seed, plan.settings, strict=strict)
         self.tree = Tree(self.subject.daemon.root)
         self.patience = _PATIENCE
         self._known: dict[str, str] = {}  # what was there before the rule, and isn't told
