@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -32,6 +33,11 @@ def document(daemon: Daemon, *flags: str) -> dict[str, Any]:
     return dict(json.loads(doctor(daemon, "--json", *flags).stdout))
 
 
+def own(found: dict[str, Any]) -> list[dict[str, Any]]:
+    """The findings that concern a rule; those of the machine change with the tests that run beside this one."""
+    return [finding for finding in found["findings"] if finding["rule"] is not None]
+
+
 def watches_of(pid: int) -> int:
     """The watches of a process' inotify instances, proc(5)."""
     count = 0
@@ -48,11 +54,11 @@ def test_what_is_found_is_printed_and_the_exit_code_says_so(daemon: Daemon) -> N
     assert found.returncode == 3, found
     assert found.stderr == ""
     assert "  warning: include-idle (rule recorded)\n    what: the include pattern *.csv matches" in found.stdout
-    assert found.stdout.splitlines()[-1] == "1 warning"
+    assert re.fullmatch(r"1 warning|\d+ warnings", found.stdout.splitlines()[-1])
     assert list(document(daemon)) == ["roots", "limits", "findings"]
-    (finding,) = document(daemon)["findings"]
+    (finding,) = own(document(daemon))
     assert list(finding) == ["severity", "code", "rule", "path", "message", "why", "remedy"]
-    assert doctor(daemon, "--quick").returncode == 0
+    assert own(document(daemon, "--quick")) == []
     assert not daemon.state_dir.exists()
 
 
@@ -185,5 +191,5 @@ def test_a_quick_examination_of_a_daemon_that_is_well(daemon: Daemon) -> None:
     assert (root["path"], root["rules"], root["directories"]) == (str(daemon.root), ["recorded"], None)
     needed = {each["name"].rpartition(".")[2]: each["needed"] for each in found["limits"]}
     assert needed["max_user_watches"] == watches_of(daemon.pid), "what it holds, since no tree was walked"
-    assert [each for each in found["findings"] if each["severity"] != "note"] == []
+    assert [each for each in own(found) if each["severity"] != "note"] == []
     assert ask(daemon, "doctor")["roots"][0]["directories"] == 2
