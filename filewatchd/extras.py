@@ -11,6 +11,7 @@ from typing import NamedTuple
 EXTRAS: Mapping[str, tuple[str, ...]] = {
     "metrics": ("prometheus_client",),
     "tui": ("textual",),
+    "systemd": ("systemd", "dbus_fast"),
     "pyinotify": ("pyinotify", *(("asyncore",) if sys.version_info >= (3, 12) else ())),
 }
 

@@ -100,6 +100,7 @@ class Hint:
     RESCAN = 512  # by a scan of a root that had been scanned before
     AWAY = 1024  # a directory above it is not, or was not for a while, where it was
     MISSED = 2048  # and so an attempt that has just ended may have missed it
+    RETAINED = 4096  # an event that the kernel kept while no daemon ran
     RAW = 16  # no bit but the number of the first one that stands for a raw event (`rules.events`)
 
 

@@ -93,6 +93,8 @@ class _Loading:
         self._check_users(built)
         if control is not None:
             self._check_monitoring(control)
+        if logging is not None:
+            self._check_logging(logging)
         if daemon is not None and logging is not None:
             self._check_own_files(built, OwnFiles(daemon, logging, control or Control()))
         mistakes = self._converter.mistakes
@@ -132,6 +134,11 @@ class _Loading:
             if rule.user is not None and os.geteuid() not in (0, pwd.getpwnam(rule.user).pw_uid):
                 message = f"only a daemon run by root can do a rule's work as {rule.user}"
                 self._layers.warnings.append(node.find(["user"]).mistake(message, "run it as root, or remove user"))
+
+    def _check_logging(self, logging: Logging) -> None:
+        node = self._layers.sections.get("logging")
+        if node is not None and logging.console == "journal" and (lack := lacks("systemd")):
+            self._converter.fail(node.find(["console"]), f"logging.console can't be journal: {lack[0]}", lack[1])
 
     def _check_monitoring(self, control: Control) -> None:
         node = self._layers.sections.get("control")

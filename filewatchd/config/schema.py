@@ -149,8 +149,8 @@ class Logging(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the daemon says, and where."""
 
     console: Annotated[
-        Literal["auto", "text", "json", "off"],
-        _about("Standard error: `auto` chooses by what it is connected to."),
+        Literal["auto", "text", "json", "journal", "off"],
+        _about("Standard error: `auto` chooses by what it is connected to. `journal`: systemd's, with fields."),
     ] = "auto"
     format: Annotated[Literal["text", "json"], _about("How the log files are written.")] = "text"
     level: Annotated[Literal["debug", "info", "warning", "error"], _about("The least that is logged.")] = "info"

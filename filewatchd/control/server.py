@@ -51,12 +51,16 @@ class ControlServer:
         *,
         blocking: Callable[..., Awaitable[Any]] = asyncio.to_thread,
         bounds: http.Bounds = http.BOUNDS,
+        given: socket.socket | None = None,
     ) -> None:
         """``label``: host and instance. ``rights``: who may do what, now. ``more``: routes that actions bring now.
+
+        ``given``: a socket that listens already, which is not ours to take away; else one is made in ``directory``.
 
         ``blocking(function, *arguments)`` runs what may wait for a directory of users.
         """
         self._directory = directory
+        self._given = given
         self._handlers: Mapping[str, Handler] = {}
         self.label = label
         self._rights = rights
@@ -76,7 +80,7 @@ class ControlServer:
             FatalError: the socket can't be made, or something else stands in its place.
         """
         self.answer_by(handlers)
-        self._server = await self._clients.listen(sockets.listening_socket(self._directory))
+        self._server = await self._clients.listen(self._given or sockets.listening_socket(self._directory))
 
     def answer_by(self, handlers: Mapping[str, Handler]) -> None:
         """Who answers from now on."""
@@ -89,7 +93,8 @@ class ControlServer:
         if self._server is None:
             return
         with contextlib.suppress(OSError):
-            os.unlink(os.path.join(self._directory, SOCKET))
+            if self._given is None:
+                os.unlink(os.path.join(self._directory, SOCKET))
         self._server.close()
         await self._clients.stop()
 

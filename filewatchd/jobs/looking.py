@@ -16,6 +16,7 @@ from filewatchd.errors import StalledError
 from filewatchd.jobs.binding import Binding
 from filewatchd.jobs.changes import source_of
 from filewatchd.jobs.runner import Item, Key
+from filewatchd.jobs.transients import note_transients
 from filewatchd.model import FileIdentity, Hint, Kind, Look, Ready
 from filewatchd.rules.breaker import PROBATION, LoopBreaker, MassLimit, Suspicion
 from filewatchd.rules.debounce import Pending
@@ -317,10 +318,9 @@ class Looking:
         put: dict[int, list[tuple[str, FileIdentity, int]]] = {}
         drop: dict[int, list[str]] = {}
         closed: list[Key] = []
+        note_transients(self._pipeline, found)
         for f in found:
             key: Key = f.key
-            if f.resolved.transient:
-                self._pipeline.count("transient")
             if f.resolved.kind is None and not f.resolved.record:
                 continue
             if key in self._pipeline.open:

@@ -12,6 +12,7 @@ log = logging.getLogger("filewatchd.jobs")
 
 _SHOWN = 20  # changes and outcomes of a job that are told one by one
 _OF_MANY = 5  # changes told of a job with more: in a burst, lines about single files are no help
+_WORST_FIRST = (Verdict.FAILED, Verdict.REJECTED, Verdict.CANCELLED, Verdict.OK, Verdict.SKIPPED)
 _GOOD = frozenset({Verdict.OK, Verdict.SKIPPED})
 
 
@@ -53,9 +54,13 @@ def log_end(rule: str, record: Record, items: Sequence[Item], counted: Mapping[s
     bad = [] if all_good else [(i, i.outcome) for i in items if i.outcome and i.outcome.verdict not in _GOOD]
     for item, outcome in bad[:_SHOWN]:
         path = item.change.path
-        log.warning("%s: %s: %s", outcome.verdict.value, path, outcome.message, extra={**extra, "path": path})
+        verdict = outcome.verdict.value
+        log.warning("%s: %s: %s", verdict, path, outcome.message, extra={**extra, "path": path, "outcome": verdict})
     if log.isEnabledFor(logging.INFO):
         told = ", ".join(f"{number} {name}" for name, number in counted.items()) or "done"
+        extra["outcome"] = next((verdict for verdict in _WORST_FIRST if verdict in counted), "ok")
+        if len(items) == 1:
+            extra["path"] = items[0].change.path
         log.info("job %d: %s in %.3f s", record.id, told, seconds, extra=extra)
 
 

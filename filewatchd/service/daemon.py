@@ -37,11 +37,13 @@ from filewatchd.service.endpoints import Endpoints
 from filewatchd.service.limits import raise_descriptor_limit
 from filewatchd.service.living import Living
 from filewatchd.service.monitoring import Monitoring
+from filewatchd.service.news import News
 from filewatchd.service.ownfiles import OwnFiles
 from filewatchd.service.promise import Promise
 from filewatchd.service.reloading import Force, Reloading
 from filewatchd.service.rooting import Rooting
 from filewatchd.service.signals import Signals
+from filewatchd.service.systemd import ServiceManager
 from filewatchd.service.upkeep import Upkeep, sweep
 from filewatchd.state import atomic, directories
 from filewatchd.state.database import Database
@@ -91,6 +93,7 @@ class Daemon:
         """Run until a signal ends it; returns the exit code. Raises FatalError."""
         raise_descriptor_limit()
         service_logging.set_up(self.settings.logging)
+        self._manager = ServiceManager(os.environ)
         daemon = self.settings.daemon
         state = directories.state_directory(daemon.state_dir)
         directories.runtime_directory(daemon.runtime_dir)
@@ -112,6 +115,7 @@ class Daemon:
         return self._code
 
     async def _open(self, state: str, signals: Signals) -> None:
+        self._manager.opening()
         clock = SystemClock()
         self._pool = Pool()
         groups = cgroup.find(state)
@@ -140,7 +144,7 @@ class Daemon:
 
     def _connect(self, clock: SystemClock, groups: cgroup.Groups, signals: Signals) -> None:
         """Make what works on the opened state, each part knowing those it asks."""
-        rooting = self._rooting = Rooting(self._pool, clock, self._poke, self._root_changed)
+        rooting = self._rooting = Rooting(self._pool, clock, self._poke, self._root_changed, self._manager)
         watching = Watching(
             rooting.facts,
             rooting.wakes.add,
@@ -165,6 +169,7 @@ class Daemon:
         )
         self._promise = Promise(self._engine, rooting, clock)
         self._rooting.engine = self._engine
+        self._news = News(self._manager, self._engine, rooting, self._life)
         self._configured = asyncio.Event()
         self._own_files = OwnFiles(self._pool, self._reloading.reload)
         self._living = Living(
@@ -180,6 +185,7 @@ class Daemon:
             lambda: self._rights,
             Endpoints(self._engine, self._packages).routes,
             blocking=partial(self._pool.run, "control"),
+            given=self._manager.socket,
         )
         self._parts = report.Parts(
             clock,
@@ -202,7 +208,8 @@ class Daemon:
         self._rooting.start()
         handlers = answers(self._parts, self._configured, self._reloading, self._living)
         await self._control.start({**handlers, **self._monitoring.handlers()})
-        await self._reloading.begin(Force(self._prepare, self._take_over, self._upkeep.state_changed), self._pool)
+        force = Force(self._prepare, self._take_over, self._news.reload_begins, self._reload_over)
+        await self._reloading.begin(force, self._pool)
         self._apply_roots()
         self._configured.set()
         self._root_changed()  # without a root, nothing else would say so
@@ -235,6 +242,7 @@ class Daemon:
         self._timers.close()
         self._retention.stop()
         await self._commands.stop()
+        self._news.stop()
         await self._upkeep.close()
         try:
             self._store.close()
@@ -253,6 +261,7 @@ class Daemon:
     def _drain_asked(self, name: str) -> None:
         log.info("%s: finishing what runs; once more to stop at once", name)
         self._over.set()
+        self._news.stopping()
 
     def _stop_asked(self, name: str) -> None:
         log.warning("%s again: stopping at once; unfinished jobs are taken up at the next start", name)
@@ -281,6 +290,10 @@ class Daemon:
             self._upkeep.retain(self._retention)
         self._apply_roots()
 
+    def _reload_over(self) -> None:
+        self._upkeep.state_changed()
+        self._news.reload_over()
+
     def _report(self) -> None:
         log.info("statistics %s", json.dumps(report.statistics(self._parts), sort_keys=True))
 
@@ -295,6 +308,7 @@ class Daemon:
             self._engine.started()
             states = self._rooting.summary()
             log.info("ready: filewatchd %s, %d rules, roots %s", __version__, len(self._engine.pipelines), states)
+            self._news.ready()
             if self._hint:
                 log.info("%s", self._hint)
         self._promise.look()

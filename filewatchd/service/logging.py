@@ -1,4 +1,4 @@
-"""What the daemon says: lines for people on a terminal, JSON lines, and rotating files with the errors apart.
+"""What the daemon says: lines for people, JSON lines, the journal, and rotating files with the errors apart.
 
 Records carry `rule`, `job`, `path`, `kind` and `event` as extra fields; the text formats show what a reader needs
 of them, JSON has them all.
@@ -17,8 +17,10 @@ from typing import TextIO
 
 from filewatchd.config.schema import LogFiles, Logging
 from filewatchd.errors import FatalError
+from filewatchd.extras import lacks
+from filewatchd.service.journald import JournalHandler, connected
 
-_FIELDS = ("event", "rule", "job", "kind", "path", "action")
+_FIELDS = ("event", "rule", "job", "kind", "path", "action", "outcome")
 _COLOURS = {logging.WARNING: "\033[33m", logging.ERROR: "\033[31m", logging.CRITICAL: "\033[31m"}
 _EVENT_COLOURS = {"change": "\033[36m", "job": "\033[2m", "output": "\033[2m", "outcome": "\033[32m"}
 
@@ -45,6 +47,15 @@ class TextFormatter(logging.Formatter):
 
 def _mark(record: logging.LogRecord) -> str:
     return {"change": "* ", "job": "> ", "output": "| ", "outcome": "= "}.get(getattr(record, "event", ""), "  ")
+
+
+class MessageFormatter(logging.Formatter):
+    """``rule: message``: the journal itself knows when it was, and how grave."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        rule = getattr(record, "rule", None)
+        line = f"{rule + ': ' if rule else ''}{_one_line(record.getMessage())}"
+        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
 def _one_line(text: str) -> str:
@@ -103,13 +114,22 @@ def _console(settings: Logging, stream: TextIO) -> list[logging.Handler]:
     if settings.console == "off":
         return []
     terminal = stream.isatty()
-    kind = settings.console
+    kind: str = settings.console
     if kind == "auto":
-        kind = "text" if terminal else settings.format
+        kind = "text" if terminal else _unattended(settings)
+    if kind == "journal":
+        journal = JournalHandler()
+        journal.setFormatter(MessageFormatter())
+        return [journal]
     handler = logging.StreamHandler(stream)
     colour = terminal and "NO_COLOR" not in os.environ
     handler.setFormatter(JsonFormatter() if kind == "json" else TextFormatter(colour=colour, date=not terminal))
     return [handler]
+
+
+def _unattended(settings: Logging) -> str:
+    """Where the lines would end up in the journal, they go there with their fields, if that can be done."""
+    return "journal" if connected() and not lacks("systemd") else settings.format
 
 
 def _files(files: LogFiles | None, kind: str) -> list[logging.Handler]:

@@ -36,12 +36,14 @@ class Force(NamedTuple):
         prepare: may raise FilewatchdError, and then nothing has changed. Its second argument, ``fresh``, says that this
             isn't what is in force in other words.
         take_over: it is in force.
-        changed: there is another generation, or another error.
+        begun: the files are being read.
+        ended: there is another generation or another error, or all is as it was.
     """
 
     prepare: Callable[[Generation, bool], Awaitable[None]]
     take_over: Callable[[Configuration, bool], None]
-    changed: Callable[[], None]
+    begun: Callable[[], None]
+    ended: Callable[[], None]
 
 
 class Reloading:
@@ -89,6 +91,7 @@ class Reloading:
             FilewatchdError: it can't be, which is logged; the old generation goes on.
         """
         async with self._lock:
+            self._force.begun()
             try:
                 reloaded = await self._reload(await self.read())
             except FilewatchdError as error:
@@ -97,7 +100,7 @@ class Reloading:
             else:
                 self.error = None
             finally:
-                self._force.changed()
+                self._force.ended()
         return reloaded
 
     async def _reload(self, new: Configuration) -> Reloaded:

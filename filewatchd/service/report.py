@@ -80,7 +80,8 @@ def status(parts: Parts) -> documents.Status:
         "findings": [listed_finding(finding) for finding in findings],
         "rules": _rules(parts, life, Counter(finding.rule for finding in findings)),
         "watch": _watch(parts),
-        "transients": sum(pipeline.counters.get("transient", 0) for pipeline in engine.pipelines.values()),
+        "transients": parts.rooting.gone_names
+        + sum(pipeline.counters.get("transient", 0) for pipeline in engine.pipelines.values()),
         "journal": _journal(parts),
         **_counts(parts),
         "process": _process(),

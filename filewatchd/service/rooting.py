@@ -12,6 +12,7 @@ from typing import Any
 from filewatchd.clock import Clock
 from filewatchd.jobs.engine import Engine, RootFacts
 from filewatchd.model import RootState, RuleSettings
+from filewatchd.watch.backends.base import Keeper
 from filewatchd.watch.backends.choose import Choice, choose, make
 from filewatchd.watch.filesystems import Ground
 from filewatchd.watch.locate import is_glob
@@ -34,12 +35,15 @@ class Rooting:
 
     engine: Engine
 
-    def __init__(self, pool: Pool, clock: Clock, poke: Callable[[], None], changed: Callable[[], None]) -> None:
-        """``poke``: marks were made. ``changed``: a root's state moved."""
+    def __init__(
+        self, pool: Pool, clock: Clock, poke: Callable[[], None], changed: Callable[[], None], keeper: Keeper
+    ) -> None:
+        """``poke``: marks were made. ``changed``: a root's state moved. ``keeper``: of descriptors, over restarts."""
         self._pool = pool
         self._clock = clock
         self._poke = poke
         self._changed = changed
+        self._keeper = keeper
         self._rules: Sequence[RuleSettings] = ()
         self._own: Mapping[RootKey, Subscriber] = {}  # no rule's
         # Root -> what it stands on, the granularity of timestamps there, and whether looks never wait.
@@ -92,7 +96,7 @@ class Rooting:
     def _watcher(self, name: str) -> Watcher:
         watcher = self._watchers.get(name)
         if watcher is None:
-            backend = make(name, self._pool, self._clock)
+            backend = make(name, self._pool, self._clock, self._keeper)
             watcher = self._watchers[name] = Watcher(
                 backend,
                 self._pool,
@@ -106,6 +110,16 @@ class Rooting:
             self.room(self._free)
             watcher.take_in(self._intake)
         return watcher
+
+    def give_up_retained(self) -> None:
+        """Every root has been looked at: what an earlier life watched besides is no rule's any more."""
+        for watcher in self._watchers.values():
+            watcher.give_up_retained()
+
+    @property
+    def gone_names(self) -> int:
+        """Files that came while no daemon ran, in directories that were gone before anybody could learn their names."""
+        return sum(watcher.gone_names for watcher in self._watchers.values())
 
     def _set_roots(self) -> None:
         wanted: dict[str, dict[RootKey, list[Subscriber]]] = {}

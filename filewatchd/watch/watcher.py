@@ -13,7 +13,7 @@ from typing import Any
 
 from filewatchd.clock import Clock
 from filewatchd.model import RootState
-from filewatchd.watch.backends.base import Backend
+from filewatchd.watch.backends.base import Backend, Retaining
 from filewatchd.watch.budget import Budget, Later, on_loop
 from filewatchd.watch.cover import Cover
 from filewatchd.watch.intake import Intake
@@ -204,6 +204,17 @@ class Watcher:
     def _looked_for(self) -> bool:
         targets = [*self._cover, *self.globs.values()]
         return any(t.evaluating and not (isinstance(t, Root) and t.state is RootState.STALLED) for t in targets)
+
+    def give_up_retained(self) -> None:
+        """Give back what an earlier process watched and nobody asks for any more."""
+        if isinstance(self._backend, Retaining) and (given := self._backend.give_up()):
+            log.info("%d watches of an earlier life are no rule's any more and given back", given)
+            self._budget.look()
+
+    @property
+    def gone_names(self) -> int:
+        """See `Retaining`."""
+        return self._backend.gone_names if isinstance(self._backend, Retaining) else 0
 
     def rescan(self, path: str) -> None:
         """Compare a root with the disk once more."""

@@ -93,6 +93,28 @@ class WatchLimitError(OSError):
     """The budget of watches is used up."""
 
 
+class Keeper(Protocol):
+    """Who keeps descriptors over the end of this process and hands them to the next one, as a service manager does."""
+
+    def take(self, name: str) -> int | None:
+        """The descriptor that an earlier process left under this name, if there is one; the caller's from now on."""
+        ...
+
+    def keep(self, name: str, fd: int) -> None:
+        """Leave this descriptor to the next process; nothing happens where nobody keeps any."""
+        ...
+
+
+class Forgetful:
+    """A keeper that keeps nothing."""
+
+    def take(self, name: str) -> int | None:
+        """Nothing was left."""
+
+    def keep(self, name: str, fd: int) -> None:
+        """It ends with this process."""
+
+
 class Backend(Protocol):
     """One way to learn of changes. Methods are called on the loop unless they say otherwise.
 
@@ -165,6 +187,20 @@ class Backend(Protocol):
         ...
 
     def statistics(self) -> Mapping[str, Any]: ...
+
+
+@runtime_checkable
+class Retaining(Protocol):
+    """What a backend can do besides if it may have taken over the descriptor of an earlier process, with its watches.
+
+    ``gone_names``: names that came, in directories that were gone before this process could learn where they were.
+    """
+
+    gone_names: int
+
+    def give_up(self) -> int:
+        """Give back the watches that were taken over and that nobody has asked for since; returns how many."""
+        ...
 
 
 @runtime_checkable

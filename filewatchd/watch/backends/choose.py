@@ -17,7 +17,7 @@ from typing import NamedTuple
 from filewatchd.clock import Clock
 from filewatchd.errors import FatalError
 from filewatchd.extras import backend_lacks
-from filewatchd.watch.backends.base import Backend
+from filewatchd.watch.backends.base import Backend, Forgetful, Keeper
 from filewatchd.work.pool import Pool
 
 #: Others write to these: Linux tells only of what this host does.
@@ -56,8 +56,8 @@ def choose(wanted: str, filesystem: str, platform: str = sys.platform) -> Choice
     return Choice("inotify", f"{filesystem or 'its filesystem'} is local")
 
 
-def make(name: str, pool: Pool, clock: Clock) -> Backend:
-    """A backend by name; its module is imported only now.
+def make(name: str, pool: Pool, clock: Clock, keeper: Keeper | None = None) -> Backend:
+    """A backend by name; its module is imported only now. ``keeper``: of descriptors, from one process to the next.
 
     Raises:
         FatalError: it can't be used here, or the system gives it no descriptor.
@@ -66,5 +66,5 @@ def make(name: str, pool: Pool, clock: Clock) -> Backend:
     if lack is not None:
         raise FatalError(f"{lack[0]}; {lack[1]}", exit_code=78)
     module = importlib.import_module(f"filewatchd.watch.backends.{name}")
-    build: Callable[[Pool, Clock], Backend] = module.build
-    return build(pool, clock)
+    build: Callable[[Pool, Clock, Keeper], Backend] = module.build
+    return build(pool, clock, keeper or Forgetful())

@@ -21,12 +21,15 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from filewatchd.clock import Clock
+from filewatchd.model import Hint
 from filewatchd.watch.backends.base import (
     ANY,
     AnchorMoved,
     DirtyNames,
     Event,
+    Forgetful,
     GoneDirectory,
+    Keeper,
     Lost,
     NewDirectory,
     Renamed,
@@ -67,9 +70,9 @@ class InotifyBackend(Watches):
         "edits through a hard link outside the roots are not seen before the next scan",
     )
 
-    def __init__(self, descriptor: Descriptor | None = None) -> None:
-        """Raises FatalError if the kernel gives no descriptor."""
-        super().__init__(descriptor or Descriptor())
+    def __init__(self, descriptor: Descriptor | None = None, keeper: Keeper | None = None) -> None:
+        """``keeper``: of the descriptor, for the next process. Raises FatalError if the kernel gives none."""
+        super().__init__(descriptor or Descriptor(), keeper or Forgetful())
         self._half: list[RawEvent] = []  # a rename's first side, if the other wasn't read yet
         self._renames: dict[int, tuple[str, str]] = {}  # directories, of the drain under way
         self._deleted: set[int] = set()  # said DELETE_SELF or UNMOUNT; IGNORED follows
@@ -131,7 +134,8 @@ class InotifyBackend(Watches):
             return
         directory = self.table.path(watch)
         if directory is not None:
-            hints = {text_of(name): HINTS[mask] for name, mask in names.items()}
+            more = Hint.RETAINED if watch in self._retained and watch in self._arrivals.replayed else 0
+            hints = {text_of(name): HINTS[mask] | more for name, mask in names.items()}
             events.append(DirtyNames(directory, hints))
 
     def _waits(self, watch: int) -> bool:
@@ -180,6 +184,7 @@ class InotifyBackend(Watches):
         if mask & (IN_DELETE_SELF | IN_UNMOUNT):
             self._deleted.add(watch)
         if mask & IN_IGNORED:
+            self._count_gone(watch)
             self.ended += entry is not None or anchor is not None
             if watch in self._deleted:
                 self._deleted.discard(watch)
@@ -190,6 +195,12 @@ class InotifyBackend(Watches):
             if anchor is not None:
                 del self._anchors[watch]
                 self._anchor_of.pop(anchor[0], None)
+
+    def _count_gone(self, watch: int) -> None:
+        """A directory of an earlier process' went before anybody learned where it was."""
+        if watch in self._retained:
+            self._retained.discard(watch)
+            self.gone_names += self._arrivals.names_come(watch)
 
     def _directory(self, event: RawEvent, events: list[Event]) -> None:
         parent = self.table.path(event.watch)
@@ -226,11 +237,12 @@ class InotifyBackend(Watches):
         return {
             **self._counts,
             "parked": self._arrivals.parked,
+            "gone_names": self.gone_names,
             "watches": self.table.count,
             "anchors": len(self._anchors),
         }
 
 
-def build(pool: Pool, clock: Clock) -> InotifyBackend:
-    """The backend; it needs neither."""
-    return InotifyBackend()
+def build(pool: Pool, clock: Clock, keeper: Keeper) -> InotifyBackend:
+    """The backend, on the descriptor of an earlier process if there is one."""
+    return InotifyBackend(Descriptor(keeper.take(InotifyBackend.name)), keeper)

@@ -15,7 +15,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from filewatchd.watch.dirty import HEADER, RawEvent
+from filewatchd.watch.dirty import HEADER, IN_CREATE, IN_ISDIR, IN_MOVED_TO, RawEvent
 
 _MOST_PARKED = 100_000
 
@@ -31,6 +31,8 @@ class Arrivals:
         self._parked: dict[int, list[RawEvent]] = {}
         self._count = 0
         self._replay: list[RawEvent] = []
+        self._coming: set[int] = set()  # whose they are
+        self.replayed: set[int] = set()  # whose events `replay` handed out the last time
         self.parked = 0  # since the start
         self.spilled = False  # too many were parked, and all were thrown away
 
@@ -77,6 +79,12 @@ class Arrivals:
         self._count += len(events)
         self.parked += len(events)
 
+    def names_come(self, watch: int) -> int:
+        """How many files came into a directory, by the events parked for it."""
+        come = IN_CREATE | IN_MOVED_TO
+        parked = self._parked.get(watch, ())
+        return len({event.name for event in parked if event.mask & come and not event.mask & IN_ISDIR})
+
     def unpark(self, watch: int) -> bool:
         """Hand out a watch's events with the next `replay`; True if there are any. Not before its last adoption."""
         if watch in self._armed:
@@ -84,9 +92,12 @@ class Arrivals:
         events = self._parked.pop(watch, [])
         self._count -= len(events)
         self._replay.extend(events)
+        if events:
+            self._coming.add(watch)
         return bool(events)
 
     def replay(self) -> bytes:
         """What was unparked, as the kernel writes it."""
         replayed, self._replay = self._replay, []
+        self.replayed, self._coming = self._coming, set()
         return b"".join(HEADER.pack(*event[:3], len(event.name)) + event.name for event in replayed)

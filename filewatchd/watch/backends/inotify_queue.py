@@ -35,9 +35,10 @@ _libc = ctypes.CDLL(None, use_errno=True)
 class Descriptor:
     """An inotify descriptor and the system calls on it."""
 
-    def __init__(self) -> None:
-        """Raises FatalError if the kernel gives none."""
-        self.fd = _libc.inotify_init1(_IN_NONBLOCK_CLOEXEC)
+    def __init__(self, fd: int | None = None) -> None:
+        """``fd``: an earlier process', with its watches and its queue. Raises FatalError if the kernel gives none."""
+        self.retained = fd is not None
+        self.fd = _libc.inotify_init1(_IN_NONBLOCK_CLOEXEC) if fd is None else fd
         if self.fd < 0:
             raise no_descriptor(ctypes.get_errno())
 

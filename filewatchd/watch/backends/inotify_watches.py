@@ -17,12 +17,14 @@ from filewatchd.watch.backends.base import (
     Armed,
     Event,
     Given,
+    Keeper,
     NewDirectory,
     TopGone,
     WatchLimitError,
 )
 from filewatchd.watch.backends.inotify_arrivals import Arrivals
 from filewatchd.watch.backends.inotify_queue import Descriptor, Reader
+from filewatchd.watch.backends.inotify_retained import watches_of
 from filewatchd.watch.dirty import ANCHOR_MASK, TREE_MASK
 from filewatchd.watch.table import WatchTable
 
@@ -37,8 +39,13 @@ _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBL
 class Watches(ABC):
     """The watches of one descriptor."""
 
-    def __init__(self, descriptor: Descriptor) -> None:
+    name: str
+
+    def __init__(self, descriptor: Descriptor, keeper: Keeper) -> None:
         self._kernel = descriptor
+        self._retained = watches_of(descriptor.fd) if descriptor.retained else set()  # nobody has adopted them since
+        self.gone_names = 0
+        keeper.keep(self.name, descriptor.fd)
         self.table = WatchTable()
         self._anchors: dict[int, tuple[str, set[str]]] = {}
         self._anchor_of: dict[str, int] = {}
@@ -198,6 +205,15 @@ class Watches(ABC):
             return False
         path = self.table.path(watch)
         return path is not None and may(path)
+
+    def give_up(self) -> int:
+        """Give back the watches of an earlier process that nobody has asked for since; returns how many."""
+        strangers = [watch for watch in self._retained if not self._known(watch)]
+        self._retained.clear()
+        for watch in strangers:
+            self._remove(watch)
+        self.ended += len(strangers)
+        return len(strangers)
 
     def disarm(self, token: int) -> None:
         """Give back a watch that was armed to see whether it can be had."""

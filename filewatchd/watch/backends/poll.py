@@ -26,7 +26,7 @@ from typing import Any
 
 from filewatchd.clock import Clock
 from filewatchd.watch.backends.anchors import Anchors, look_at_names
-from filewatchd.watch.backends.base import AnchorMoved, Armed, Event, NewDirectory, TopGone
+from filewatchd.watch.backends.base import AnchorMoved, Armed, Event, Keeper, NewDirectory, TopGone
 from filewatchd.watch.backends.findings import Findings
 from filewatchd.watch.backends.known import Known
 from filewatchd.watch.backends.pacing import Device
@@ -285,6 +285,6 @@ class PollBackend:
         }
 
 
-def build(pool: Pool, clock: Clock) -> PollBackend:
+def build(pool: Pool, clock: Clock, keeper: Keeper) -> PollBackend:
     """The backend, looking in this pool's threads."""
     return PollBackend(pool, clock)

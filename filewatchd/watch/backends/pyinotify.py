@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from filewatchd.clock import Clock
 from filewatchd.errors import FatalError
 from filewatchd.extras import backend_lacks
+from filewatchd.watch.backends.base import Forgetful, Keeper
 from filewatchd.watch.backends.inotify import InotifyBackend
 from filewatchd.watch.backends.inotify_queue import Descriptor, no_descriptor
 from filewatchd.work.pool import Pool
@@ -29,8 +30,8 @@ from filewatchd.work.pool import Pool
 class PyinotifyDescriptor(Descriptor):
     """An inotify descriptor through pyinotify's wrapper."""
 
-    def __init__(self) -> None:
-        """Raises FatalError if the extra is missing, or the kernel gives no descriptor."""
+    def __init__(self, fd: int | None = None) -> None:
+        """See `Descriptor`. Raises FatalError if the extra is missing, too."""
         lack = backend_lacks("pyinotify")
         if lack is not None:
             raise FatalError(f"{lack[0]}; {lack[1]}", exit_code=78)
@@ -40,7 +41,8 @@ class PyinotifyDescriptor(Descriptor):
         self._calls = library.INotifyWrapper.create()
         if self._calls is None:
             raise FatalError("pyinotify finds no inotify in the C library; write `backend: inotify`", exit_code=78)
-        self.fd = self._calls.inotify_init()
+        self.retained = fd is not None
+        self.fd = self._calls.inotify_init() if fd is None else fd
         if self.fd < 0:
             raise no_descriptor(self._calls.get_errno())
         os.set_blocking(self.fd, False)
@@ -69,11 +71,12 @@ class PyinotifyBackend(InotifyBackend):
     name = "pyinotify"
     limits: Sequence[str] = (*InotifyBackend.limits, "pyinotify has had no release since 2015")
 
-    def __init__(self) -> None:
+    def __init__(self, keeper: Keeper | None = None) -> None:
         """Raises FatalError if the extra is missing, or the kernel gives no descriptor."""
-        super().__init__(PyinotifyDescriptor())
+        keeper = keeper or Forgetful()
+        super().__init__(PyinotifyDescriptor(keeper.take(self.name)), keeper)
 
 
-def build(pool: Pool, clock: Clock) -> PyinotifyBackend:
-    """The backend; it needs neither."""
-    return PyinotifyBackend()
+def build(pool: Pool, clock: Clock, keeper: Keeper) -> PyinotifyBackend:
+    """The backend, on the descriptor of an earlier process if there is one."""
+    return PyinotifyBackend(keeper)

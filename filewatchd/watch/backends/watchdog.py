@@ -32,7 +32,7 @@ from typing import Any
 from watchdog.events import DirDeletedEvent, FileSystemEvent
 
 from filewatchd.clock import Clock
-from filewatchd.watch.backends.base import Armed, Event, GoneDirectory, Lost, TopGone
+from filewatchd.watch.backends.base import Armed, Event, GoneDirectory, Keeper, Lost, TopGone
 from filewatchd.watch.backends.watchdog_anchors import Anchors
 from filewatchd.watch.backends.watchdog_barrier import Barrier
 from filewatchd.watch.backends.watchdog_events import Telling
@@ -222,7 +222,7 @@ class WatchdogBackend:
         return {**self._counts, "overflows": self._barrier.overflows, **held}
 
 
-def build(pool: Pool, clock: Clock) -> WatchdogBackend:
+def build(pool: Pool, clock: Clock, keeper: Keeper) -> WatchdogBackend:
     """The backend; it waits for watchdog's threads in the pool."""
     return WatchdogBackend(pool)
 

@@ -34,6 +34,7 @@ class Scene:
         self.disk: Configuration | ConfigError = of(1)
         self.refuses: FatalError | None = None
         self.happened: list[str] = []
+        self.begun: list[bool] = []
         self.hold: asyncio.Event | None = None
         self.reloading = Reloading(self._load)
 
@@ -56,7 +57,8 @@ class Scene:
         async def staged() -> None:
             pool = Pool()
             take_over: Callable[[Configuration, bool], None] = lambda _, fresh: self.happened.append(f"fresh {fresh}")  # noqa: E731
-            await self.reloading.begin(Force(self._prepare, take_over, lambda: self.happened.append("changed")), pool)
+            ended = lambda: self.happened.append("changed")  # noqa: E731
+            await self.reloading.begin(Force(self._prepare, take_over, lambda: self.begun.append(True), ended), pool)
             self.happened.clear()
             await story()
             pool.close()
@@ -79,6 +81,7 @@ def test_two_reloads_follow_one_another() -> None:
         assert (await second).generation.number == 3
         rest = ["fresh True", "changed"]
         assert scene.happened == ["begin 2", "end 2", *rest, "begin 3", "end 3", *rest]
+        assert scene.begun == [True, True]
 
     scene.play(story)
 

@@ -26,6 +26,7 @@ from filewatchd.watch.backends.base import (
     Backend,
     DirtyNames,
     Event,
+    Forgetful,
     GoneDirectory,
     NewDirectory,
     TopGone,
@@ -48,7 +49,7 @@ class TestPoll(Stories, RootStories):
     pairs = False  # the rule finds them, by inode
 
     def backend(self, pool: Pool) -> Backend:
-        return build(pool, SystemClock())
+        return build(pool, SystemClock(), Forgetful())
 
     def directories(self, r: Any) -> int:
         return int(r.backend.statistics()["directories"])
@@ -59,7 +60,7 @@ def polling(rig: Rig) -> Callable[[], Any]:
     @asynccontextmanager
     async def made(patience: float = 10.0) -> AsyncIterator[Any]:
         pool = Pool(patience=patience)
-        async with rig(build(pool, SystemClock()), pool) as r:
+        async with rig(build(pool, SystemClock(), Forgetful()), pool) as r:
             yield r
         pool.close()
 
