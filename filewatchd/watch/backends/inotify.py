@@ -75,6 +75,7 @@ class InotifyBackend(Watches):
         super().__init__(descriptor or Descriptor(), keeper or Forgetful())
         self._half: list[RawEvent] = []  # a rename's first side, if the other wasn't read yet
         self._renames: dict[int, tuple[str, str]] = {}  # directories, of the drain under way
+        self._over: dict[int, bool] = {}  # ended in the drain under way; True: an earlier process', nobody knows where
         self._deleted: set[int] = set()  # said DELETE_SELF or UNMOUNT; IGNORED follows
         self._counts = {"raw_events": 0, "reads": 0, "overflows": 0}
 
@@ -83,6 +84,9 @@ class InotifyBackend(Watches):
     def start(self, wake: Callable[[], None]) -> None:
         """Begin reading; ``wake`` is called from the reader thread."""
         self._wake = wake
+        if self._retained:  # before any directory is known: what was kept is parked, and so told apart from what is new
+            self.reader.catch_up()
+            self._missed = self.drain()
         self.reader.start(wake)
 
     def stop(self) -> None:
@@ -104,6 +108,7 @@ class InotifyBackend(Watches):
         self._counts["raw_events"] += folded.events
         self._counts["reads"] += len(chunks)
         events, self._missed = self._missed, []
+        self._over.clear()
         structural = self._whole_renames(folded)
         if structural:
             self._renames = self._directory_renames(structural)
@@ -129,12 +134,16 @@ class InotifyBackend(Watches):
         anchor = self._anchors.get(watch)
         if anchor is not None:
             self._anchored(anchor, names, events)
+        if watch in self._over:  # its directory is gone, with all that was in it
+            come = IN_CREATE | IN_MOVED_TO
+            self.gone_names += sum(bool(mask & come) for mask in names.values()) if self._over[watch] else 0
+            return
         if self._waits(watch):
             self._arrivals.park([RawEvent(watch, mask, 0, name) for name, mask in names.items()])
             return
         directory = self.table.path(watch)
         if directory is not None:
-            more = Hint.RETAINED if watch in self._retained and watch in self._arrivals.replayed else 0
+            more = Hint.RETAINED if watch in self._arrivals.inherited else 0
             hints = {text_of(name): HINTS[mask] | more for name, mask in names.items()}
             events.append(DirtyNames(directory, hints))
 
@@ -184,23 +193,21 @@ class InotifyBackend(Watches):
         if mask & (IN_DELETE_SELF | IN_UNMOUNT):
             self._deleted.add(watch)
         if mask & IN_IGNORED:
-            self._count_gone(watch)
-            self.ended += entry is not None or anchor is not None
-            if watch in self._deleted:
-                self._deleted.discard(watch)
-            elif entry is not None and entry[0]:
+            if watch not in self._deleted and entry is not None and entry[0]:
                 self._look_again(*entry, events)
-            self._arrivals.ended(watch)
-            self.table.drop(watch)
-            if anchor is not None:
-                del self._anchors[watch]
-                self._anchor_of.pop(anchor[0], None)
+            self._forget_ended(watch)
 
-    def _count_gone(self, watch: int) -> None:
-        """A directory of an earlier process' went before anybody learned where it was."""
-        if watch in self._retained:
-            self._retained.discard(watch)
+    def _forget_ended(self, watch: int) -> None:
+        self._over[watch] = bool(self._retained) and not self._known(watch)
+        if self._over[watch]:
             self.gone_names += self._arrivals.names_come(watch)
+        self.ended += watch in self.table or watch in self._anchors
+        self._deleted.discard(watch)
+        self._arrivals.ended(watch)
+        self.table.drop(watch)
+        if watch in self._anchors:
+            directory, _ = self._anchors.pop(watch)
+            self._anchor_of.pop(directory, None)
 
     def _directory(self, event: RawEvent, events: list[Event]) -> None:
         parent = self.table.path(event.watch)

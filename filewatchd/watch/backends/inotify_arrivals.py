@@ -31,8 +31,8 @@ class Arrivals:
         self._parked: dict[int, list[RawEvent]] = {}
         self._count = 0
         self._replay: list[RawEvent] = []
-        self._coming: set[int] = set()  # whose they are
-        self.replayed: set[int] = set()  # whose events `replay` handed out the last time
+        self._inherited: set[int] = set()  # those of an earlier process' watches that have some there
+        self.inherited: set[int] = set()  # whose events `replay` handed out the last time, of an earlier process'
         self.parked = 0  # since the start
         self.spilled = False  # too many were parked, and all were thrown away
 
@@ -85,19 +85,22 @@ class Arrivals:
         parked = self._parked.get(watch, ())
         return len({event.name for event in parked if event.mask & come and not event.mask & IN_ISDIR})
 
-    def unpark(self, watch: int) -> bool:
-        """Hand out a watch's events with the next `replay`; True if there are any. Not before its last adoption."""
+    def unpark(self, watch: int, *, inherited: bool = False) -> bool:
+        """Hand out a watch's events with the next `replay`; True if there are any. Not before its last adoption.
+
+        ``inherited``: the watch is an earlier process'.
+        """
         if watch in self._armed:
             return False
         events = self._parked.pop(watch, [])
         self._count -= len(events)
         self._replay.extend(events)
-        if events:
-            self._coming.add(watch)
+        if events and inherited:
+            self._inherited.add(watch)
         return bool(events)
 
     def replay(self) -> bytes:
         """What was unparked, as the kernel writes it."""
         replayed, self._replay = self._replay, []
-        self.replayed, self._coming = self._coming, set()
+        self.inherited, self._inherited = self._inherited, set()
         return b"".join(HEADER.pack(*event[:3], len(event.name)) + event.name for event in replayed)

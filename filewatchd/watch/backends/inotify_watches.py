@@ -105,7 +105,7 @@ class Watches(ABC):
                 continue
             if parent or watch not in self.table:  # a root inside another's tree stays a child there
                 self.table.put(watch, parent, name)
-            again = self._arrivals.unpark(watch) or again
+            again = self._arrivals.unpark(watch, inherited=watch in self._retained) or again
         if again or self._missed:
             self._wake()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -208,3 +209,14 @@ def test_more_than_can_be_parked_is_an_overflow(
     (tmp_path / "more").touch()
     assert drain(backend) == [Lost()]
     assert drain(backend) == []
+
+
+def test_events_of_a_directory_that_is_gone_are_not_kept(backend: InotifyBackend, tmp_path: Path) -> None:
+    for number in range(50):
+        child = tmp_path / str(number)
+        child.mkdir()
+        backend.adopt([Armed(arm(backend, child), 0, os.fsencode(child))])
+        (child / "file").touch()
+        shutil.rmtree(child)
+        assert set(drain(backend)) == {TopGone(str(child))}
+    assert backend.statistics()["parked"] == 0
