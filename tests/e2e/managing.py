@@ -74,7 +74,7 @@ class Manager:
             fds = [*self.stored.values(), *(each.fileno() for each in self.sockets)]
             names = [*self.stored, *("control" for _ in self.sockets)]
             given = json.dumps({"fds": fds, "names": names})
-            command = [sys.executable, "-c", _HAND_OVER, given, sys.executable, "-c", RUN, "run"]
+            command = [sys.executable, "-c", _HAND_OVER, given, *daemon.through, sys.executable, "-c", RUN, "run"]
             command += ["--config", str(daemon.config), "--state-dir", str(daemon.state_dir)]
             command += ["--runtime-dir", str(daemon.directory / "run")]
             with daemon.log_path.open("ab") as log:

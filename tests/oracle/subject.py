@@ -17,6 +17,8 @@ from typing import Any, NamedTuple
 from filewatchd.control import client
 from filewatchd.control.api import socket_in
 from filewatchd.errors import FatalError
+from filewatchd.extras import lacks
+from tests.e2e.managing import Manager
 from tests.e2e.running import Daemon, eventually
 from tests.oracle.operations import Settings
 
@@ -70,6 +72,11 @@ class Subject:
         command += ["strict"] * strict
         action = f"exec: {json.dumps({'command': command, 'stdin': 'json'})}"
         self.daemon.configure(self.daemon.rule(_RULE, actions=action, **settings.keys))
+        # With every other seed descriptors outlive the daemon, as systemd's store lets them.
+        keeps = seed % 2 == 1 and settings.keys["backend"] in ("inotify", "pyinotify") and not lacks("systemd")
+        self._manager = Manager(directory) if keeps else None
+        if self._manager is not None:
+            self.daemon.launch = self._manager.launcher(self.daemon)  # type: ignore[method-assign]
         self._began = 0  # where in the log the running daemon begins
 
     # ---- its life
@@ -107,6 +114,12 @@ class Subject:
     def kill(self) -> None:
         """End it as a power cut would."""
         self.daemon.kill()
+
+    def end(self) -> None:
+        """Let go of everything."""
+        self.kill()
+        if self._manager is not None:
+            self._manager.close()
 
     def stall(self) -> None:
         """Let it stand still."""

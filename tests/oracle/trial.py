@@ -99,7 +99,7 @@ class Trial:
         for worker in self._workers:
             worker.kill()
             worker.communicate()
-        self.subject.kill()
+        self.subject.end()
 
     # ---- judgement
 
