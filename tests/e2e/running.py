@@ -81,13 +81,14 @@ def named(change: Mapping[str, Any], key: str = "path") -> str:
 class Recorder:
     """The file to which a rule's command adds each batch document, with what it saw of each path."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, told: str = "", python: str = sys.executable) -> None:
+        """``told``: where the file is for the command, if it has another name there; ``python`` runs it."""
         self.path = path
+        self._command = [python, "-I", "-S", "-c", _RECORD, told or str(path)]
 
     def action(self) -> str:
         """The action for the rule's YAML (flow style)."""
-        command = [sys.executable, "-I", "-S", "-c", _RECORD, str(self.path)]
-        return f"exec: {{command: {json.dumps(command)}, stdin: json}}"
+        return f"exec: {{command: {json.dumps(self._command)}, stdin: json}}"
 
     def documents(self) -> list[dict[str, Any]]:
         """Every batch document that was written whole."""
@@ -111,6 +112,24 @@ class Recorder:
         return view
 
 
+def rule(name: str, root: str, actions: str, **keys: Any) -> str:
+    """One rule over a root in YAML; keys that aren't text are written as JSON."""
+    lines = [f"  - name: {name}", f"    roots: [{json.dumps(root)}]"]
+    lines += [f"    {key}: {value if isinstance(value, str) else json.dumps(value)}" for key, value in keys.items()]
+    return "\n".join([*lines, "    actions:", f"      - {actions}"])
+
+
+def agree(view: Callable[[], Mapping[str, Seen]], disk: Callable[[], Mapping[str, Seen]]) -> None:
+    """Wait until the jobs' last view equals what is on the disk."""
+    try:
+        eventually(lambda: view() == disk(), "the jobs' view equals the disk")
+    except AssertionError as problem:
+        seen, real = view(), disk()
+        wrong = sorted(path for path in seen.keys() | real.keys() if seen.get(path) != real.get(path))
+        lines = [f"{path}: jobs saw {seen.get(path)}, disk has {real.get(path)}" for path in wrong[:10]]
+        raise AssertionError("\n".join([str(problem), f"{len(wrong)} paths differ", *lines])) from None
+
+
 class Daemon:
     """``filewatchd run`` as a process, its output in a file."""
 
@@ -129,10 +148,8 @@ class Daemon:
 
     def rule(self, name: str = "recorded", **keys: Any) -> str:
         """One rule over ``self.root`` in YAML; ``actions`` is the recorder unless given."""
-        lines = [f"  - name: {name}", f"    roots: [{json.dumps(str(self.root))}]"]
         actions = keys.pop("actions", self.recorder.action())
-        lines += [f"    {key}: {value if isinstance(value, str) else json.dumps(value)}" for key, value in keys.items()]
-        return "\n".join([*lines, "    actions:", f"      - {actions}"])
+        return rule(name, str(self.root), actions, **keys)
 
     def configure(self, *rules: str) -> None:
         """Write the configuration; short waits, so that tests are quick."""
@@ -209,13 +226,7 @@ class Daemon:
 
     def sees_the_disk(self, *, skip: str | None = None) -> None:
         """Wait until the jobs' last view equals what is on the disk."""
-        try:
-            eventually(lambda: self.recorder.view() == on_disk(self.root, skip=skip), "the jobs' view equals the disk")
-        except AssertionError as problem:
-            seen, real = self.recorder.view(), on_disk(self.root, skip=skip)
-            wrong = sorted(path for path in seen.keys() | real.keys() if seen.get(path) != real.get(path))
-            lines = [f"{path}: jobs saw {seen.get(path)}, disk has {real.get(path)}" for path in wrong[:10]]
-            raise AssertionError("\n".join([str(problem), f"{len(wrong)} paths differ", *lines])) from None
+        agree(self.recorder.view, lambda: on_disk(self.root, skip=skip))
 
     def sees_the_disk_of(self, name: str) -> None:
         """Assert that the jobs' last view of one file equals the disk."""

@@ -1,4 +1,4 @@
-"""Fixtures: a Debian root with filewatchd installed, and a machine booted from it for each module."""
+"""Fixtures: a Debian root with filewatchd installed, and a machine booted from it for each test."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 from tests.e2e.systemd import layers, product
 from tests.e2e.systemd.cell import CACHE, sweep
 from tests.e2e.systemd.machine import Machine
+from tests.e2e.systemd.service import Service
 
 #: What a machine doesn't need for its tests, and what would come between: it has no network, and no disk.
 _BARE = """
@@ -39,9 +40,15 @@ def installed(debian: layers.Stack, tmp_path_factory: pytest.TempPathFactory) ->
     return product.installed(debian, tmp_path_factory.mktemp("product"))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def machine(installed: layers.Stack) -> Iterator[Machine]:
-    """A machine of the module's own, booted, with filewatchd installed and not started."""
+    """A machine of the test's own, booted, with filewatchd installed and not started."""
     with contextlib.closing(Machine(installed)) as machine:
         machine.boot()
         yield machine
+
+
+@pytest.fixture
+def service(machine: Machine) -> Service:
+    """The machine's filewatchd.service, not configured."""
+    return Service(machine)

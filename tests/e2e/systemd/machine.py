@@ -11,7 +11,6 @@ in which there is nothing but loopback, so that every machine may have its nginx
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -139,6 +138,10 @@ class Machine:
         """A file's text."""
         return self.path(inside).read_text(errors="replace")
 
+    def waits_for(self, inside: str) -> None:
+        """Wait until there is a file."""
+        eventually(self.path(inside).exists, f"there is {inside}")
+
     # ---- its systemd
 
     def unit(self, name: str, *properties: str) -> dict[str, str]:
@@ -165,12 +168,3 @@ class Machine:
     def messages(self, unit: str) -> str:
         """What a unit logged, and systemd about it."""
         return "\n".join(str(entry.get("MESSAGE")) for entry in self.journal(f"--unit={unit}"))
-
-    def says(self, unit: str, text: str) -> None:
-        """Wait until a unit, or systemd about it, has logged this text."""
-        eventually(lambda: text in self.messages(unit), f"{unit} logs {text!r}")
-
-
-def inside(machine: Machine, path: str | os.PathLike[str]) -> str:
-    """The machine's own name for one of its files as seen from here."""
-    return "/" + str(Path(path).relative_to(machine.path("/")))

@@ -21,11 +21,12 @@ for name in filewatchd filewatchctl; do
     printf 'from filewatchd.cli.%s import main\\nsys.exit(main())\\n' $module >>/usr/bin/$name
     chmod 755 /usr/bin/$name
 done
-for unit in systemd/*.service systemd/*.socket; do
-    [ ! -f $unit ] || cp $unit /usr/lib/systemd/system
-done
+cp systemd/*.service systemd/*.socket /usr/lib/systemd/system
+cp systemd/user/* /usr/lib/systemd/user
+cp systemd/sysusers.d/* /usr/lib/sysusers.d
+systemd-sysusers
 mkdir -p /usr/share/doc/filewatchd
-cp -r systemd/. /usr/share/doc/filewatchd
+cp -r systemd/hardening /usr/share/doc/filewatchd
 """
 
 
@@ -34,6 +35,8 @@ def installed(below: Stack, directory: Path) -> Stack:
     site = directory / "site"
     words = ["install", "-q", "--target", str(site), "--no-deps", "--require-hashes", "--only-binary", ":all:"]
     subprocess.run([sys.executable, "-m", "pip", *words, "-r", str(_TREE / "requirements/run.lock")], check=True)
+    words = ["install", "-q", "--target", str(site), "--no-deps", "--only-binary", ":all:", "dbus-fast"]
+    subprocess.run([sys.executable, "-m", "pip", *words], check=True)
     shutil.copytree(_TREE / "filewatchd", site / "filewatchd", ignore=shutil.ignore_patterns("__pycache__"))
     files = {"site": site, "systemd": _TREE / "systemd"}
     return add(packages(below, "python3-systemd"), _STAGE, files=files)
