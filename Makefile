@@ -7,7 +7,7 @@ LOCKS := requirements/build.lock requirements/run.lock
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help run test deps bench soak lock clean
+.PHONY: help run test deps deb dist bench soak lock clean
 .DEFAULT_GOAL := help
 
 help: ## list these commands
@@ -22,6 +22,12 @@ test: deps $(VENV)/.test ## everything CI checks: lint, types, layers, tests
 
 deps: ## Debian packages the tests use (as root installs them, else names them)
 	@tools/deps requirements/debian.txt
+
+deb: deps $(VENV)/.test ## Debian packages into dist/, for all releases or RELEASE=bookworm; as root
+	@$(BIN)/python -m tools.deb $(RELEASE)
+
+dist: $(VENV)/.test ## wheel and sdist into dist/
+	@$(BIN)/python -m tools.dist
 
 bench: deps $(VENV)/.test ## measure against the peers, into bench/RESULTS.md
 	@bench/run

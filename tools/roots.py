@@ -1,7 +1,7 @@
-"""Debian roots made by debootstrap, kept outside the tree: `python -m tools.roots [RELEASE...]` makes those that are missing.
+"""Debian roots made by debootstrap, kept outside the tree: `python -m tools.roots [RELEASE...]` makes what is missing.
 
-Packages are built in them and tests boot them. A root is made under another name and renamed when it is whole, and two processes
-that want the same one make it once. It is then only read: whoever changes anything has an overlay above it.
+Packages are built in them and tests boot them. A root is made under another name and renamed when it is whole, and two
+processes that want the same one make it once. It is then only read: whoever changes anything has an overlay above it.
 """
 
 from __future__ import annotations

@@ -56,7 +56,7 @@ def add(below: Stack, script: str, *words: str, files: Mapping[str, Path] | None
         AssertionError: the script failed; has its output.
     """
     files = files or {}
-    digest = _digest(below, script, *words, *(f"{name}\0{_content(path)}" for name, path in sorted(files.items())))
+    digest = _digest(below, script, *words, *(f"{name}\0{content(path)}" for name, path in sorted(files.items())))
     lock = _lock(digest)
     layer = _LAYERS / digest
     if not layer.exists():
@@ -109,7 +109,7 @@ def _digest(below: Stack, *parts: str) -> str:
     return hashlib.sha256("\0\0".join([below.digest, *parts]).encode()).hexdigest()[:24]
 
 
-def _content(path: Path) -> str:
+def content(path: Path) -> str:
     """A digest of a file, or of all files below a directory with their names and modes."""
     digest = hashlib.sha256()
     for each in sorted(_files(path)):
