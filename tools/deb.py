@@ -88,7 +88,7 @@ def build(release: str, out: Path, tree: Path = TREE) -> Path:
 
 
 def commit(tree: Path) -> tuple[int, str]:
-    """The last commit's time, seconds since 1970, and the version: what is between two releases sorts before the next."""
+    """The last commit's time (seconds since 1970) and the version: between two releases, it sorts before the next."""
     stamp, short = _git(tree, "log", "-1", "--format=%ct %h").split()
     if f"v{__version__}" in _git(tree, "tag", "--points-at", "HEAD").split() and not _git(
         tree, "status", "--porcelain"
