@@ -71,7 +71,10 @@ class Daemon:
 
         Raises:
             ConfigError: with every mistake.
+            FatalError: systemd waits for news, and the extra is missing.
         """
+        self._manager = ServiceManager(environ)
+        self._manager.opening()
         self._hint = hint
         self._packages = packages = registry.packages()
         self._reloading = Reloading(
@@ -93,7 +96,6 @@ class Daemon:
         """Run until a signal ends it; returns the exit code. Raises FatalError."""
         raise_descriptor_limit()
         service_logging.set_up(self.settings.logging)
-        self._manager = ServiceManager(os.environ)
         daemon = self.settings.daemon
         state = directories.state_directory(daemon.state_dir)
         directories.runtime_directory(daemon.runtime_dir)
@@ -115,7 +117,6 @@ class Daemon:
         return self._code
 
     async def _open(self, state: str, signals: Signals) -> None:
-        self._manager.opening()
         clock = SystemClock()
         self._pool = Pool()
         groups = cgroup.find(state)

@@ -27,7 +27,7 @@ log = logging.getLogger("filewatchd.service")
 
 _BEAT = 5.0  # seconds, unless the watchdog asks for less
 _EXTENSION = 60.0  # seconds that a beat asks for
-_OPENING = 600.0  # seconds: journals are migrated, with a backup, before the first beat
+_OPENING = 600.0  # seconds until the first beat: roots may not answer, and journals are migrated, with a backup
 _ASKED = ("NOTIFY_SOCKET", "WATCHDOG_USEC")
 _INOTIFY = "anon_inode:inotify"  # what /proc/self/fd says of one
 
@@ -89,8 +89,8 @@ class ServiceManager:
     # ---- news
 
     def opening(self) -> None:
-        """The state is about to be opened, which may take long and holds up the loop."""
-        self._tell((), EXTEND_TIMEOUT_USEC=_usec(_OPENING), STATUS="Opening the job journal")
+        """Configuration and state are about to be opened: holding up the loop, and maybe for long."""
+        self._tell((), EXTEND_TIMEOUT_USEC=_usec(_OPENING), STATUS="Opening configuration and state")
 
     def ready(self, text: str) -> None:
         """Every root has been looked at, or the configuration that was being reloaded is in force, or refused."""

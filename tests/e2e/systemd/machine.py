@@ -23,8 +23,10 @@ from tests.e2e.systemd.layers import Stack
 #: What systemd-nspawn's exit says when the machine wants to be booted again.
 _REBOOT = 133
 
-#: Without these a container can't use fanotify: nspawn forbids the calls, and file handles need the capability.
-_FANOTIFY = (
+#: Without the last two a container can't use fanotify: nspawn forbids the calls, and file handles need the capability.
+_BOOT = (
+    "--boot",
+    "--private-network",
     "--system-call-filter=fanotify_init fanotify_mark open_by_handle_at name_to_handle_at",
     "--capability=CAP_DAC_READ_SEARCH",
 )
@@ -33,7 +35,9 @@ _FANOTIFY = (
 class Machine:
     """One machine; it begins switched off."""
 
-    def __init__(self, stack: Stack) -> None:
+    def __init__(self, stack: Stack, *options: str) -> None:
+        """``options``: for systemd-nspawn, besides the usual."""
+        self._options = options
         self._cell = Cell(stack.directories)
         self._nspawn: subprocess.Popen[bytes] | None = None
         self._leader = 0
@@ -44,7 +48,7 @@ class Machine:
         """Switch on; returns when systemd has started all it wants to start, some of it perhaps in vain."""
         console = self._cell.root.parent / "console"
         with console.open("ab") as output:
-            nspawn = self._nspawn = self._cell.nspawn("--boot", "--private-network", *_FANOTIFY, output=output)
+            nspawn = self._nspawn = self._cell.nspawn(*_BOOT, *self._options, output=output)
         said = "the machine boots"
         self._leader = eventually(lambda: leader(nspawn.pid) if nspawn.poll() is None else -1, said) or 0
         if self._leader < 0:
