@@ -271,10 +271,8 @@ class Watcher:
 
     @property
     def settled(self) -> bool:
-        """True once every root is live, waiting, degraded or stalled and nothing is being looked for."""
-        return not any(r.evaluating or r.state is RootState.SCANNING for r in self._cover) and not any(
-            g.evaluating for g in self.globs.values()
-        )
+        """True once every root is live, waiting, degraded or stalled and nothing is being looked for that answers."""
+        return not self._looked_for() and all(root.state is not RootState.SCANNING for root in self._cover)
 
     def statistics(self) -> dict[str, Any]:
         """What status shows of watching."""
