@@ -15,15 +15,21 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import tempfile
 import weakref
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import NamedTuple, Self
 
-import portalocker
-
 from filewatchd.clock import Clock, SystemClock
 from filewatchd.errors import FatalError
+
+try:
+    tempfile.gettempdir()
+except FileNotFoundError:  # in a sandbox none may be writable; portalocker asks for one when imported, for other locks
+    tempfile.tempdir = "/tmp"
+
+import portalocker
 
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
 _TRY_EXCLUSIVE = portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING
