@@ -46,7 +46,8 @@ class Service:
 
     def start(self) -> None:
         """Start it; returns when systemd says it is ready."""
-        self.machine.run("systemctl", "start", self.unit)
+        done = self.machine.run("systemctl", "start", self.unit, check=False)
+        assert done.returncode == 0, self.log()
 
     def kill(self, signal: str = "KILL") -> None:
         """Send its main process a signal."""
