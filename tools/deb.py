@@ -23,7 +23,8 @@ from pathlib import Path
 from filewatchd import __version__
 from tests.e2e.systemd import layers
 from tests.e2e.systemd.cell import Cell, sweep
-from tools.roots import CACHE, RELEASES, root
+from tests.e2e.systemd.kept import content
+from tools.roots import CACHE, RELEASES
 
 TREE = Path(__file__).parent.parent
 NUMBERS = {"bookworm": "12", "trixie": "13"}
@@ -63,7 +64,7 @@ def build(release: str, out: Path, tree: Path = TREE) -> Path:
         AssertionError: the package couldn't be built; has the end of what was said.
     """
     sweep()
-    stack = layers.packages(layers.Stack((root(release),), release), *TOOLS)
+    stack = layers.packages(layers.debian(release), *TOOLS)
     stamp, version = commit(tree)
     version = f"{version}~deb{NUMBERS[release]}"
     with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
@@ -110,7 +111,7 @@ def copy(tree: Path, target: Path) -> None:
 def fetched(release: str, tree: Path) -> Path:
     """A directory with everything that deb.lock pins, for the release's python3; kept, since it never changes."""
     lock = tree / "requirements" / "deb.lock"
-    place = CACHE / "wheels" / f"{release}-{layers.content(lock)[:24]}"
+    place = CACHE / "wheels" / f"{release}-{content(lock)[:24]}"
     if not place.exists():
         new = place.with_suffix(".new")
         shutil.rmtree(new, ignore_errors=True)

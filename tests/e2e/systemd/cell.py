@@ -36,7 +36,7 @@ if [ -z "$upper" ]; then
     mount -t overlay -o "lowerdir=$lower,upperdir=$upper,workdir=$place/work" overlay "$place/root"
 else
     mkdir -p "$place/root"
-    mount -t overlay -o "lowerdir=$lower,upperdir=$upper,workdir=$upper.work" overlay "$place/root"
+    mount -t overlay -o "lowerdir=$lower,upperdir=$upper,workdir=$upper/../work" overlay "$place/root"
 fi
 echo mounted
 exec cat

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e.systemd import layers, product
-from tests.e2e.systemd.cell import CACHE, sweep
+from tests.e2e.systemd.cell import sweep
 from tests.e2e.systemd.machine import Machine
 from tests.e2e.systemd.service import Service
 
@@ -31,13 +31,13 @@ def debian() -> layers.Stack:
         pytest.skip(f"no machine can be booted: {lack}")
     assert not lack, f"no machine can be booted: {lack}"
     sweep()
-    return layers.add(layers.Stack((CACHE / "bookworm",), "bookworm"), _BARE)
+    return layers.add(layers.debian("bookworm"), _BARE)
 
 
 @pytest.fixture(scope="session")
-def installed(debian: layers.Stack, tmp_path_factory: pytest.TempPathFactory) -> layers.Stack:
+def installed(debian: layers.Stack) -> layers.Stack:
     """Debian with filewatchd installed, not configured."""
-    return product.installed(debian, tmp_path_factory.mktemp("product"))
+    return product.installed(debian, product.package("bookworm"))
 
 
 @pytest.fixture

@@ -1,27 +1,21 @@
 """What stands below a machine's overlay: a Debian release, packages added to it, filewatchd installed.
 
 Each is a directory in the cache that holds only what differs from those below, so that a machine costs one mount and
-a package is installed once, not once a test. A layer's name is a digest of all that went into it. Who builds one holds
-its lock alone, who uses one shares it for life; what nobody used for a week goes when the next is built.
+a package is installed once, not once a test.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import hashlib
 import os
 import shutil
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.e2e.systemd.cell import CACHE, Cell
-
-_WEEK = 7 * 24 * 3600.0
-_LAYERS = CACHE / "layers"
-_locks: dict[str, int] = {}
+from tests.e2e.systemd.cell import Cell
+from tests.e2e.systemd.kept import content, digest_of, kept
+from tools.roots import root
 
 #: No service of the package may start in a root that isn't booted (invoke-rc.d(8)).
 _PACKAGES = """
@@ -42,6 +36,13 @@ class Stack(NamedTuple):
     digest: str
 
 
+def debian(release: str) -> Stack:
+    """A release with systemd, dbus and python3."""
+    place = root(release)
+    status = place.stat()
+    return Stack((place,), digest_of(release, str(status.st_ino), str(status.st_ctime_ns)))
+
+
 def packages(below: Stack, *names: str) -> Stack:
     """The stack with Debian packages added, fetched by apt with the host's network."""
     return add(below, _PACKAGES, *sorted(names))
@@ -56,70 +57,21 @@ def add(below: Stack, script: str, *words: str, files: Mapping[str, Path] | None
         AssertionError: the script failed; has its output.
     """
     files = files or {}
-    digest = _digest(below, script, *words, *(f"{name}\0{content(path)}" for name, path in sorted(files.items())))
-    lock = _lock(digest)
-    layer = _LAYERS / digest
-    if not layer.exists():
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not layer.exists():
-            _build(below, layer, script, words, files)
-            _prune()
-        fcntl.flock(lock, fcntl.LOCK_SH)
-    return Stack((*below.directories, layer), digest)
+    contents = (f"{name}\0{content(path)}" for name, path in sorted(files.items()))
+    digest = digest_of(below.digest, script, *words, *contents)
+    layer = kept("layers", digest, lambda new: _build(below, new, script, words, files))
+    return Stack((*below.directories, layer / "upper"), digest)
 
 
-def _build(below: Stack, layer: Path, script: str, words: tuple[str, ...], files: Mapping[str, Path]) -> None:
-    new, work = layer.with_suffix(".new"), layer.with_suffix(".new.work")
-    for directory in (new, work):
-        shutil.rmtree(directory, ignore_errors=True)
-        directory.mkdir()
+def _build(below: Stack, new: Path, script: str, words: tuple[str, ...], files: Mapping[str, Path]) -> None:
+    for name in ("upper", "work"):
+        (new / name).mkdir()
     binds = [f"--bind-ro={path}:/mnt/{name}" for name, path in files.items()]
-    log = layer.with_suffix(".log")
-    with contextlib.closing(Cell(below.directories, new)) as cell, log.open("wb") as output:
+    log = new / "log"
+    with contextlib.closing(Cell(below.directories, new / "upper")) as cell, log.open("wb") as output:
         command = ["--as-pid2", "--chdir=/mnt", *binds, "--", "/bin/sh", "-euc", script, "layer", *words]
         status = cell.nspawn(*command, output=output).wait()
-    shutil.rmtree(work)
     assert status == 0, f"a layer can't be built: {log.read_text(errors='replace')[-4000:]}"
-    new.rename(layer)
-
-
-def _lock(digest: str) -> int:
-    """The layer's lock, shared until this process ends; the file's mtime tells when somebody last wanted the layer."""
-    _LAYERS.mkdir(parents=True, exist_ok=True)
-    path = _LAYERS / f"{digest}.lock"
-    path.touch()
-    if digest not in _locks:
-        _locks[digest] = os.open(path, os.O_RDONLY)
-    fcntl.flock(_locks[digest], fcntl.LOCK_SH)
-    return _locks[digest]
-
-
-def _prune() -> None:
-    for path in _LAYERS.glob("*.lock"):
-        if path.stat().st_mtime > time.time() - _WEEK:
-            continue
-        with contextlib.suppress(OSError), path.open("a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(path.with_suffix(""), ignore_errors=True)
-            path.with_suffix(".log").unlink(missing_ok=True)
-            path.unlink()
-
-
-def _digest(below: Stack, *parts: str) -> str:
-    return hashlib.sha256("\0\0".join([below.digest, *parts]).encode()).hexdigest()[:24]
-
-
-def content(path: Path) -> str:
-    """A digest of a file, or of all files below a directory with their names and modes."""
-    digest = hashlib.sha256()
-    for each in sorted(_files(path)):
-        digest.update(f"{each.relative_to(path)}\0{each.stat().st_mode}\0".encode())
-        digest.update(each.read_bytes())
-    return digest.hexdigest()
-
-
-def _files(path: Path) -> Iterator[Path]:
-    yield from (each for each in ([path] if path.is_file() else path.rglob("*")) if each.is_file())
 
 
 def lacking() -> str:

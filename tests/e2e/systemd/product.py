@@ -1,42 +1,67 @@
-"""filewatchd, installed in a Debian root."""
+"""filewatchd's own package, of this tree or of an earlier commit, and a Debian that has it installed."""
 
 from __future__ import annotations
 
-import shutil
 import subprocess
-import sys
 from pathlib import Path
 
-from tests.e2e.systemd.layers import Stack, add, packages
+from tests.e2e.systemd.kept import content, digest_of, kept
+from tests.e2e.systemd.layers import Stack, add
+from tools.deb import build
 
-_TREE = Path(__file__).parents[3]
+TREE = Path(__file__).parents[3]
 
-_STAGE = """
-mkdir -p /usr/lib/filewatchd /etc/filewatchd/rules.d
-cp -r site/. /usr/lib/filewatchd
-for name in filewatchd filewatchctl; do
-    module=daemon
-    [ $name = filewatchd ] || module=control
-    printf '#!/usr/bin/python3 -I\\nimport sys\\nsys.path.insert(0, "/usr/lib/filewatchd")\\n' >/usr/bin/$name
-    printf 'from filewatchd.cli.%s import main\\nsys.exit(main())\\n' $module >>/usr/bin/$name
-    chmod 755 /usr/bin/$name
-done
-cp systemd/*.service systemd/*.socket /usr/lib/systemd/system
-cp systemd/user/* /usr/lib/systemd/user
-cp systemd/sysusers.d/* /usr/lib/sysusers.d
-systemd-sysusers
-mkdir -p /usr/share/doc/filewatchd
-cp -r systemd/hardening /usr/share/doc/filewatchd
+#: All of the tree that can make a difference to the package. The commit makes one too, but not to the tests.
+_PARTS = (
+    "CHANGELOG.md",
+    "README.md",
+    "config",
+    "docs/man",
+    "filewatchd",
+    "packaging",
+    "pyproject.toml",
+    "requirements/deb.lock",
+    "systemd",
+    "tools/deb.py",
+)
+
+#: As an administrator would install it, but not started: tests write a configuration first.
+_INSTALL = """
+dpkg --install filewatchd.deb
+systemctl -q disable filewatchd.service
 """
 
 
-def installed(below: Stack, directory: Path) -> Stack:
-    """The stack with this tree's filewatchd installed."""
-    site = directory / "site"
-    words = ["install", "-q", "--target", str(site), "--no-deps", "--require-hashes", "--only-binary", ":all:"]
-    subprocess.run([sys.executable, "-m", "pip", *words, "-r", str(_TREE / "requirements/run.lock")], check=True)
-    words = ["install", "-q", "--target", str(site), "--no-deps", "--only-binary", ":all:", "dbus-fast"]
-    subprocess.run([sys.executable, "-m", "pip", *words], check=True)
-    shutil.copytree(_TREE / "filewatchd", site / "filewatchd", ignore=shutil.ignore_patterns("__pycache__"))
-    files = {"site": site, "systemd": _TREE / "systemd"}
-    return add(packages(below, "python3-systemd"), _STAGE, files=files)
+def package(release: str) -> Path:
+    """The package of this tree, built if it wasn't yet: half a minute."""
+    return _built(release, TREE, digest_of(release, *(f"{part}\0{_content(part)}" for part in _PARTS)))
+
+
+def package_of(commit: str, release: str, directory: Path) -> Path:
+    """The package of another commit of this repository, which is checked out into an empty ``directory``."""
+    subprocess.run(["git", "clone", "-q", "--shared", "--no-checkout", TREE, directory], check=True)
+    subprocess.run(["git", "-C", directory, "checkout", "-q", commit], check=True)
+    return _built(release, directory, digest_of(release, commit))
+
+
+def _content(part: str) -> str:
+    names = subprocess.run(
+        ["git", "-C", TREE, "ls-files", "-z", "--cached", "--others", "--exclude-standard", part],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split("\0")
+    return digest_of(*(f"{name}\0{content(TREE / name)}" for name in names if (TREE / name).is_file()))
+
+
+def _built(release: str, tree: Path, digest: str) -> Path:
+    def make(new: Path) -> None:
+        build(release, new, tree)
+
+    (deb,) = kept("packages", digest, make).glob("*.deb")
+    return deb
+
+
+def installed(below: Stack, deb: Path) -> Stack:
+    """The stack with a package of filewatchd's installed."""
+    return add(below, _INSTALL, files={"filewatchd.deb": deb})

@@ -11,7 +11,7 @@ import pytest
 from tests.e2e.running import eventually
 from tests.e2e.systemd.service import Service
 
-_DROP_INS = "/usr/share/doc/filewatchd/hardening"
+_DROP_INS = "/usr/share/filewatchd/hardening"
 
 
 def harden(service: Service, name: str) -> None:
