@@ -1,10 +1,11 @@
-"""Write what is made from the commands' own help: the shells' completion scripts, and the man pages.
+"""Write what is made of something else: completion scripts, man pages, and the configuration of `filewatchd init`.
 
 `python -m tools.pages` writes them; a test says when they are out of date.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +24,12 @@ def pages() -> Iterator[tuple[Path, str]]:
         yield ROOT / "packaging/completions" / _SCRIPTS[shell], script(shell, filewatchctl)
     for name, text in man.pages():
         yield ROOT / "docs/man" / name, text
+    yield ROOT / "filewatchd/cli/data/filewatchd.yaml", installed((ROOT / "config/filewatchd.yaml").read_text())
+
+
+def installed(text: str) -> str:
+    """A configuration as it stands outside this source tree, without the line that names its schema to editors."""
+    return re.sub(r"\A# yaml-language-server:.*\n#\n", "", text)
 
 
 def main() -> None:

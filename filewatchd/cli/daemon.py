@@ -1,4 +1,4 @@
-"""The command ``filewatchd``: run, check, doctor, schema, try. Light imports only: this process becomes the daemon."""
+"""The command ``filewatchd``: init, run, check, doctor, schema, try. Light imports: it may become the daemon."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from filewatchd import __version__
+from filewatchd.cli.examples import EXAMPLES
 from filewatchd.errors import ConfigError, FatalError, FilewatchdError
 
 _DEFAULT = "/etc/filewatchd/filewatchd.yaml"
@@ -29,11 +30,19 @@ def parser() -> argparse.ArgumentParser:
     top = _Parser(
         prog="filewatchd",
         description="Watch files and turn what happens to them into finished work.",
-        epilog="Exit codes: 0 ok, 1 error, 3 findings, 64 usage, 75 another instance runs, 77 no permission, "
-        "78 bad configuration.",
+        epilog="Exit codes: 0 ok, 1 error, 3 findings, 64 usage, 73 would overwrite, 75 another instance runs, "
+        "77 no permission, 78 bad configuration.",
     )
     top.add_argument("--version", action="version", version=f"filewatchd {__version__}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    _init(commands.add_parser(
+        "init", help="write a first configuration",
+        description="Write an annotated configuration, filewatchd.yaml, and with --for an example rule in rules.d: "
+        "all of it or nothing, and never over anything.",
+        epilog="DIR is /etc/filewatchd unless told; for another user than root, $XDG_CONFIG_HOME/filewatchd, which is "
+        "~/.config/filewatchd where that isn't set. Exit codes: 0 written, 64 usage, 73 would overwrite, 77 no "
+        "permission. Example: filewatchd init --for exec",
+    ))  # fmt: skip
     run = commands.add_parser("run", help="run in the foreground", description="Run the daemon in the foreground.")
     _config(run)
     _directories(run)
@@ -63,6 +72,18 @@ def parser() -> argparse.ArgumentParser:
         epilog="Example: filewatchd try ./in -- sha256sum {path}",
     ))  # fmt: skip
     return top
+
+
+def _init(command: argparse.ArgumentParser) -> None:
+    ours = "; ".join(f"{example.name}: {example.about}" for example in EXAMPLES)
+    command.add_argument("directory", nargs="?", metavar="DIR", help="where to write it")
+    command.add_argument(
+        "--for", dest="purpose", metavar="EXAMPLE",
+        help=f"write an example rule, too ({ours}; or the name of an action that brings one)",
+    )  # fmt: skip
+    command.add_argument("--add", action="store_true", help="leave a filewatchd.yaml that is there; add the example")
+    command.add_argument("--dry-run", action="store_true", help="print what would be written, and write nothing")
+    command.add_argument("--json", action="store_true", help="print JSON")
 
 
 def _config(command: argparse.ArgumentParser) -> None:
@@ -119,6 +140,21 @@ def _flags(arguments: argparse.Namespace) -> dict[str, object]:
     return {key: os.path.abspath(os.path.expanduser(value)) for key, value in given.items() if value}
 
 
+def _initialise(arguments: argparse.Namespace) -> int:
+    from filewatchd.actions import registry
+    from filewatchd.cli import init
+
+    return init.init(
+        arguments.directory,
+        registry=registry.packages(),
+        environ=os.environ,
+        purpose=arguments.purpose,
+        add=arguments.add,
+        dry_run=arguments.dry_run,
+        as_json=arguments.json,
+    )
+
+
 def _run(arguments: argparse.Namespace) -> int:
     from filewatchd.service.daemon import Daemon
 
@@ -167,7 +203,9 @@ def _try_rule(arguments: argparse.Namespace) -> int:
     return trial.run(arguments)
 
 
-_COMMANDS = {"run": _run, "check": _check, "doctor": _examine, "schema": _schema, "try": _try_rule}
+_COMMANDS = {
+    "init": _initialise, "run": _run, "check": _check, "doctor": _examine, "schema": _schema, "try": _try_rule,
+}  # fmt: skip
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,0 +1,24 @@
+"""The example rules that `filewatchd init --for` knows by itself. Light: every `filewatchd` loads it for its help."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Example(NamedTuple):
+    """A rule file for a purpose.
+
+    ``watched``: a directory, written ``[DIRECTORY]`` in it, that is another one outside the system's own configuration,
+    or "". ``trial``: a shell's line that makes the rule work, with ``{}`` for that directory, or "".
+    """
+
+    name: str
+    about: str
+    watched: str = ""
+    trial: str = ""
+
+
+# Each has its text in data/rules.d/NAME.yaml.
+EXAMPLES = (
+    Example("exec", "a command for each file that lands in a directory", "/srv/incoming", "date > {}/today.txt"),
+)
