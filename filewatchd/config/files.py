@@ -85,7 +85,7 @@ def check_rule_file(node: Node, main: str, mistakes: list[Mistake]) -> None:
 
 
 def matches(listed: Node, converter: Converter, warnings: list[Mistake], globs: list[str]) -> Iterator[str]:
-    """The files that ``rule_files`` names. A missing one is a mistake, a glob without any is a warning.
+    """The files that ``rule_files`` names. A missing one is a mistake, a glob in a missing directory a warning.
 
     ``globs`` gets the globs.
     """
@@ -101,7 +101,7 @@ def matches(listed: Node, converter: Converter, warnings: list[Mistake], globs: 
             globs.append(path)
             found = sorted(glob.glob(path, recursive=True))
             yield from found
-            if not found:
+            if not found and not os.path.isdir(os.path.dirname(path)):
                 warnings.append(item.mistake(f"no rule file matches {path}", "remove the entry if none ever will"))
         elif os.path.lexists(path):
             yield path

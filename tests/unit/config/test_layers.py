@@ -97,6 +97,8 @@ def test_a_glob_without_files_is_a_warning(desk: Desk) -> None:
     [warning] = desk.load(MAIN).warnings
     assert "no rule file matches" in warning.message
     assert (warning.line, warning.column) == (4, 14)
+    (desk.directory / "rules.d").mkdir()
+    assert desk.load(MAIN).warnings == ()  # it waits for its first rule
 
 
 def test_what_a_rule_file_may_hold(desk: Desk) -> None:
