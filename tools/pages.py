@@ -11,7 +11,7 @@ from pathlib import Path
 
 from filewatchd.cli.commands.completion import SHELLS, script
 from filewatchd.cli.control import filewatchctl
-from tools import man
+from tools import man, manual
 
 ROOT = Path(__file__).parents[1]
 # Named as the shells look for them.
@@ -22,7 +22,7 @@ def pages() -> Iterator[tuple[Path, str]]:
     """Each file and what it should hold."""
     for shell in SHELLS:
         yield ROOT / "packaging/completions" / _SCRIPTS[shell], script(shell, filewatchctl)
-    for name, text in man.pages():
+    for name, text in (*man.pages(), manual.page()):
         yield ROOT / "docs/man" / name, text
     yield ROOT / "filewatchd/cli/data/filewatchd.yaml", installed((ROOT / "config/filewatchd.yaml").read_text())
 

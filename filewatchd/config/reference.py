@@ -17,10 +17,10 @@ _HEAD = """# Configuration
 
 One YAML file, and as many rule files as you like. `filewatchd check` tells every mistake in them with its line and
 what would be right; `filewatchd check --show` prints every value and where it comes from. Editors complete and explain
-the keys where a file begins with this line (`filewatchd schema` prints the schema):
+the keys where a file begins with this line, which names the schema that `filewatchd schema` prints:
 
 ```yaml
-# yaml-language-server: $schema=../docs/reference/schema/filewatchd.json
+# yaml-language-server: $schema=filewatchd.json
 ```
 
 ## How YAML is read
@@ -41,6 +41,12 @@ the keys where a file begins with this line (`filewatchd schema` prints the sche
 | path | relative ones start at the directory of their file; from flags and the environment, at the working directory. \
 `~`, `~user` and `${VAR}` expand; an unknown variable is a mistake |
 | pattern | gitignore syntax, relative to the root; named classes such as `[[:digit:]]` are ASCII's |
+| period | a duration, or `hour`, `day`, `week`, `month` |
+| schedule | a mapping: `{every: 1d, at: "03:30"}`; `every` is a period. With `week` or `month` also `weekday` (`mon` to `sun`); \
+`timezone`; `splay`, a duration over which hosts are spread. `expect` has `by` instead of `at` |
+| rule name, instance | 1 to 64 letters, digits, `_`, `.` and `-` |
+| principal | a user `nagios`, or a group `"@adm"` |
+| listen | a loopback address and a port: `"127.0.0.1:9817"` |
 | signal | a name (`TERM`, `HUP`) or a number |
 | user, group | a name that this system knows |
 | secret | `{file: PATH}` or `{credential: NAME}` (systemd's `LoadCredential=`); read when needed, never shown |
