@@ -1,0 +1,79 @@
+"""The tutorial's commands, typed in order as they stand, print what it says."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.running import RUN
+from tests.e2e.transcripts import Terminal, agrees, blocks
+
+ROOT = Path(__file__).parents[2]
+ELSEWHERE = {"package", "pip", "systemd"}  # done where there is a machine of its own to install things on
+CONTROL = RUN.replace("cli.daemon", "cli.control")
+
+
+@pytest.fixture
+def commands(tmp_path: Path) -> str:
+    """A PATH with both commands, of this source."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for name, code in (("filewatchd", RUN), ("filewatchctl", CONTROL)):
+        script = folder / name
+        script.write_text(f"#!/bin/sh\nPYTHONPATH='{ROOT}' exec '{sys.executable}' -c '{code}' \"$@\"\n")
+        script.chmod(0o755)
+    return f"{folder}{os.pathsep}{os.environ['PATH']}"
+
+
+@pytest.mark.parametrize("page", ["docs/tutorial/getting-started.md", "README.md"])
+def test_its_commands_do_what_it_says(page: str, commands: str, tmp_path: Path) -> None:
+    here = [block for block in blocks(ROOT / page) if not block.marks & ELSEWHERE]
+    assert sum(len(block.steps) for block in here) > 3
+    home = tmp_path / "home"
+    home.mkdir()
+    unset = ("FILEWATCHD_", "FILEWATCHCTL_")
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(unset)}
+    with Terminal(str(home), {**environ, "PATH": commands, "LC_ALL": "C.UTF-8", "HOME": str(home)}) as terminal:
+        for block in here:
+            terminal.type(block)
+        assert set(terminal.ends()) == {0}
+
+
+def test_every_mark_is_known() -> None:
+    for page in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]:
+        for block in blocks(page):
+            assert block.marks <= {*ELSEWHERE, "background"}, f"{page}:{block.line}"
+
+
+def test_a_page_that_says_something_else_is_told(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("text\n\n```console\n$ echo a; echo b\na\n...\n$ true\n$ echo c\nd\n```\n")
+    (block,) = blocks(page)
+    with Terminal(str(tmp_path)) as terminal, pytest.raises(AssertionError, match=r"^line 8: echo c\nc\n\ninstead of"):
+        terminal.type(block)
+
+
+@pytest.mark.parametrize(
+    ("expected", "printed", "same"),
+    [
+        ("a\n...\nd\n", "a\nb\nc\nd\n", True),
+        ("a\n...\n", "a\n", True),
+        ("a\n", "a\nb\n", False),
+        ("", "a\n", False),
+        ("took  64ms\n", "took 1s200ms\n", True),
+        ("at 2026-11-27 19:25:12 (just now)\n", "at 2027-01-02 03:04:05 (3s ago)\n", True),
+        ("1 ok\n", "2 ok\n", False),
+        ("filewatchd 0.1.0, 1 rules\n", "filewatchd 12.3.4, 1 rules\n", True),
+    ],
+)
+def test_what_varies_need_not_be_the_same(expected: str, printed: str, same: bool) -> None:
+    assert agrees(expected, printed) is same
+
+
+def test_marks_are_read() -> None:
+    found = list(blocks(ROOT / "docs/tutorial/getting-started.md"))
+    assert {mark for block in found for mark in block.marks} == {*ELSEWHERE, "background"}
+    assert all(block.steps for block in found)
