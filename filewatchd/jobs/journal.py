@@ -66,6 +66,7 @@ class Result(NamedTuple):
         message: one line for people.
         progress: the last progress, for people.
         alone: how a job over no path fared; None for every other one.
+        repeated: it isn't the job's first attempt, so that other paths of the job may be open, too.
     """
 
     outcomes: Sequence[tuple[Change, Outcome | None]]
@@ -75,6 +76,7 @@ class Result(NamedTuple):
     message: str = ""
     progress: str = ""
     alone: Outcome | None = None
+    repeated: bool = False
 
 
 _START = (
@@ -144,9 +146,23 @@ class Journal:
         return number
 
     def attempt(self, job: int, changes: Sequence[Change], attempt: int, started_ns: int, resume: int = 0) -> None:
-        """Write what another attempt starts with: the paths left, looked at anew, and the action it resumes at."""
-        values = (attempt, started_ns, resume, len(changes), pack_changes(changes), job)
-        self._database.execute(_ATTEMPT, values)
+        """Write what another attempt starts with: the paths left, looked at anew, and the action it resumes at.
+
+        Paths of the job that it isn't about stay open, see `_others`.
+        """
+        with self._database.transaction() as connection:
+            left = [*changes, *self._others(job, changes)]
+            connection.execute(_ATTEMPT, (attempt, started_ns, resume, len(left), pack_changes(left), job))
+
+    def _others(self, job: int, changes: Sequence[Change]) -> list[Change]:
+        """The job's open paths besides these: given up, or changed again, and not in a newer job yet.
+
+        Until then only this row says that somebody was told of them, and may have to be told that they are gone.
+        """
+        mine = {change.original_path or change.path for change in changes}
+        rows = self._database.execute("SELECT work FROM jobs WHERE id = ?", (job,))
+        work = unpack_changes(rows[0][0]) if rows and rows[0][0] else ()
+        return [change for change in work if (change.original_path or change.path) not in mine]
 
     def finish(self, job: int, result: Result, finished_ns: int) -> JobState:
         """End a job with its manifest rows. Paths that aren't handled stay open and wait for a retry or a change."""
@@ -177,11 +193,12 @@ class Journal:
     ) -> None:
         verdicts = [outcome.verdict if outcome else Verdict.CANCELLED for _, outcome in result.outcomes]
         counts = _NO_COUNTS | Counter(verdicts)
+        others = self._others(job, [change for change, _ in result.outcomes]) if result.repeated else []
         left = [
             change
             for change, outcome in result.outcomes
             if outcome is None or not outcome.handled or change.path in result.reopened
-        ]
+        ] + others
         row = (
             state,
             finished_ns,

@@ -185,6 +185,7 @@ class Store:
             message=messages[0] if messages else "",
             progress=record.progress,
             alone=record.alone,
+            repeated=record.attempt > 1,
         )
         now = self._clock.wall_ns()
         if until_ns is not None:

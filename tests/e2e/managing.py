@@ -56,7 +56,10 @@ class Manager:
             self.told += news
             for _, _, rights in ancillary:
                 (fd,) = array.array("i", rights)
-                self.stored[dict(news)["FDNAME"]] = fd
+                name = dict(news)["FDNAME"]
+                if name in self.stored:  # each life tells of the one that it has taken over
+                    os.close(self.stored[name])
+                self.stored[name] = fd
 
     def heard(self, name: str, value: str | None = None) -> int:
         """How often something was told."""

@@ -124,6 +124,21 @@ def test_a_path_that_vanished_during_its_attempt_stays_open(journal: Journal) ->
     assert open_paths(journal) == {number: ["/in/b"]}
 
 
+def test_a_retry_leaves_open_what_it_is_not_about(journal: Journal) -> None:
+    """One that went, or was given up, is no part of it; until a newer job has it, only this one tells of it."""
+    job = new_job("a", "went", "given up")
+    number = journal.start(job)
+    journal.backoff(number, result(job, FAILED, FAILED, FAILED), 150, 300)
+    again = job._replace(changes=[changed("a")])
+    journal.attempt(number, again.changes, 2, 301)
+    assert open_paths(journal) == {number: ["/in/a", "/in/went", "/in/given up"]}
+    newer = journal.start(new_job("went", taken={number: ["/in/went"]}))
+    journal.finish(number, result(again, OK)._replace(repeated=True), 400)
+    assert open_paths(journal) == {number: ["/in/given up"], newer: ["/in/went"]}
+    journal.release(number, ["/in/given up"])
+    assert open_paths(journal) == {newer: ["/in/went"]}
+
+
 def test_a_retry_goes_on_with_what_is_left_and_counts_all_attempts(journal: Journal, history: History) -> None:
     job = new_job("a", "b", "c")
     number = journal.start(job)
