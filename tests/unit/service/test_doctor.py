@@ -13,7 +13,7 @@ from filewatchd.config.configuration import Configuration
 from filewatchd.config.load import load
 from filewatchd.service import checks, doctor, limits, survey
 from filewatchd.service.findings import Facts, Finding, Report, Severity, StateFacts
-from filewatchd.service.limits import INSTANCES, QUEUE, WATCHES, Limit
+from filewatchd.service.limits import INSTANCES, QUEUE, WATCHES, Limit, Usage
 from filewatchd.service.survey import Survey
 from filewatchd.service.trees import Tree
 from filewatchd.watch.backends.choose import Choice
@@ -54,7 +54,9 @@ class Desk:
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Desk:
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    """A configuration to examine, where no other program takes of the limits."""
+    monkeypatch.setattr(doctor, "usage", lambda _: Usage(0, 0))
     return Desk(tmp_path)
 
 
