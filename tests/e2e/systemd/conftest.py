@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 
@@ -34,18 +34,40 @@ def debian() -> layers.Stack:
     return layers.add(layers.debian("bookworm"), _BARE)
 
 
-@pytest.fixture(scope="session")
-def installed(debian: layers.Stack) -> layers.Stack:
-    """Debian with filewatchd installed, not configured."""
-    return product.installed(debian, product.package("bookworm"))
+class Boot:
+    """Boots machines, and throws them away when the test is over."""
+
+    def __init__(self, debian: layers.Stack, ends: contextlib.ExitStack) -> None:
+        self._debian = debian
+        self._ends = ends
+
+    def __call__(self, *packages: str, options: Sequence[str] = ()) -> Machine:
+        """One with these Debian packages, and this tree's filewatchd: enabled by nobody, and not configured.
+
+        ``options`` are systemd-nspawn's.
+        """
+        below = layers.packages(self._debian, *packages) if packages else self._debian
+        return self.on(product.installed(below, product.package("bookworm")), *options)
+
+    def on(self, stack: layers.Stack, *options: str) -> Machine:
+        """One with just these layers."""
+        machine = Machine(stack, *options)
+        self._ends.callback(machine.close)
+        machine.boot()
+        return machine
 
 
 @pytest.fixture
-def machine(installed: layers.Stack) -> Iterator[Machine]:
+def boot(debian: layers.Stack) -> Iterator[Boot]:
+    """Boots machines: `boot("nginx-light")`."""
+    with contextlib.ExitStack() as ends:
+        yield Boot(debian, ends)
+
+
+@pytest.fixture
+def machine(boot: Boot) -> Machine:
     """A machine of the test's own, booted, with filewatchd installed and not started."""
-    with contextlib.closing(Machine(installed)) as machine:
-        machine.boot()
-        yield machine
+    return boot()
 
 
 @pytest.fixture

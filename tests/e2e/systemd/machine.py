@@ -159,10 +159,6 @@ class Machine:
         self.put(f"/etc/systemd/system/{unit}.d/{name}.conf", text)
         self.run("systemctl", "daemon-reload")
 
-    def pid(self, unit: str) -> int:
-        """The pid *in the machine* of a service's main process; 0: it doesn't run."""
-        return int(self.unit(unit, "MainPID")["MainPID"])
-
     def journal(self, *matches: str) -> list[dict[str, Any]]:
         """The journal's entries that match (as journalctl takes it), the oldest first."""
         self.run("journalctl", "--sync")

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.running import eventually
 from tests.e2e.systemd import layers, product
+from tests.e2e.systemd.conftest import Boot
 from tests.e2e.systemd.machine import Machine
 from tests.e2e.systemd.service import Service
 
@@ -27,11 +26,9 @@ def older(debian: layers.Stack, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 
 @pytest.fixture
-def upgradable(debian: layers.Stack, older: Path) -> Iterator[Service]:
+def upgradable(boot: Boot, debian: layers.Stack, older: Path) -> Service:
     """A machine with the older package."""
-    with contextlib.closing(Machine(product.installed(debian, older))) as machine:
-        machine.boot()
-        yield Service(machine)
+    return Service(boot.on(product.installed(debian, older)))
 
 
 @pytest.fixture
@@ -62,30 +59,31 @@ def version(machine: Machine) -> str:
     return machine.run("dpkg-query", "--show", "--showformat=${Version}", "filewatchd").stdout
 
 
+def failed_units(machine: Machine) -> str:
+    return machine.run("systemctl", "--failed", "--plain", "--no-legend").stdout
+
+
 def everything(machine: Machine, directory: str) -> set[str]:
     """All that is in a directory."""
     host = machine.path(directory)
     return {str(path.relative_to(host)) for path in host.rglob("*")} if host.exists() else set()
 
 
-def test_a_fresh_install_runs_and_waits_for_rules(debian: layers.Stack) -> None:
-    with contextlib.closing(Machine(debian)) as machine:
-        machine.boot()
-        install(machine, product.package("bookworm"))
-        service = Service(machine)
-        assert (service["ActiveState"], service["UnitFileState"]) == ("active", "enabled")
-        assert service.ask("status")["rules"] == {}
-        assert machine.unit("filewatchd.socket", "ActiveState", "UnitFileState") == {
-            "ActiveState": "inactive",
-            "UnitFileState": "disabled",
-        }
-        machine.put("/etc/filewatchd/rules.d/recorded.yaml", f"rules:\n{service.rule(initial='process')}\n")
-        machine.run("systemctl", "reload", service.unit)
-        service.saw(service.touch("file"))
-        assert not machine.run("systemctl", "--failed", "--plain", "--no-legend").stdout
+def test_a_fresh_install_runs_and_waits_for_rules(boot: Boot, debian: layers.Stack) -> None:
+    machine = boot.on(debian)
+    install(machine, product.package("bookworm"))
+    service = Service(machine)
+    assert (service["ActiveState"], service["UnitFileState"]) == ("active", "enabled")
+    assert service.ask("status")["rules"] == {}
+    socket = machine.unit("filewatchd.socket", "ActiveState", "UnitFileState")
+    assert socket == {"ActiveState": "inactive", "UnitFileState": "disabled"}
+    machine.put("/etc/filewatchd/rules.d/recorded.yaml", f"rules:\n{service.rule(initial='process')}\n")
+    machine.run("systemctl", "reload", service.unit)
+    service.saw(service.touch("file"))
+    assert not failed_units(machine)
 
 
-def test_an_upgrade_finishes_the_jobs_that_waited(upgradable: Service, installed: layers.Stack) -> None:
+def test_an_upgrade_finishes_the_jobs_that_waited(upgradable: Service) -> None:
     service, machine = upgradable, upgradable.machine
     gated = service.rule(actions=f"{_GATE}\n      - {service.recorder.action()}")
     service.configure(gated, settings="daemon: {shutdown_timeout: 100ms}\n")
@@ -159,20 +157,17 @@ def test_purged_only_what_cannot_be_made_again_stays_unless_asked(kept: Service,
     for directory in ("/etc/filewatchd", "/run/filewatchd", "/usr/lib/filewatchd", "/var/log/filewatchd"):
         assert not machine.path(directory).exists()
     assert "filewatchd" not in machine.run("dpkg", "--list").stdout
-    assert not machine.run("systemctl", "--failed", "--plain", "--no-legend").stdout
+    assert not failed_units(machine)
 
 
-def test_debian_13_has_its_own(debian: layers.Stack) -> None:
-    stack = product.installed(layers.debian("trixie"), product.package("trixie"))
-    with contextlib.closing(Machine(stack)) as machine:
-        machine.boot()
-        service = Service(machine)
-        service.configure()
-        service.start()
-        pid = service.pid
-        service.saw(service.touch("file"))
-        machine.run("systemctl", "reload", service.unit)
-        service.kill()
-        missed = service.touch("while-dead")
-        service.lives_again(pid)
-        service.saw(missed)
+def test_debian_13_has_its_own(boot: Boot, debian: layers.Stack) -> None:
+    service = Service(boot.on(product.installed(layers.debian("trixie"), product.package("trixie"))))
+    service.configure()
+    service.start()
+    pid = service.pid
+    service.saw(service.touch("file"))
+    service.machine.run("systemctl", "reload", service.unit)
+    service.kill()
+    missed = service.touch("while-dead")
+    service.lives_again(pid)
+    service.saw(missed)

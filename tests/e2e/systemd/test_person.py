@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
-
 import pytest
 
 from tests.e2e.running import eventually
-from tests.e2e.systemd import layers
+from tests.e2e.systemd.conftest import Boot
 from tests.e2e.systemd.machine import Machine
 from tests.e2e.systemd.service import Service
 
@@ -34,13 +31,12 @@ class Person(Service):
 
 
 @pytest.fixture
-def maria(installed: layers.Stack) -> Iterator[Person]:
-    with contextlib.closing(Machine(layers.packages(installed, "libpam-systemd"))) as machine:
-        machine.boot()
-        person = Person(machine)
-        person.configure()
-        machine.run("chown", "-R", "maria:", "/home/maria")
-        yield person
+def maria(boot: Boot) -> Person:
+    machine = boot("libpam-systemd")
+    person = Person(machine)
+    person.configure()
+    machine.run("chown", "-R", "maria:", "/home/maria")
+    return person
 
 
 def test_a_persons_daemon_does_her_work_with_her_rights(maria: Person) -> None:

@@ -1,5 +1,8 @@
 """`systemctl start` returns when every root has been looked at; asking tells how things stand."""
 
+import time
+
+from tests.e2e.running import eventually
 from tests.e2e.systemd.service import Service
 
 
@@ -29,8 +32,9 @@ def test_filewatchctl_asks_over_the_socket(service: Service) -> None:
     assert asked_as_nobody.returncode == 77, asked_as_nobody.stderr
 
 
-def test_stop_lets_running_jobs_end(service: Service) -> None:
+def test_a_stop_lets_running_jobs_end_however_short_its_time_out(service: Service) -> None:
     machine = service.machine
+    machine.drop_in(service.unit, "short", "[Service]\nTimeoutStopSec=1s\n")
     slow = 'exec: {command: [sh, -c, "echo begun >/srv/main/begun; read x </srv/main/go; echo done >/srv/main/done"]}'
     machine.run("mkfifo", "/srv/main/go")
     service.configure(service.rule(actions=slow))
@@ -39,6 +43,9 @@ def test_stop_lets_running_jobs_end(service: Service) -> None:
     service.machine.waits_for("/srv/main/begun")
     with machine.start("systemctl", "stop", service.unit) as stopping:
         service.says("finishing what runs")
+        begun = time.monotonic()
+        eventually(lambda: time.monotonic() > begun + 1.5, "systemd would have killed it")
+        assert service["SubState"] == "stop-sigterm"
         machine.run("sh", "-c", "echo >/srv/main/go")
         assert stopping.wait(30) == 0
     assert machine.get("/srv/main/done") == "done\n"

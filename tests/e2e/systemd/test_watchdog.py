@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
-
 import pytest
 
 from tests.e2e.running import eventually
-from tests.e2e.systemd import layers
-from tests.e2e.systemd.machine import Machine
+from tests.e2e.systemd.conftest import Boot
 from tests.e2e.systemd.service import Service
 
 _SHORT = "[Service]\nWatchdogSec=1s\nTimeoutStartSec=2s\nRestartSec=100ms\n"
@@ -29,15 +25,13 @@ def test_a_stopped_daemon_is_killed_and_what_changed_meanwhile_is_seen(service: 
 
 
 @pytest.fixture
-def hung(installed: layers.Stack) -> Iterator[Service]:
+def hung(boot: Boot) -> Service:
     """A service whose machine has a filesystem, at its root, that doesn't answer; SIGCONT for bindfs lets it."""
-    with contextlib.closing(Machine(layers.packages(installed, "bindfs", "procps"), "--bind=/dev/fuse")) as machine:
-        machine.boot()
-        service = Service(machine)
-        machine.put("/srv/main/behind/file", "x")
-        machine.run("bindfs", "/srv/main/behind", service.root)
-        machine.run("pkill", "-STOP", "bindfs")
-        yield service
+    service = Service(boot("bindfs", "procps", options=["--bind=/dev/fuse"]))
+    service.machine.put("/srv/main/behind/file", "x")
+    service.machine.run("bindfs", "/srv/main/behind", service.root)
+    service.machine.run("pkill", "-STOP", "bindfs")
+    return service
 
 
 def test_a_filesystem_that_hangs_lets_neither_the_start_time_out_nor_the_watchdog_bite(hung: Service) -> None:
