@@ -185,7 +185,10 @@ class Answering(Protocol):
 
 
 class ActionPackage(Protocol):
-    """What an entry point in ``filewatchd.actions`` names. It may have ``endpoints``, too: see `Answering`."""
+    """What an entry point in ``filewatchd.actions`` names. It may have ``endpoints``, too: see `Answering`.
+
+    It may also have ``example``, the text of a rule file that works as it is: `filewatchd init --for NAME` writes it.
+    """
 
     name: str
     Options: type[Any]  # a msgspec.Struct; its schema is the YAML's

@@ -13,6 +13,9 @@ import pytest
 from filewatchd_example_action import sealing
 
 from filewatchd.actions.base import Finished, Needs, Unfinished, Use
+from filewatchd.actions.registry import packages
+from filewatchd.cli.init import init
+from filewatchd.config.load import load
 from filewatchd.errors import ActionError
 from filewatchd.model import OK, Kind, Outcome, RuleSettings, Trigger, Verdict
 from filewatchd.testing import FakeContext, FakeJob, FakeSpawn, FakeSteps, Scripted, changed, settle
@@ -258,3 +261,11 @@ def test_seals_are_told_and_forgotten(play: Play) -> None:
             await scene.action.answer(forget, sealing.Forget(path=path))
 
     play(work)
+
+
+def test_init_writes_its_example(tmp_path: Path) -> None:
+    registry: dict[str, Any] = {package.name: package}
+    assert init(str(tmp_path), registry=registry, environ={}, purpose=package.name) == 0
+    found = load(tmp_path / "filewatchd.yaml", registry={**packages(), **registry}, environ={}, flags={})
+    assert found.rules[1].actions[0].name == package.name
+    assert found.rules[1].roots == (f"{tmp_path}/incoming",)

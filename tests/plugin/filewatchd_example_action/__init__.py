@@ -1,6 +1,6 @@
 """The action ``seal``: a checksum of each file in a directory of seals; an example of every member of the protocol.
 
-A module is enough for an action package: it has a name, the class of its options, and four functions.
+A module is enough for an action package: it has a name, the class of its options, and four functions; and, as here, an example and routes.
 """
 
 from __future__ import annotations
@@ -17,6 +17,16 @@ from filewatchd_example_action import sealing
 from filewatchd_example_action.sealing import SealAction
 
 name = "seal"
+example = """# A seal for each file that comes into a directory.
+
+version: 1
+
+rules:
+  - name: seal-incoming
+    roots: [../incoming]
+    actions:
+      - seal: {into: ../seals}
+"""
 endpoints = (
     Endpoint("seals", "The seals there are.", sealing.Seals, sealing.Which),
     Endpoint("forget", "Forget the seal of a file.", sealing.Forgotten, sealing.Forget, acts=True),

@@ -7,6 +7,7 @@ import json
 import os
 import pwd
 import stat
+import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -308,6 +309,14 @@ def test_every_example_is_a_file_and_the_other_way_round() -> None:
     assert {path.stem for path in folder.iterdir()} == set(NAMES)
     for example in EXAMPLES:
         assert f"[{example.watched}]" in (folder / f"{example.name}.yaml").read_text()
+
+
+def test_a_wheel_has_every_file() -> None:
+    package = Path(templates.__file__).parent
+    pyproject = tomllib.loads((package.parents[1] / "pyproject.toml").read_text())
+    patterns = pyproject["tool"]["setuptools"]["package-data"]["filewatchd.cli"]
+    packed = {path for pattern in patterns for path in package.glob(pattern)}
+    assert packed == {path for path in (package / "data").rglob("*") if path.is_file()}
 
 
 def test_an_action_brings_its_own_example(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
