@@ -1,6 +1,7 @@
 """The action ``seal``: a checksum of each file in a directory of seals; an example of every member of the protocol.
 
-A module is enough for an action package: it has a name, the class of its options, and four functions; and, as here, an example and routes.
+A module is enough for an action package: it has a name, the class of its options, and four functions. This one has an
+example for `filewatchd init`, and routes, too.
 """
 
 from __future__ import annotations
