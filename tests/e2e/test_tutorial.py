@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.running import RUN
-from tests.e2e.transcripts import Terminal, agrees, blocks
+from tests.e2e.transcripts import Terminal, agrees, blocks, here
 
 ROOT = Path(__file__).parents[2]
 ELSEWHERE = {"package", "pip", "systemd"}  # done where there is a machine of its own to install things on
@@ -30,14 +31,15 @@ def commands(tmp_path: Path) -> str:
 
 @pytest.mark.parametrize("page", ["docs/tutorial/getting-started.md", "README.md"])
 def test_its_commands_do_what_it_says(page: str, commands: str, tmp_path: Path) -> None:
-    here = [block for block in blocks(ROOT / page) if not block.marks & ELSEWHERE]
-    assert sum(len(block.steps) for block in here) > 3
+    doable = [block for block in blocks(ROOT / page) if not block.marks & ELSEWHERE]
+    assert sum(len(block.steps) for block in doable) > 3
     home = tmp_path / "home"
     home.mkdir()
     unset = ("FILEWATCHD_", "FILEWATCHCTL_")
     environ = {name: value for name, value in os.environ.items() if not name.startswith(unset)}
-    with Terminal(str(home), {**environ, "PATH": commands, "LC_ALL": "C.UTF-8", "HOME": str(home)}) as terminal:
-        for block in here:
+    environ |= {"PATH": commands, "LC_ALL": "C.UTF-8", "HOME": str(home)}
+    with Terminal(str(home), partial(here, env=environ)) as terminal:
+        for block in doable:
             terminal.type(block)
         assert set(terminal.ends()) == {0}
 

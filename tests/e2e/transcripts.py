@@ -5,8 +5,8 @@ same prompt is a command, and the lines below it are what it prints: nothing, if
 stands for any lines. Durations, moments, sizes and versions need not be the same, nor how many blanks part words.
 ``/home/ada`` is the directory in which all is done.
 
-Words after ``console`` are marks. ``background``: the one command goes on in a terminal of its own, once it has printed
-its lines. Others say what is needed, such as ``package``, ``pip`` or ``systemd``: whoever runs the blocks chooses.
+Words after ``console`` are marks. ``background``: the command goes on, once it has printed its lines, in a second
+terminal, where the next one can be typed when it has ended. Others say what is needed, such as ``package``, ``pip`` or ``systemd``: whoever runs the blocks chooses.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ import secrets
 import signal
 import subprocess
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import IO, NamedTuple, cast
+from typing import IO, Any, NamedTuple, cast
 
 from tests.e2e.running import eventually
 
@@ -80,6 +80,11 @@ def _settled(text: str) -> str:
     return "".join(f"{line.strip()}\n" for line in text.splitlines())
 
 
+def here(*argv: str, **more: Any) -> subprocess.Popen[str]:
+    """Start a program on this machine; ``more`` goes to Popen."""
+    return subprocess.Popen(argv, text=True, **more)
+
+
 class Terminal:
     """A shell in which steps are typed, one after the other. Use as a context: at its end nothing of it runs any more.
 
@@ -87,20 +92,20 @@ class Terminal:
 
     Args:
         directory: what ``/home/ada`` stands for, as the shell sees it.
-        environ: its environment; None: ours.
-        through: a program with arguments that runs the shell elsewhere, such as nsenter; the shell goes there first.
+        start: starts a program by its words, with Popen's other arguments; elsewhere, if need be.
     """
 
-    def __init__(self, directory: str, environ: Mapping[str, str] | None = None, through: Sequence[str] = ()) -> None:
+    def __init__(self, directory: str, start: Callable[..., subprocess.Popen[str]] | None = None) -> None:
         self._directory = directory
-        self._start = [*through, "bash", "--noprofile", "--norc"]
-        self._environ = environ
-        self._jobs: list[str] = []
+        self._start = start or here
+        self._job = ""  # the pid of what goes on in the background
+        self._statuses: list[int] = []
 
     def __enter__(self) -> Terminal:
-        self._shell = subprocess.Popen(
-            self._start, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, bufsize=1,
-            env=self._environ, start_new_session=True,
+        pipe = subprocess.PIPE
+        self._shell = self._start(
+            "bash", "--noprofile", "--norc",
+            stdin=pipe, stdout=pipe, stderr=subprocess.STDOUT, bufsize=1, start_new_session=True,
         )  # fmt: skip
         self.run(f"cd '{self._directory}'")
         return self
@@ -108,8 +113,8 @@ class Terminal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._shell.poll() is None:
-            self.ends()
+        if self._job and self._shell.poll() is None:
+            self.run(f"kill -KILL {self._job} 2>/dev/null; wait {self._job}")
         cast(IO[str], self._shell.stdin).close()
         self._shell.wait(_PATIENCE)
         cast(IO[str], self._shell.stdout).close()
@@ -123,10 +128,11 @@ class Terminal:
                 self._expect(step, self.run(step.command)[0])
 
     def ends(self) -> list[int]:
-        """End what runs in the background as an operator would, where a step hasn't; the exit statuses."""
-        found = [self.run(f"kill {job} 2>/dev/null; wait {job}")[1] for job in self._jobs]
-        self._jobs.clear()
-        return found
+        """Wait for what goes on in the background, which a step has asked to end; all exit statuses so far."""
+        if self._job:
+            self._statuses.append(self.run(f"wait {self._job}")[1])
+            self._job = ""
+        return self._statuses
 
     def run(self, command: str) -> tuple[str, int]:
         """Run one command; returns what it printed, to either stream, and its exit status."""
@@ -147,9 +153,9 @@ class Terminal:
         raise AssertionError(f"the shell ended, or was ended after {_PATIENCE} s, at {command!r}: {''.join(lines)}")
 
     def _background(self, step: Step) -> None:
+        self.ends()  # as long as it goes on, nothing can be typed in its terminal
         log = f"/tmp/terminal-{secrets.token_hex(8)}.log"
-        job = self.run(f"{step.command} >{log} 2>&1 & echo $!")[0].strip()
-        self._jobs.append(job)
+        job = self._job = self.run(f"{step.command} >{log} 2>&1 & echo $!")[0].strip()
 
         def ready() -> bool:
             return agrees(f"{step.printed}...\n", self._read(log)) or self.run(f"kill -0 {job} 2>/dev/null")[1] != 0
