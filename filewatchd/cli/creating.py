@@ -73,7 +73,8 @@ def examine(directory: str, files: Sequence[NewFile]) -> None:
         raise CreationError(message, f"take that permission away, or {_ELSEWHERE}", [directory], _ERROR)
     for place in places:
         if not os.access(place, os.W_OK | os.X_OK, effective_ids=True):
-            raise _failed(place, OSError(errno.EACCES, os.strerror(errno.EACCES)))
+            number = errno.EROFS if os.statvfs(place).f_flag & os.ST_RDONLY else errno.EACCES
+            raise _failed(place, OSError(number, os.strerror(number)))
 
 
 def create(directory: str, files: Sequence[NewFile], folders: Sequence[str] = (), *, mode: int = 0o755) -> None:

@@ -59,6 +59,8 @@ def init(
     root = os.geteuid() == 0
     at = templates.place(directory, environ, root=root)
     try:
+        if directory == "":
+            raise CreationError("DIR is empty", "name a directory, or leave it out for the usual one", [], _USAGE)
         example = _example(purpose, add, registry)
         files = [templates.rule_file(example, at, registry)] if example else []
         if not (add and os.path.lexists(os.path.join(at.directory, MAIN))):
@@ -99,7 +101,8 @@ def _example(purpose: str | None, add: bool, registry: Mapping[str, ActionPackag
 def _refuse(error: CreationError, as_json: bool) -> int:
     if as_json:
         paths = [path_fields("path", path) for path in error.paths]
-        print(to_json({"ok": False, "message": error.message, "remedy": error.remedy, "paths": paths}))
+        message, remedy = shown(error.message), shown(error.remedy)
+        print(to_json({"ok": False, "message": message, "remedy": remedy, "paths": paths}))
     else:
         print(f"filewatchd: {error}", file=sys.stderr)
     return error.exit_code

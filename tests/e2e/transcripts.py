@@ -6,7 +6,8 @@ stands for any lines. Durations, moments, sizes and versions need not be the sam
 ``/home/ada`` is the directory in which all is done.
 
 Words after ``console`` are marks. ``background``: the command goes on, once it has printed its lines, in a second
-terminal, where the next one can be typed when it has ended. Others say what is needed, such as ``package``, ``pip`` or ``systemd``: whoever runs the blocks chooses.
+terminal, where the next one can be typed when it has ended. Others say what is needed, such as ``package``, ``pip`` or
+``systemd``: whoever runs the blocks chooses.
 """
 
 from __future__ import annotations

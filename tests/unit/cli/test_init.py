@@ -279,6 +279,12 @@ def test_mistakes_in_the_command(
     assert tree(tmp_path) == {}
 
 
+def test_an_empty_name_is_not_the_usual_place(capsys: pytest.CaptureFixture[str]) -> None:
+    """As a script gives it whose variable isn't set."""
+    assert main(["init", ""]) == 64
+    assert "DIR is empty" in capsys.readouterr().err
+
+
 # ---- what is told
 
 
