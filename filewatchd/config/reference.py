@@ -42,8 +42,9 @@ the keys where a file begins with this line, which names the schema that `filewa
 `~`, `~user` and `${VAR}` expand; an unknown variable is a mistake |
 | pattern | gitignore syntax, relative to the root; named classes such as `[[:digit:]]` are ASCII's |
 | period | a duration, or `hour`, `day`, `week`, `month` |
-| schedule | a mapping: `{every: 1d, at: "03:30"}`; `every` is a period. With `week`, `month` also `weekday` (`mon` \
-to `sun`); `timezone`; `splay`, a duration over which hosts are spread. `expect` has `by` instead of `at` |
+| schedule | a mapping: `{every: 1d, at: "03:30"}`; `every` is a period. With `week` or `month` \
+also `weekday` (`mon` to `sun`); `timezone`; `splay`, a duration over which hosts are spread. `expect` has `by`, \
+not `at` |
 | rule name, instance | 1 to 64 letters, digits, `_`, `.` and `-` |
 | principal | a user `nagios`, or a group `"@adm"` |
 | listen | a loopback address and a port: `"127.0.0.1:9817"` |

@@ -9,6 +9,7 @@ import pwd
 import stat
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
+from itertools import takewhile
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -248,8 +249,8 @@ def test_where_others_may_write_check_would_refuse_it(tmp_path: Path, capsys: py
 def test_a_directory_that_may_not_be_written(dry: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     place = tmp_path / "theirs"
     place.mkdir(mode=0o555)
-    for above in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        above.chmod(0o755)
+    for above in takewhile(lambda each: not each.stat().st_mode & stat.S_ISVTX, (tmp_path, *tmp_path.parents)):
+        above.chmod(0o755)  # as far as pytest has made them
     us = os.geteuid()
     try:
         if us == 0:
