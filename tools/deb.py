@@ -23,7 +23,8 @@ from pathlib import Path
 from filewatchd import __version__
 from tests.e2e.systemd import layers
 from tests.e2e.systemd.cell import Cell, sweep
-from tests.e2e.systemd.kept import content
+from tests.e2e.systemd.kept import content, digest_of, kept
+from tools.dist import copy, git
 from tools.roots import CACHE, RELEASES
 
 TREE = Path(__file__).parent.parent
@@ -70,7 +71,7 @@ def build(release: str, out: Path, tree: Path = TREE) -> Path:
     with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
         place = Path(scratch)
         source = place / "tree"
-        copy(tree, source)
+        copy(tree, source, stamp)
         (place / "out").mkdir()
         (place / "changelog").write_text(_changelog(version, release, stamp))
         wheels = fetched(release, source)
@@ -90,42 +91,26 @@ def build(release: str, out: Path, tree: Path = TREE) -> Path:
 
 def commit(tree: Path) -> tuple[int, str]:
     """The last commit's time (seconds since 1970) and the version: between two releases, it sorts before the next."""
-    stamp, short = _git(tree, "log", "-1", "--format=%ct %h").split()
-    if f"v{__version__}" in _git(tree, "tag", "--points-at", "HEAD").split() and not _git(
-        tree, "status", "--porcelain"
-    ):
+    stamp, short = git(tree, "log", "-1", "--format=%ct %h").split()
+    if f"v{__version__}" in git(tree, "tag", "--points-at", "HEAD").split() and not git(tree, "status", "--porcelain"):
         return int(stamp), __version__
-    dirty = "+dirty" if _git(tree, "status", "--porcelain") else ""
+    dirty = "+dirty" if git(tree, "status", "--porcelain") else ""
     return int(stamp), f"{__version__}~git{datetime.fromtimestamp(int(stamp), UTC):%Y%m%d%H%M%S}.{short}{dirty}"
-
-
-def copy(tree: Path, target: Path) -> None:
-    """What git knows of a tree, as it is there now, and what is new and not ignored."""
-    names = _git(tree, "ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")
-    for name in filter(None, names):
-        if (tree / name).is_file():
-            (target / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(tree / name, target / name, follow_symlinks=False)
 
 
 def fetched(release: str, tree: Path) -> Path:
     """A directory with everything that deb.lock pins, for the release's python3; kept, since it never changes."""
     lock = tree / "requirements" / "deb.lock"
-    place = CACHE / "wheels" / f"{release}-{content(lock)[:24]}"
-    if not place.exists():
-        new = place.with_suffix(".new")
-        shutil.rmtree(new, ignore_errors=True)
-        new.mkdir(parents=True)
-        minor = RELEASES[release]
-        wanted = ["--only-binary", ":all:", "--implementation", "cp", "--python-version", minor]
-        wanted += [
-            f"--platform={glibc}_{_machine()}" for glibc in ("manylinux_2_17", "manylinux2014", "manylinux_2_28")
-        ]
-        _download(new, [block for name, block in _blocks(lock) if name not in SDISTS], *wanted)
-        sdists = [block for name, block in _blocks(lock) if name in SDISTS]
-        _download(new, sdists, "--no-binary", ":all:", "--no-build-isolation")
-        new.rename(place)
-    return place
+    blocks = list(_blocks(lock))
+    wheels = ["--only-binary", ":all:", "--implementation", "cp", "--python-version", RELEASES[release]]
+    wheels += [f"--platform={glibc}_{_machine()}" for glibc in ("manylinux_2_17", "manylinux2014", "manylinux_2_28")]
+    sdists = ["--no-binary", ":all:", "--no-build-isolation"]
+
+    def fetch(new: Path) -> None:
+        _download(new, [block for name, block in blocks if name not in SDISTS], *wheels)
+        _download(new, [block for name, block in blocks if name in SDISTS], *sdists)
+
+    return kept("wheels", digest_of(release, content(lock)), fetch)
 
 
 def _blocks(lock: Path) -> Iterator[tuple[str, str]]:
@@ -145,10 +130,6 @@ def _download(place: Path, blocks: list[str], *wanted: str) -> None:
 
 def _machine() -> str:
     return subprocess.run(["uname", "-m"], capture_output=True, text=True, check=True).stdout.strip()
-
-
-def _git(tree: Path, *words: str) -> str:
-    return subprocess.run(["git", "-C", str(tree), *words], capture_output=True, text=True, check=True).stdout.strip()
 
 
 def _changelog(version: str, release: str, stamp: int) -> str:

@@ -50,12 +50,12 @@ def ask(kind: str, source: Path, made: Path, stamp: int) -> None:
 
 def committed(tree: Path) -> int:
     """When the last commit was made, in seconds since 1970."""
-    return int(_git(tree, "log", "-1", "--format=%ct"))
+    return int(git(tree, "log", "-1", "--format=%ct"))
 
 
 def names(tree: Path) -> list[str]:
     """The files of a checkout, relative: what git knows, and what is new and not ignored."""
-    found = _git(tree, "ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")
+    found = git(tree, "ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")
     return sorted(name for name in found if name and (tree / name).is_file())
 
 
@@ -90,7 +90,8 @@ def _plain(member: tarfile.TarInfo, stamp: int) -> tarfile.TarInfo:
     return plain
 
 
-def _git(tree: Path, *words: str) -> str:
+def git(tree: Path, *words: str) -> str:
+    """What a git command says of a tree."""
     return subprocess.run(["git", "-C", str(tree), *words], capture_output=True, text=True, check=True).stdout.strip()
 
 

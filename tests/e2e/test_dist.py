@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import zipfile
 from pathlib import Path
@@ -11,9 +10,10 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.e2e.checkout import clone, needed
 from tools.dist import TREE, ask, build, committed, names
 
-pytestmark = pytest.mark.skipif(not (TREE / ".git").exists(), reason="only a git checkout tells what belongs to it")
+pytestmark = needed
 
 
 class Made(NamedTuple):
@@ -21,25 +21,13 @@ class Made(NamedTuple):
     sdist: Path
 
 
-def made(place: Path, umask: int) -> Made:
-    """Built from a clone that has the files as they are here now."""
-    before = os.umask(umask)
-    try:
-        clone = place / "clone"
-        subprocess.run(["git", "clone", "--quiet", TREE, clone], check=True)
-        for name in names(TREE):
-            (clone / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(TREE / name, clone / name)
-        for name in set(names(clone)) - set(names(TREE)):
-            (clone / name).unlink()
-        return Made(*build(place / "dist", clone))
-    finally:
-        os.umask(before)
+def made(place: Path, umask: int = 0o022) -> Made:
+    return Made(*build(place / "dist", clone(place / "clone", umask)))
 
 
 @pytest.fixture(scope="module")
 def first(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    return made(tmp_path_factory.mktemp("first"), 0o022)
+    return made(tmp_path_factory.mktemp("first"))
 
 
 def test_two_builds_are_the_same_bytes(first: Made, tmp_path: Path) -> None:
