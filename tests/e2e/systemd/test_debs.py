@@ -1,4 +1,4 @@
-"""What is in the Debian packages: the same bytes whenever they are built, and all that filewatchd needs, for it alone."""
+"""What is in the Debian packages: the same bytes whenever they are built, and all it needs, for its commands alone."""
 
 from __future__ import annotations
 
