@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -49,5 +50,8 @@ class Configuration(NamedTuple):
 
 def digest(value: object) -> str:
     """A digest of settings: equal values have equal ones, over restarts too."""
-    data = msgspec.json.encode(value, order="sorted")
+    try:
+        data = msgspec.json.encode(value, order="sorted")
+    except UnicodeEncodeError:  # a path that isn't UTF-8
+        data = json.dumps(msgspec.to_builtins(value, order="sorted")).encode()
     return hashlib.sha256(data).hexdigest()[:32]

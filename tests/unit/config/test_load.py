@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import os
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -354,6 +355,16 @@ def test_generations_know_what_changed(desk: Desk) -> None:
     )
     assert differences(old.configuration, new.configuration) == (("new",), ("gone",), ("other",), ("same",))
     assert old.configuration.rules[0].actions[0].key == new.configuration.rules[0].actions[0].key
+
+
+def test_a_directory_that_is_not_utf8(tmp_path: Path) -> None:
+    place = tmp_path / os.fsdecode(b"\xff")
+    place.mkdir()
+    desk = Desk(place)
+    loaded = desk.load(rule())
+    assert loaded.rules[0].roots == (f"{place}/in",)
+    assert desk.load(rule()).means(loaded)
+    assert not desk.load(rule("settle: 7s")).means(loaded)
 
 
 def test_a_thousand_rules(desk: Desk) -> None:
