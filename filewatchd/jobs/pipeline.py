@@ -44,7 +44,6 @@ class Pipeline:
         self.actions: list[OpenAction] = []
         self.counters: dict[str, int] = {}
         self.saved: dict[str, int] = {}  # the counters as they are on disk
-        self.last: dict[str, Any] | None = None
         self.timings = Timings()
         self.open: dict[Key, int] = {}  # open rows: path -> the job that journals it
         # Open rows of jobs that somebody cancelled: the job, and what the path was then.
@@ -217,9 +216,15 @@ class Pipeline:
         """Add to a counter."""
         self.counters[name] = self.counters.get(name, 0) + by
 
+    @property
+    def last(self) -> dict[str, Any] | None:
+        """How the rule's last job ended, in this life or before."""
+        return self.engine.store.last.get(self.settings.name)
+
     def remember(self, record: Record, counted: dict[str, int], seconds: float) -> None:
         """Keep the last outcome for status."""
-        self.last = {"job": record.id, "time_ns": self.clock.wall_ns(), "seconds": seconds, "outcomes": counted}
+        last = {"job": record.id, "time_ns": self.clock.wall_ns(), "seconds": seconds, "outcomes": counted}
+        self.engine.store.last[self.settings.name] = last
         self.engine.state_changed()
 
     def failed(self) -> list[Key]:

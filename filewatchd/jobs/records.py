@@ -138,6 +138,26 @@ class History:
         rows = self._database.execute("SELECT name, data FROM steps WHERE job = ? ORDER BY seq", (job,))
         return [(name, unpack(data)) for name, data in rows]
 
+    def last_of_rules(self) -> dict[str, dict[str, Any]]:
+        """How each rule's last finished job ended, as status shows it. Reads all jobs, but not what they hold.
+
+        With max() the other columns are those of the same row: SQLite, "Bare columns in an aggregate query".
+        """
+        verdicts = list(Verdict)
+        statement = (
+            f"SELECT rule, id, max(finished_ns), started_ns, {', '.join(verdicts)} FROM jobs"
+            " WHERE finished_ns IS NOT NULL GROUP BY rule"
+        )
+        return {
+            rule: {
+                "job": job,
+                "time_ns": ended,
+                "seconds": max(0.0, (ended - started) / 1e9),
+                "outcomes": {verdict: count for verdict, count in zip(verdicts, counts, strict=True) if count},
+            }
+            for rule, job, ended, started, *counts in self._database.execute(statement)
+        }
+
     def states(self) -> dict[str, int]:
         """The number of jobs kept in each state. Reads them all."""
         return dict(self._database.execute("SELECT state, count(*) FROM jobs GROUP BY state"))

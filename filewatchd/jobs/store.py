@@ -20,6 +20,7 @@ from filewatchd.jobs.findings import Counters, Findings
 from filewatchd.jobs.holding import Holds
 from filewatchd.jobs.journal import Journal, ManifestUpdate, NewJob, Result
 from filewatchd.jobs.pausing import Pauses
+from filewatchd.jobs.records import History
 from filewatchd.jobs.runner import Item, Key, Record
 from filewatchd.model import Change, FileIdentity, Kind
 from filewatchd.state import tables
@@ -89,6 +90,7 @@ class Store:
         self._grown = grown
         self._finished = self._told = 0
         self._reader: ManifestReader | None = None
+        self.last = History(database).last_of_rules()  # by rule: how its last job ended, as status shows it
         self._open: dict[str, list[tuple[Change, Left]]] = {}
         self._load_open()
 
@@ -118,6 +120,8 @@ class Store:
         self.expectations.rename_rule(old, new)
         tables.rename_rule(self.database, old, new)
         self._open.setdefault(new, []).extend(self._open.pop(old, ()))
+        if old in self.last:
+            self.last[new] = self.last.pop(old)
 
     def take_open(self, rule: str, root: str) -> list[Left]:
         """A rule's open rows below a root; each is given out once."""

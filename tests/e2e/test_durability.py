@@ -101,6 +101,8 @@ def test_state_json_is_whole_and_says_what_happened(daemon: Daemon) -> None:
     assert bad["open"] == 1
     assert (daemon.state_dir / "state.json").stat().st_mode & 0o777 == 0o600
     assert daemon.state_dir.stat().st_mode & 0o777 == 0o700
+    daemon.start()
+    assert ask(daemon, "status")["rules"]["recorded"]["last"]["outcomes"] == {"ok": 1}, "a restart doesn't forget it"
 
 
 def test_counters_go_on_after_a_restart(daemon: Daemon) -> None:

@@ -69,7 +69,7 @@ def test_a_job_over_no_path_in_back_off_is_hastened_and_can_be_cancelled(databas
         stage.pipeline.request(Trigger.MANUAL, ())
         await eventually(lambda: stage.pipeline.last is not None, "it has failed once")
         (job,) = {call.job for call in action.calls}
-        stage.pipeline.last = None
+        stage.pipeline.engine.store.last.clear()
         assert steering.repeat(job) == "rule"
         await eventually(lambda: stage.pipeline.last is not None, "it has failed once more")
         assert [call.attempt for call in action.calls] == [1, 2]
