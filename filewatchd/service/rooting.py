@@ -192,6 +192,7 @@ class Rooting:
         for watcher in self._watchers.values():
             if kind == "locate":
                 watcher.hangs(lambda root: root.path == what, does)
+                watcher.glob_hangs(what, does)
             elif kind in ("look", "scan", "poll"):
                 watcher.hangs(lambda root: root.place is not None and str(root.place.device) == what, does)
         self.engine.pulse.beat()

@@ -31,6 +31,7 @@ class Glob:
         self.gained: frozenset[str] = frozenset()  # those that have just come, while it is told
         self.device = 0  # of the directory above the first wildcard
         self.known = False  # it has been looked for once
+        self.hangs = False  # a filesystem on its way doesn't answer
         self.evaluating = False
         self.again = False
 

@@ -55,6 +55,7 @@ class Watcher:
         self._pool = pool
         self._clock = clock
         self._poke = poke
+        self._changed = changed
         self._cover = Cover()
         self.globs: dict[str, Glob] = {}
         self._ways: Ways[object] = Ways(backend)
@@ -202,8 +203,9 @@ class Watcher:
         await self._budget.quiet()
 
     def _looked_for(self) -> bool:
-        targets = [*self._cover, *self.globs.values()]
-        return any(t.evaluating and not (isinstance(t, Root) and t.state is RootState.STALLED) for t in targets)
+        return any(root.evaluating and root.state is not RootState.STALLED for root in self._cover) or any(
+            glob.evaluating and not glob.hangs for glob in self.globs.values()
+        )
 
     def give_up_retained(self) -> None:
         """Give back what an earlier process watched and nobody asks for any more."""
@@ -231,6 +233,15 @@ class Watcher:
                 root.again_scan = True
                 self._placing.evaluate(root)
         self._scanning.pulse.beat()  # stalled roots aren't waited for
+
+    def glob_hangs(self, pattern: str, does: bool) -> None:
+        """A filesystem on the way to a glob's members doesn't answer, or does again."""
+        glob = self.globs.get(pattern)
+        if glob is not None:
+            glob.hangs = does
+            log.warning("%s: %s", pattern, "a filesystem doesn't answer" if does else "its filesystem answers again")
+            self._placing.pulse.beat()  # it isn't waited for
+            self._changed()
 
     # ---- events
 

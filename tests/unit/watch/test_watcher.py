@@ -16,7 +16,7 @@ from filewatchd.errors import StateError
 from filewatchd.model import Hint, RootState
 from filewatchd.testing.backend import ScriptedBackend
 from filewatchd.testing.clock import settle
-from filewatchd.watch import scanning
+from filewatchd.watch import locate, placing, scanning
 from filewatchd.watch.backends.base import DirtyNames, Event, Lost, NewDirectory
 from filewatchd.watch.backends.inotify import InotifyBackend
 from filewatchd.watch.placing import Glob
@@ -43,6 +43,39 @@ def test_a_new_member_of_a_glob_appeared_and_an_old_one_did_not(rig: Rig, tmp_pa
             (tmp_path / "two").mkdir()
             await r.until(lambda: len(told) == 2 and all(t.scans for t in told.values()), "both scanned")
             assert [set(t.appeared) for t in told.values()] == [{False}, {True}]
+
+    asyncio.run(story())
+
+
+def test_what_does_not_answer_is_in_the_way_of_nothing(
+    rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the first look already, and a glob's filesystem as well as a root's."""
+    answers = threading.Event()
+
+    def slow(find: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda *arguments: (answers.wait(60), find(*arguments))[1]
+
+    monkeypatch.setattr(placing, "expand", slow(locate.expand))
+    monkeypatch.setattr(placing, "_find", slow(placing._find))
+    pattern, path = f"{tmp_path}/*", str(tmp_path)
+
+    async def story() -> None:
+        async with rig() as r:
+            r.watcher.set_globs([pattern])
+            r.watcher.set_roots({RootKey(path): [Recorder()]})
+            assert not r.watcher.settled
+            r.watcher.hangs(lambda root: True, True)
+            assert not r.watcher.settled
+            r.watcher.glob_hangs(pattern, True)
+            assert r.watcher.settled
+            await r.watcher.flush()
+            answers.set()
+            r.watcher.hangs(lambda root: True, False)
+            r.watcher.glob_hangs(pattern, False)
+            await r.until(lambda: r.watcher.settled, "both are looked for")
+            assert r.watcher.roots[RootKey(path)].state is RootState.LIVE
+            assert r.watcher.globs[pattern].known
 
     asyncio.run(story())
 
