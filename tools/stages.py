@@ -44,7 +44,7 @@ STAGES = (
     pytest("scripts", "-n", "4", "--durations=3", "tests/scripts", cover=False),  # they wait for kernel and programs
     pytest("faults", "-n", "2", "tests/faults"),
     pytest("e2e", "-n", "3", "--durations=10", "--ignore=tests/e2e/systemd", "tests/e2e"),
-    pytest("systemd", "-n", "2", "--dist=loadfile", "--durations=10", "tests/e2e/systemd", cover=False, root=True),
+    pytest("systemd", "-n", "2", "--dist=worksteal", "--durations=10", "tests/e2e/systemd", cover=False, root=True),
     pytest("oracle", "-n", "2", "--durations=3", "tests/oracle", cover=False),
     Stage("coverage", ("coverage", "report")),
 )

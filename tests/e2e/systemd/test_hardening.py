@@ -82,7 +82,7 @@ def test_watch_only_sees_everything_and_writes_nothing(service: Service) -> None
     machine = service.machine
     machine.run("install", "-d", "-m", "700", "-o", "daemon", f"{service.root}/secret")
     script = """for place in /srv /home /var/log /etc /root; do echo x >$place/made && echo "wrote $place"; done;
-        echo x >/var/lib/filewatchd/made && echo kept; cat "$1"; echo tried"""
+        echo x >/var/lib/filewatchd/made && echo kept; cat "$1"; echo; echo tried"""
     said = result(service, " ".join(script.split()))
     assert {"kept", "tried"} <= set(re.findall(r"\w+", said))
     assert "wrote" not in said
