@@ -92,9 +92,9 @@ def build(release: str, out: Path, tree: Path = TREE) -> Path:
 def commit(tree: Path) -> tuple[int, str]:
     """The last commit's time (seconds since 1970) and the version: between two releases, it sorts before the next."""
     stamp, short = git(tree, "log", "-1", "--abbrev=12", "--format=%ct %h").split()
-    if f"v{__version__}" in git(tree, "tag", "--points-at", "HEAD").split() and not git(tree, "status", "--porcelain"):
-        return int(stamp), __version__
     dirty = "+dirty" if git(tree, "status", "--porcelain") else ""
+    if not dirty and f"v{__version__}" in git(tree, "tag", "--points-at", "HEAD").split():
+        return int(stamp), __version__
     return int(stamp), f"{__version__}~git{datetime.fromtimestamp(int(stamp), UTC):%Y%m%d%H%M%S}.{short}{dirty}"
 
 
