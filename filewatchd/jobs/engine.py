@@ -22,7 +22,7 @@ from filewatchd.jobs.pipeline import Pipeline
 from filewatchd.jobs.queue import Slots
 from filewatchd.jobs.store import Store
 from filewatchd.jobs.timers import DurableTimers
-from filewatchd.model import Hint
+from filewatchd.model import FileIdentity, Hint
 from filewatchd.state.comparison import ManifestReader
 from filewatchd.work.pool import Pool
 from filewatchd.work.pulse import Pulse
@@ -54,6 +54,7 @@ class Watching(NamedTuple):
     held: Callable[[str, str, float], None]  # rule, path, seconds
     rescan: Callable[[str], None]  # compare the root at this path with the disk
     mounts: Callable[[], int]  # the number of the mount table that holds now
+    looked: Callable[[str, FileIdentity | None], None] = lambda path, identity: None  # at a path that is polled
 
 
 class Engine:
@@ -104,6 +105,7 @@ class Engine:
         )
         self.wake_on_write = watching.wake_on_write
         self.mounts = watching.mounts
+        self.looked = watching.looked
         self._watching = watching
         self._dirty = 0  # paths in all windows
         self._room = self._intake = True

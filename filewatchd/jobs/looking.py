@@ -99,12 +99,18 @@ class Looking:
         follows = [follow or not key[1] for key in keys]
         tops = [len(bindings[key[0]].root) if key[0] in bindings else 0 for key in keys]
         if len(keys) <= _FEW and writers is None and engine.is_quick(self._pipeline):
-            return look_many(paths, None, granularity, follows, tops)  # a hop to a thread costs 50 times as much
-        try:
-            async with asyncio.timeout(_PATIENCE):
-                return await engine.pool.run(lane, look_many, paths, writers, granularity, follows, tops)
-        except TimeoutError:
-            raise StalledError(f"the filesystem of {paths[0]} doesn't answer") from None
+            looks = look_many(paths, None, granularity, follows, tops)  # a hop to a thread costs 50 times as much
+        else:
+            try:
+                async with asyncio.timeout(_PATIENCE):
+                    looks = await engine.pool.run(lane, look_many, paths, writers, granularity, follows, tops)
+            except TimeoutError:
+                raise StalledError(f"the filesystem of {paths[0]} doesn't answer") from None
+        if polled := self._polled({binding.root for binding in bindings.values()}):
+            for key, path, follows_link, look in zip(keys, paths, follows, looks, strict=True):
+                if not follows_link and key[0] in bindings and bindings[key[0]].root in polled:
+                    engine.looked(path, look.identity)
+        return looks
 
     def resolve_all(self, taken: Taken, looks: list[Look], mounts: int, now: float) -> list[Found]:
         """What happened to each path that is ready; the others go back to the window.

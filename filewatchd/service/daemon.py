@@ -154,6 +154,7 @@ class Daemon:
             rooting.held,
             rooting.rescan,
             rooting.mounts,
+            rooting.looked,
         )
         self._engine = Engine(
             clock,

@@ -11,7 +11,7 @@ from typing import Any
 
 from filewatchd.clock import Clock
 from filewatchd.jobs.engine import Engine, RootFacts
-from filewatchd.model import RootState, RuleSettings
+from filewatchd.model import FileIdentity, RootState, RuleSettings
 from filewatchd.watch.backends.base import Keeper
 from filewatchd.watch.backends.choose import Choice, choose, make
 from filewatchd.watch.filesystems import Ground
@@ -207,6 +207,11 @@ class Rooting:
         """Compare a root with the disk once more."""
         for watcher in self._watchers.values():
             watcher.rescan(path)
+
+    def looked(self, path: str, identity: FileIdentity | None) -> None:
+        """A job saw this at a path that is polled; None: no file."""
+        if (watcher := self._watchers.get("poll")) is not None:
+            watcher.looked(path, identity)
 
     def stalled(self) -> list[str]:
         """Roots whose filesystem doesn't answer."""

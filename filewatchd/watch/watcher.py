@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from filewatchd.clock import Clock
-from filewatchd.model import RootState
-from filewatchd.watch.backends.base import Backend, Retaining
+from filewatchd.model import FileIdentity, RootState
+from filewatchd.watch.backends.base import Backend, Comparing, Retaining
 from filewatchd.watch.budget import Budget, Later, on_loop
 from filewatchd.watch.cover import Cover
 from filewatchd.watch.intake import Intake
@@ -206,6 +206,11 @@ class Watcher:
         return any(root.evaluating and root.state is not RootState.STALLED for root in self._cover) or any(
             glob.evaluating and not glob.hangs for glob in self.globs.values()
         )
+
+    def looked(self, path: str, identity: FileIdentity | None) -> None:
+        """See `Comparing`."""
+        if isinstance(self._backend, Comparing):
+            self._backend.looked(path, identity)
 
     def give_up_retained(self) -> None:
         """Give back what an earlier process watched and nobody asks for any more."""

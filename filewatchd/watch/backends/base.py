@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
+from filewatchd.model import FileIdentity
+
 ANY = "*"  # as an anchor's name: every name in the directory
 
 
@@ -200,6 +202,15 @@ class Retaining(Protocol):
 
     def give_up(self) -> int:
         """Give back the watches that were taken over and that nobody has asked for since; returns how many."""
+        ...
+
+
+@runtime_checkable
+class Comparing(Protocol):
+    """What a backend can do besides if it compares what it sees with what it saw before, and not with what jobs saw."""
+
+    def looked(self, path: str, identity: FileIdentity | None) -> None:
+        """A job saw this at a path (None: no file); if that isn't what the backend sees next, it tells of the path."""
         ...
 
 

@@ -25,8 +25,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from filewatchd.clock import Clock
+from filewatchd.model import FileIdentity
 from filewatchd.watch.backends.anchors import Anchors, look_at_names
 from filewatchd.watch.backends.base import AnchorMoved, Armed, Event, Keeper, NewDirectory, TopGone
+from filewatchd.watch.backends.believed import Believed
 from filewatchd.watch.backends.findings import Findings
 from filewatchd.watch.backends.known import Known
 from filewatchd.watch.backends.pacing import Device
@@ -59,6 +61,7 @@ class PollBackend:
         self._monotonic = clock.monotonic
         self.table = WatchTable()
         self._snapshots: dict[int, Snapshot] = {}
+        self._believed = Believed()
         self._known = Known(clock)
         self._anchors = Anchors()
         self._devices: dict[int, Device] = {}
@@ -239,12 +242,18 @@ class PollBackend:
             if isinstance(result, Seen):
                 self._snapshots[each.token] = result.new
                 device.trusting &= not result.unstamped
-                if result.differences:
-                    findings.differ(each.token, each.path, result.differences)
+                others = self._believed.differing(each.path, result.new)
+                differences = result.differences._replace(files={**others, **result.differences.files})
+                if differences:
+                    findings.differ(each.token, each.path, differences)
             elif isinstance(result, Gone):
                 findings.gone(each, result)
 
     # ---- what was found
+
+    def looked(self, path: str, identity: FileIdentity | None) -> None:
+        """A job saw this at a path; the next pass tells if that isn't what it sees there."""
+        self._believed.looked(path, identity)
 
     def _tell(self, events: Sequence[Event]) -> None:
         if events:

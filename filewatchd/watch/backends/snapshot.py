@@ -38,9 +38,9 @@ _GRANULE = 2.0  # seconds: the coarsest stamps in use, FAT's
 _LISTED_ANYWAY = 60.0  # seconds
 _MARK = 32  # bytes an entry takes
 _IDENTITY = 16  # bytes of a directory's mark: dev, ino
-_CONTENT = 24  # bytes of a file's mark: ino, size, mtime
+CONTENT = 24  # bytes of a file's mark: ino, size, mtime
 _BREATH = 256  # entries between signs of life
-_WRAP = (1 << 64) - 1  # a stamp may be negative, or beyond the year 2554
+WRAP = (1 << 64) - 1  # a stamp may be negative, or beyond the year 2554
 
 
 class Marks(NamedTuple):
@@ -140,11 +140,11 @@ class _Gathered:
 
     def file(self, name: str, info: os.stat_result) -> None:
         self._names.append(name)
-        self._numbers.extend((info.st_ino, info.st_size, info.st_mtime_ns & _WRAP, info.st_ctime_ns & _WRAP))
+        self._numbers.extend((info.st_ino, info.st_size, info.st_mtime_ns & WRAP, info.st_ctime_ns & WRAP))
 
     def directory(self, name: str, info: os.stat_result) -> None:
         self._names.append(name)
-        self._numbers.extend((info.st_dev, info.st_ino, info.st_ctime_ns & _WRAP, info.st_mode))
+        self._numbers.extend((info.st_dev, info.st_ino, info.st_ctime_ns & WRAP, info.st_mode))
 
     def keep(self, names: Sequence[str], old: Marks) -> None:
         known = old.by_name()
@@ -252,7 +252,7 @@ def compare(old: Snapshot, new: Snapshot) -> Differences:
 def _hint(was: bytes | None, now: bytes | None) -> int:
     if was is None or now is None:
         return HINTS[IN_CREATE] if was is None else HINTS[IN_DELETE]
-    return HINTS[IN_ATTRIB] if was[:_CONTENT] == now[:_CONTENT] else HINTS[IN_MODIFY]
+    return HINTS[IN_ATTRIB] if was[:CONTENT] == now[:CONTENT] else HINTS[IN_MODIFY]
 
 
 def _child(name: str, mark: bytes) -> Child:

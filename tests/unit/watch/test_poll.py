@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from filewatchd.clock import SystemClock
-from filewatchd.model import Hint
+from filewatchd.model import FileIdentity, Hint
 from filewatchd.testing.clock import FakeClock, settle
 from filewatchd.testing.waiting import eventually
 from filewatchd.watch.backends import poll
@@ -88,6 +88,35 @@ def test_created_modified_rewritten_chmodded_and_deleted(polling: Rig, tmp_path:
                 told.forget()
             await r.watcher.flush()
             assert not told.seen, "nothing happened"
+
+    asyncio.run(story())
+
+
+def test_what_a_job_saw_between_two_passes_is_told_if_it_is_not_what_the_next_one_sees(
+    polling: Rig, tmp_path: Path
+) -> None:
+    """Two directories changed places and back: the passes agree, and the job saw the other one's file."""
+    (tmp_path / "a").write_text("x")
+    status = (tmp_path / "a").stat()
+    seen = FileIdentity(status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    looks: list[tuple[str, FileIdentity | None, list[str]]] = [
+        ("a", seen, []),
+        ("a", seen._replace(ino=seen.ino + 1), ["a"]),
+        ("a", None, ["a"]),
+        ("gone", None, []),
+        ("gone", seen, ["gone"]),
+    ]
+
+    async def story() -> None:
+        async with polling() as r:
+            _, told = await r.watch(tmp_path)
+            for name, identity, expected in looks:
+                told.forget()
+                r.watcher.looked(str(tmp_path / name), identity)
+                await r.watcher.flush()
+                assert told.marked == [(path, HINTS[IN_MODIFY]) for path in expected]
+                await r.watcher.flush()
+                assert len(told.marked) == len(expected), "once"
 
     asyncio.run(story())
 
