@@ -308,8 +308,7 @@ class Daemon:
         if not self._ready and self._rooting.settled:
             self._ready = True
             self._engine.started()
-            states = self._rooting.summary()
-            log.info("ready: filewatchd %s, %d rules, roots %s", __version__, len(self._engine.pipelines), states)
+            log.info("ready: filewatchd %s, %s", __version__, self._rooting.described())
             self._news.ready()
             if self._hint:
                 log.info("%s", self._hint)

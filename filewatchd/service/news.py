@@ -54,7 +54,7 @@ class News:
         life, pipelines = self._life(), self._engine.at_work()
         state = "draining" if life.draining else "running" if life.ready else "starting"
         dirty, running = sum(len(p.window) for p in pipelines), sum(len(p.batches) for p in pipelines)
-        text = f"{state}: {len(self._engine.pipelines)} rules, roots {self._rooting.summary()}"
+        text = f"{state}: {self._rooting.described()}"
         paused = sum(p.holding.why is not None for p in pipelines)
         more = [
             f"{number:,} {word}"

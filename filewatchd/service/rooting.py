@@ -286,6 +286,11 @@ class Rooting:
             ", ".join(f"{number} {state.value}" for state, number in sorted(states.items())) or RootState.WAITING.value
         )
 
+    def described(self) -> str:
+        """The rules at work and their roots, for people."""
+        rules = len(self.engine.pipelines)
+        return f"{rules:,} rule{'' if rules == 1 else 's'}, roots {self.summary()}"
+
     def statistics(self) -> dict[str, Any]:
         """What status shows."""
         return {

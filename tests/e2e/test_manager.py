@@ -38,7 +38,7 @@ def test_what_is_told_of_a_life(daemon: Daemon, manager: Manager) -> None:
     manager.waits("READY", "1")
     told = [name for name, _ in manager.told]
     assert told.index("EXTEND_TIMEOUT_USEC") < told.index("READY"), "it may take its time to start"
-    assert manager.heard("STATUS", "running: 1 rules, roots 1 live")
+    assert manager.heard("STATUS", "running: 1 rule, roots 1 live")
     manager.waits("WATCHDOG", "1", times=manager.heard("WATCHDOG") + 3)
     daemon.signal(signal.SIGHUP)
     manager.waits("READY", "1", times=2)
@@ -47,7 +47,7 @@ def test_what_is_told_of_a_life(daemon: Daemon, manager: Manager) -> None:
     daemon.configure(daemon.rule(settle="5 parsecs"))
     daemon.signal(signal.SIGHUP)
     manager.waits("READY", "1", times=3)
-    assert manager.heard("STATUS", "running: 1 rules, roots 1 live; the configuration on disk is refused")
+    assert manager.heard("STATUS", "running: 1 rule, roots 1 live; the configuration on disk is refused")
     assert not manager.heard("STOPPING")
     daemon.stop()
     assert manager.heard("STOPPING", "1") == 1
