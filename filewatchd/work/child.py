@@ -14,6 +14,7 @@ import marshal
 import os
 import signal
 
+from filewatchd.work.execute import execute
 from filewatchd.work.processes import TOKEN
 
 TYPE_CHECKING = False  # the module typing would be most of what this process imports
@@ -201,19 +202,3 @@ def prctl(option: int, value: int) -> None:
 def become_subreaper() -> None:
     """Take in the orphans among our descendants."""
     prctl(_PR_SET_CHILD_SUBREAPER, 1)
-
-
-def execute(argv: list[bytes], env: dict[bytes, bytes]) -> None:
-    """Replace this process by the program, searched on the PATH of its own environment; returns never."""
-    if b"/" in argv[0]:
-        os.execve(argv[0], argv, env)
-    worst: OSError = FileNotFoundError(2, "not on PATH")
-    for directory in env.get(b"PATH", b"/usr/bin:/bin").split(b":"):
-        try:
-            if directory:  # an empty one would mean the working directory
-                os.execve(directory + b"/" + argv[0], argv, env)
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        except PermissionError as error:
-            worst = error
-    raise worst

@@ -15,7 +15,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-import os
 import time
 from collections.abc import Callable
 from typing import Any
@@ -27,12 +26,11 @@ from filewatchd.work.command import Command, Finished
 from filewatchd.work.link import Link
 from filewatchd.work.pool import Pool
 from filewatchd.work.stdio import Input, Output
-from filewatchd.work.users import Rights, rights_of
+from filewatchd.work.users import Rights, Users
 
 log = logging.getLogger(__name__)
 
 KILL_GRACE = 15.0  # seconds for the spawner to report a killed command; then the spawner itself is killed
-_USERS_FRESH = 60.0  # seconds a looked-up user is believed
 
 
 class Run:
@@ -45,8 +43,7 @@ class Run:
         try:
             self.input = Input(command.stdin) if command.stdin is not None else None
         except OSError:
-            os.close(self.output.theirs)
-            self.output.finish()
+            self.output.abandon()
             raise
         self.over: asyncio.Future[Finished] = asyncio.get_running_loop().create_future()
         self.began = time.monotonic()
@@ -79,7 +76,7 @@ class Commands:
         self._runs: dict[int, Run] = {}
         self._link: Link | None = None
         self._recovery: asyncio.Task[None] | None = None
-        self._users: dict[tuple[str | None, str | None], tuple[float, Rights | None]] = {}
+        self._users = Users(pool)
         self._spawners = 0
         self._leftover = 0
 
@@ -93,7 +90,7 @@ class Commands:
             ActionError: it can't be started (not retryable where the program or the user doesn't exist).
         """
         encoded = failures.encode(command)
-        rights = await self._rights(command.user, command.group)
+        rights = await self._users.rights(command.user, command.group)
         if self._recovery is not None:
             await asyncio.wait([self._recovery])
         run = self._start(command, output, encoded, rights)
@@ -134,17 +131,6 @@ class Commands:
         }
 
     # ---- starting
-
-    async def _rights(self, user: str | None, group: str | None) -> Rights | None:
-        """Looked up in the pool and kept for a while: a directory service may take its time."""
-        if user is None and group is None:
-            return None
-        now = time.monotonic()
-        when, rights = self._users.get((user, group), (now - _USERS_FRESH, None))
-        if now - when >= _USERS_FRESH:
-            rights = await self._pool.run("users", rights_of, user, group)
-            self._users[user, group] = now, rights
-        return rights
 
     def _start(
         self, command: Command, output: Callable[[bytes], None], encoded: failures.Encoded, rights: Rights | None

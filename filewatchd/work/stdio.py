@@ -29,6 +29,11 @@ class Output:
                 break
         self._close()
 
+    def abandon(self) -> None:
+        """Close both ends: there will be no command."""
+        os.close(self.theirs)
+        self._close()
+
     def _read(self) -> bool:
         """Hand on what there is; False if there was nothing."""
         try:
@@ -52,11 +57,16 @@ class Output:
 class Input:
     """The writing end of a command's stdin; closes when all is written or nobody reads. ``theirs``: the reading end."""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, *, begin: bool = True) -> None:
         self._rest = memoryview(data)
         self._loop = asyncio.get_running_loop()
         self.theirs, self._fd = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(self._fd, False)
+        if begin:
+            self.begin()
+
+    def begin(self) -> None:
+        """Write what the pipe takes, and the rest as it is read."""
         self._write()
         if self._fd >= 0:
             self._loop.add_writer(self._fd, self._write)

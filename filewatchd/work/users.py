@@ -5,10 +5,32 @@ from __future__ import annotations
 import grp
 import os
 import pwd
+import time
 
 from filewatchd.errors import ActionError
+from filewatchd.work.pool import Pool
 
+_FRESH = 60.0  # seconds a looked-up user is believed
 Rights = tuple[int, int, tuple[int, ...]]  # uid, gid, supplementary groups
+
+
+class Users:
+    """Looks users up in the pool and keeps them for a while: a directory service may take its time."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._known: dict[tuple[str | None, str | None], tuple[float, Rights | None]] = {}
+
+    async def rights(self, user: str | None, group: str | None) -> Rights | None:
+        """As `rights_of`."""
+        if user is None and group is None:
+            return None
+        now = time.monotonic()
+        when, rights = self._known.get((user, group), (now - _FRESH, None))
+        if now - when >= _FRESH:
+            rights = await self._pool.run("users", rights_of, user, group)
+            self._known[user, group] = now, rights
+        return rights
 
 
 def rights_of(user: str | None, group: str | None) -> Rights | None:
