@@ -51,6 +51,8 @@ from filewatchd.state.lock import InstanceLock
 from filewatchd.work import cgroup
 from filewatchd.work.helper import Commands
 from filewatchd.work.pool import Pool
+from filewatchd.work.units import Units
+from filewatchd.work.ways import Ways
 
 log = logging.getLogger("filewatchd.service")
 
@@ -120,9 +122,10 @@ class Daemon:
         clock = SystemClock()
         self._pool = Pool()
         groups = cgroup.find(state)
-        await sweep(self._pool, groups)
+        units = Units(groups.key, lambda: self.settings.daemon.instance, self._pool)
+        await sweep(self._pool, groups, units)
         log.debug("commands: %s", groups.describe()[1])
-        self._commands = Commands(groups, self._pool)
+        self._commands = Ways(Commands(groups, self._pool), units)
         daemon = self.settings.daemon
         self._database = Database(os.path.join(state, "journal.db"), durability=daemon.durability, clock=clock)
         if self._database.set_aside:

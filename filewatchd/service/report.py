@@ -30,8 +30,8 @@ from filewatchd.service.promise import Promise
 from filewatchd.service.rooting import Rooting
 from filewatchd.state.database import Database
 from filewatchd.work.cgroup import Groups
-from filewatchd.work.helper import Commands
 from filewatchd.work.pool import Pool
+from filewatchd.work.ways import Ways
 
 
 class Life(NamedTuple):
@@ -53,7 +53,7 @@ class Parts(NamedTuple):
     engine: Engine
     rooting: Rooting
     retention: Retention
-    commands: Commands
+    commands: Ways
     groups: Groups
     control: ControlServer
     pool: Pool

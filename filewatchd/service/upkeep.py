@@ -15,6 +15,7 @@ from filewatchd.state import atomic
 from filewatchd.state.database import Database
 from filewatchd.work.cgroup import Groups
 from filewatchd.work.pool import Pool
+from filewatchd.work.units import Units
 
 log = logging.getLogger("filewatchd.service")
 
@@ -135,8 +136,12 @@ class Upkeep:
             self._failed("state", str(error))
 
 
-async def sweep(pool: Pool, groups: Groups) -> None:
-    """End what commands of an earlier life have left."""
+async def sweep(pool: Pool, groups: Groups, units: Units) -> None:
+    """End what commands of an earlier life have left, whichever way they ran."""
+    try:
+        await units.sweep()
+    except FilewatchdError as error:
+        log.error("units of an earlier life may go on: %s", error)
     try:
         swept = await pool.run("", groups.sweep)
     except FilewatchdError as error:

@@ -1,0 +1,69 @@
+"""What systemd starts in a transient unit: it takes the command from the daemon, byte for byte, and becomes it.
+
+D-Bus carries text, so a word that isn't UTF-8 can't be said to systemd; and what is said of a unit (its command line,
+its environment) anybody may read with ``systemctl show``. So systemd is told of this program only, and the command
+comes down the pipe that is its standard input, followed by what the command itself shall read there. Nothing runs
+before all of it has come: a daemon that died or gave up meanwhile has closed the pipe.
+
+Standard output is the command's; standard error is a pipe for reports: `BEGUN`, and after it, if the command can't be
+started, the errno and the stage. It closes on exec. The unit has the user, the limits and the cgroup already.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import marshal
+import os
+import signal
+
+from filewatchd.work.execute import execute
+
+TYPE_CHECKING = False  # the module typing would be most of what this process imports
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+BEGUN = b"."
+HEADER = 8  # bytes: the length of the request that follows, little-endian
+
+
+def request(argv: list[bytes], env: dict[bytes, bytes], cwd: bytes | None, stdin: bytes | None) -> bytes:
+    """What is to be written to a launcher's standard input."""
+    said = marshal.dumps((argv, env, cwd, stdin is not None))
+    return len(said).to_bytes(HEADER, "little") + said + (stdin or b"")
+
+
+def main() -> NoReturn:
+    """Become the command, or report why not."""
+    report = fcntl.fcntl(2, fcntl.F_DUPFD_CLOEXEC, 3)
+    stage = "start"
+    try:
+        os.dup2(1, 2)
+        os.write(report, BEGUN)
+        argv, env, cwd, reads = marshal.loads(take(int.from_bytes(take(HEADER), "little")))
+        if not reads:
+            os.dup2(os.open(os.devnull, os.O_RDWR), 0)
+        if cwd is not None:
+            stage = "cwd"
+            os.chdir(cwd)
+        stage = "exec"
+        for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+            signal.signal(number, signal.SIG_DFL)  # what Python ignores, the command would ignore too
+        execute(argv, env)
+    except BaseException as error:  # noqa: BLE001 - all of it is told, nothing may escape
+        with contextlib.suppress(OSError):  # the daemon has gone
+            os.write(report, marshal.dumps((getattr(error, "errno", None) or 0, stage)))
+    finally:
+        os._exit(127)
+
+
+def take(size: int) -> bytes:
+    """Exactly so many bytes of standard input; ends the process if there won't be as many."""
+    pieces = []
+    while size:
+        piece = os.read(0, size)
+        if not piece:
+            os._exit(0)
+        pieces.append(piece)
+        size -= len(piece)
+    return b"".join(pieces)
