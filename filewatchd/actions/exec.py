@@ -20,6 +20,7 @@ from filewatchd.actions.base import Command, Context, Finished, JobContext, Need
 from filewatchd.actions.command import argv, environment, payload
 from filewatchd.actions.command.check import problems
 from filewatchd.actions.command.outcome import Tail, outcome_of
+from filewatchd.actions.command.unit import UnitLimits, unit_of
 from filewatchd.actions.template import change_values, job_values
 from filewatchd.model import OK, Change, Outcome, RuleSettings, Verdict
 from filewatchd.values import Duration, Group, PathTo, Secret, Signal, User
@@ -46,7 +47,13 @@ class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     env: Annotated[dict[str, str | Secret], Meta(description="Variables to add to its environment.")] = {}
     user: Annotated[User | None, Meta(description="Run as this user instead of the rule's.")] = None
     group: Annotated[Group | None, Meta(description="Run with this primary group instead of the user's.")] = None
-    stop_signal: Annotated[Signal, Meta(description="Sent to its process group to stop it.")] = 15
+    unit: Annotated[
+        bool | UnitLimits,
+        Meta(description="Run it outside the daemon's sandbox, as a transient systemd unit, which may have limits."),
+    ] = False
+    stop_signal: Annotated[
+        Signal, Meta(description="Sent to its process group, or to all of its unit, to stop it.")
+    ] = 15
     stop_timeout: Annotated[Duration, Meta(description="What still runs so long after that is killed.")] = 10.0
 
 
@@ -61,8 +68,9 @@ def rule_defaults(options: Options) -> Mapping[str, Any]:
 
 
 def needs(options: Options) -> Needs:
-    """Outcomes path by path where the command runs path by path."""
-    return Needs(per_path=argv.mode_of(options.command, options.shell) is argv.Mode.EACH)
+    """Outcomes path by path where the command runs path by path; systemd is spoken to over D-Bus."""
+    each = argv.mode_of(options.command, options.shell) is argv.Mode.EACH
+    return Needs(per_path=each, extras=("systemd",) if options.unit else ())
 
 
 def open(options: Options, ctx: Context) -> ExecAction:  # noqa: A001 - the protocol's word
@@ -99,9 +107,10 @@ class ExecAction:
 
     def plan(self, job: JobContext) -> Sequence[str]:
         """The command lines, quoted as a shell would need them."""
-        user = f" as {self._user}" if self._user else ""
+        how = f" as {self._user}" if self._user else ""
+        how += " in a unit of its own" if self._options.unit else ""
         shares = self._shares(job, {}) if self._mode is not argv.Mode.BATCH else [list(job.changes)]
-        return [f"run{user}: {argv.quoted(self._words(job, changes))}" for changes in shares]
+        return [f"run{how}: {argv.quoted(self._words(job, changes))}" for changes in shares]
 
     def reconfigure(self, options: Options) -> bool:
         """Always possible in place: running commands keep what they were started with."""
@@ -171,6 +180,7 @@ class ExecAction:
             timeout=max(0.0, deadline - self._ctx.clock.monotonic()),
             stop_signal=options.stop_signal,
             stop_timeout=options.stop_timeout,
+            unit=unit_of(options.unit, job),
         )
 
     def _report(self, command: Command, finished: Finished) -> None:

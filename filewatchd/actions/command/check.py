@@ -10,6 +10,7 @@ from typing import Protocol
 
 from filewatchd.actions.base import Problem
 from filewatchd.actions.command import environment
+from filewatchd.actions.command.unit import UnitLimits, check_unit
 from filewatchd.actions.template import NAMES, PATHS, PER_PATH, Template, TemplateError, change_values, parse
 from filewatchd.model import Change, Kind, RuleSettings
 from filewatchd.patterns import lifted, selects
@@ -30,11 +31,14 @@ class CommandOptions(Protocol):
     def env(self) -> dict[str, str | Secret]: ...
     @property
     def user(self) -> str | None: ...
+    @property
+    def unit(self) -> bool | UnitLimits: ...
 
 
 def problems(options: CommandOptions, rule: RuleSettings) -> Iterator[Problem]:
     """Every mistake in a command."""
     yield from check_env(options.env)
+    yield from check_unit(options.unit)
     if options.cwd is not None and not os.path.isdir(options.cwd):
         yield Problem(f"the working directory {options.cwd} doesn't exist", "create it, or correct the path", ("cwd",))
     if not options.command or not options.command[0]:

@@ -42,6 +42,8 @@ def outcome_of(finished: Finished, timeout: float | None, tail: Tail) -> Outcome
         why = f"exit status {finished.code}"
     else:
         why = f"ended by {signal_name(finished.signal or 0)}"
+    if finished.reason:
+        why = f"{why} ({finished.reason})"
     said = tail.last_line
     return Outcome(Verdict.FAILED, f"{why}: {said}" if said else why)
 
