@@ -125,9 +125,12 @@ class Manager:
         return len(found)
 
     async def state(self, name: str) -> dict[str, Any]:
-        """All properties of a unit."""
+        """All properties of a unit. Of one that isn't there, too, systemd would tell some."""
         (found,) = await self._call("GetAll", "s", "", path=path_of(name), interface=_PROPERTIES)
-        return _plain(found)
+        state = _plain(found)
+        if state.get("LoadState") == "not-found":
+            raise RefusedError("NoSuchUnit", f"systemd has no unit {name} any more")
+        return state
 
     async def loaded(self, pattern: str) -> list[str]:
         """The names of the units that systemd has in memory and that match."""

@@ -2,9 +2,11 @@
 
 systemd.exec(5) and org.freedesktop.systemd1(5) have the properties' names. What systemd 252 does with a command line
 given over D-Bus was tried: it replaces ``$NAME``, ``${NAME}`` and ``$$``, but no ``%`` specifiers; it takes no word
-that isn't UTF-8; and the text of `Description=` goes into a unit file as it is, line ends included. So words that
-others choose don't go that way at all (`filewatchd.work.launcher`), ours have each ``$`` doubled, and names of rules
-consist of letters, digits, ``_``, ``.`` and ``-``.
+that isn't UTF-8; and the text of `Description=` goes into a unit file as it is, line ends included. From that file
+it reads the unit again when it is reloaded or executed anew, also between a start's request and the start, and finds a
+backslash before each ``;`` that stands in a longer word. So words that others choose don't go that way at all
+(`filewatchd.work.launcher`), ours have each ``$`` doubled and no ``;``, and names of rules consist of letters, digits,
+``_``, ``.`` and ``-``.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ STDIN, STDOUT, STDERR = 0, 1, 2  # places of the descriptors in the message
 _BACKSTOP = 60.0
 _EXITED = 1  # CLD_EXITED of waitid(2); 2 and 3 are CLD_KILLED and CLD_DUMPED, 0 that nothing was started
 _HOME = str(Path(__file__).parents[2])
-_PROGRAM = "import sys; sys.path.append(sys.argv[1]); from filewatchd.work.launcher import main; main()"
+_PROGRAM = "import sys\nsys.path.append(sys.argv[1])\nfrom filewatchd.work.launcher import main\nmain()"
 _EXIT_EXEC = 203  # of systemd.exec(5)
 
 

@@ -206,7 +206,9 @@ class Units:
         try:
             await manager.start(run.name, properties, run.theirs)
         except FilewatchdError as error:
-            # Refused: nothing runs. If the connection was lost instead, the run has been finished already.
+            # Refused: nothing runs, or a launcher that will get nothing to do, if systemd was executed anew before it
+            # answered. If the connection was lost instead, the run has been finished already.
+            manager.forget(run.name)
             self._runs.pop(transient.path_of(run.name), None)
             run.finish(ActionError(f"systemd can't start {run.command.argv[0]!r} in a unit: {error}"))
             return
@@ -316,7 +318,7 @@ class Units:
     async def _look_at_all(self, manager: Manager) -> None:
         with contextlib.suppress(FilewatchdError):
             await manager.subscribe()
-        for path, run in list(self._runs.items()):
+        for path, run in [(path, run) for path, run in self._runs.items() if run.started]:
             try:
                 self._change(path, await manager.state(run.name))
             except FilewatchdError as error:

@@ -513,6 +513,41 @@ def test_systemd_may_be_loaded_and_executed_anew_meanwhile(mark: str) -> None:
     play(scene)
 
 
+def test_systemd_reads_what_it_was_told_from_its_own_file_again(mark: str) -> None:
+    async def scene(desk: Desk) -> None:
+        task = await desk.start("sh", "-c", f"echo ready; exec sleep {mark}", until=b"ready")
+        assert isinstance(desk.units, Units)
+        assert desk.units._manager is not None
+        (name,) = loaded(KEY)
+        before = await desk.units._manager.state(name)
+        await asyncio.to_thread(systemctl, "daemon-reload")
+        after = await desk.units._manager.state(name)
+        ((_, words, *_),) = before["ExecStart"]
+        ((_, again, *_),) = after["ExecStart"]
+        assert again == words
+        same = ("Description", "LogExtraFields", "KillSignal", "TimeoutStopUSec", "Slice", "Before")
+        assert {name: after[name] for name in same} == {name: before[name] for name in same}
+        task.cancel()
+        await asyncio.wait([task])
+
+    play(scene)
+
+
+def test_commands_may_begin_while_systemd_is_executed_anew() -> None:
+    async def scene(desk: Desk) -> None:
+        anew = asyncio.ensure_future(asyncio.to_thread(systemctl, "daemon-reexec"))
+        codes: set[int | str | None] = set()
+        while not anew.done():
+            try:
+                codes.add((await desk.run("sh", "-c", "exit 8")).code)
+            except ActionError as error:
+                codes.add("again" if error.retryable else str(error))
+        assert codes <= {8, "again"}
+        assert (await desk.run("sh", "-c", "exit 8")).code == 8
+
+    play(scene)
+
+
 def test_when_the_bus_dies_commands_fail_and_are_ended_before_the_next(mark: str) -> None:
     async def scene(desk: Desk) -> None:
         task = await desk.start("sh", "-c", f"echo ready; exec sleep {mark}", until=b"ready")

@@ -164,6 +164,17 @@ def test_what_cant_be_killed_holds_up_nobody(systemd: Systemd, monkeypatch: pyte
     play(scene)
 
 
+def test_a_unit_that_is_just_being_started_isnt_taken_for_gone(systemd: Systemd) -> None:
+    async def scene(ways: Units) -> None:
+        assert (await ways.run(command("true"), lambda data: None)).code == 0
+        running = asyncio.ensure_future(ways.run(command("exit 6"), lambda data: None))
+        await asyncio.sleep(0)
+        systemd.returned()
+        assert (await running).code == 6
+
+    play(scene)
+
+
 def test_a_refusal_is_told(systemd: Systemd) -> None:
     async def scene(ways: Units) -> None:
         systemd.refusal = RefusedError("org.freedesktop.DBus.Error.AccessDenied", "Access denied")
@@ -196,7 +207,7 @@ def test_systemd_that_was_away_is_asked_what_became_of_units(systemd: Systemd) -
         systemd.returned()
         assert (await running).code == 5
         running = asyncio.ensure_future(ways.run(command("exec sleep 100"), lambda data: None))
-        await eventually(lambda: systemd.running, "it to run")
+        await eventually(lambda: [run for run in ways._runs.values() if run.started], "it to run")
         systemd.returned()
         with pytest.raises(ActionError, match="was lost sight of: there is no such unit"):
             await running
