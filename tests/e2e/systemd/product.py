@@ -23,6 +23,7 @@ _PARTS = (
     "requirements/deb.lock",
     "systemd",
     "tools/deb.py",
+    "tools/dist.py",
 )
 
 #: As an administrator would install it, but not started: tests write a configuration first.
