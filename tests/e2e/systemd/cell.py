@@ -113,11 +113,15 @@ def sweep() -> None:
 
 
 def _forget(place: Path, group: str) -> None:
-    processes.kill_group(group)
-    eventually(lambda: not processes.members(group), f"all is dead in {group}")
-    processes.remove_group(group)
+    eventually(lambda: _removed(group), f"all is dead in {group}")
     place.with_suffix(".lock").unlink(missing_ok=True)
     shutil.rmtree(place, ignore_errors=True)
+
+
+def _removed(group: str) -> bool:
+    processes.kill_group(group)
+    processes.remove_group(group)  # what is empty by now
+    return not os.path.exists(group)
 
 
 def leader(nspawn: int) -> int | None:
