@@ -94,7 +94,7 @@ def test_a_stop_lets_commands_finish(service: Service) -> None:
 def test_a_shutdown_of_the_system_lets_commands_finish(service: Service) -> None:
     script = (
         "echo began > /srv/main/began; while ! systemctl is-system-running | grep -q stopping; do sleep 0.05; done;"
-        " sleep 0.2; echo done > /srv/main/done"
+        " sleep 2; echo done > /srv/main/done"
     )
     service.configure(service.rule(actions=command(script)))
     service.start()
