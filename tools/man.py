@@ -81,7 +81,9 @@ _ENVIRONMENT = (
     Tag("TZ", "The time zone of schedules that name none."),
     Tag("NO_COLOR", "Set, the log isn't coloured."),
     Tag("XDG_CONFIG_HOME, XDG_STATE_HOME, XDG_RUNTIME_DIR",
-        "Where init puts the configuration, state and control socket of another user than root."),
+        "Where init puts the configuration, state and control socket of another user than root. XDG_RUNTIME_DIR has "
+        "that user's systemd, too, which is asked for units (exec: {unit: true})."),
+    Tag("DBUS_SESSION_BUS_ADDRESS", "Where another user than root finds that systemd, if not in XDG_RUNTIME_DIR."),
     Tag("NOTIFY_SOCKET, WATCHDOG_USEC, WATCHDOG_PID, LISTEN_FDS, LISTEN_PID",
         "Set by systemd, which is told of the daemon's life, and hands over the control socket and what an earlier "
         "life left with it. They need the extra systemd."),

@@ -38,6 +38,7 @@ the keys where a file begins with this line, which names the schema that `filewa
 | size | `64KiB` `100MiB` (powers of 1024), `10MB` `1GB` (powers of 1000), or a number of bytes |
 | rate | `50MB/s` `2000/s`; also for each minute `/m` or hour `/h` |
 | share | `10%` |
+| share of a processor | `50%` is half of one, `200%` two |
 | path | relative ones start at the directory of their file; from flags and the environment, at the working directory. \
 `~`, `~user` and `${VAR}` expand; an unknown variable is a mistake |
 | pattern | gitignore syntax, relative to the root; named classes such as `[[:digit:]]` are ASCII's |
@@ -110,7 +111,18 @@ def reference(registry: Mapping[str, ActionPackage]) -> str:
     for name in sorted(actions):
         options = _resolved(actions[name], schema)
         parts += [f"\n## action {name}\n", options.get("description", "") + "\n", *_table(options, schema)]
+        for key, section in _mappings(options, schema):
+            parts += [f"\n## action {name}, {key}\n", section["description"] + "\n", *_table(section, schema)]
     return "\n".join(part for part in parts if part != "\n") + "\n"
+
+
+def _mappings(options: Schema, schema: Schema) -> Iterator[tuple[str, Schema]]:
+    """An action's options that may be mappings with keys of their own, and these."""
+    for key, value in options["properties"].items():
+        for member in value.get("anyOf", (value,)):
+            section = _resolved(member, schema)
+            if "properties" in section and "x-name" not in section:
+                yield key, section
 
 
 def _table(section: Schema, schema: Schema) -> Iterator[str]:
