@@ -46,6 +46,21 @@ def test_the_missing_extra_is_told_and_not_waited_for(service: Service, package:
     assert "filewatchd[systemd]" in said
 
 
+def test_a_mistake_in_its_command_line_is_not_tried_again(service: Service) -> None:
+    service.configure()
+    service.machine.drop_in(
+        service.unit, "flag", "[Service]\nExecStart=\nExecStart=/usr/bin/filewatchd run --nonsense\n"
+    )
+    assert "--nonsense" in refused(service, 64)
+
+
+def test_a_state_that_it_may_not_open_is_not_tried_again(service: Service) -> None:
+    service.configure()
+    other = "[Service]\nExecStart=\nExecStart=/usr/bin/filewatchd run --state-dir /root/state\nUser=nobody\n"
+    service.machine.drop_in(service.unit, "user", other)
+    assert "/root/state" in refused(service, 77)
+
+
 def test_a_second_daemon_on_the_same_state_is_refused(service: Service) -> None:
     service.configure()
     service.start()
