@@ -265,7 +265,7 @@ class Attempts:
         try:
             looks: list[Look] | None = None
             with suppress(StalledError):
-                looks = await self._pipeline.looking.look_at(keys, None)
+                looks = await self._pipeline.looking.eyes.look_at(keys, None)
             if record.cancelled_by is not None:
                 return
             if self._pipeline.successor is not None:  # a reload came between, and took the actions along

@@ -11,7 +11,8 @@ from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
 from filewatchd.errors import FilewatchdError
-from filewatchd.jobs.looking import ERROR_PAUSE, Taken
+from filewatchd.jobs.eyes import Taken
+from filewatchd.jobs.looking import ERROR_PAUSE
 from filewatchd.jobs.noticed import noticed
 from filewatchd.jobs.queue import BUSY, DRAINS, Drain, Ebb, Move, share, slot, width
 from filewatchd.jobs.runner import Record
@@ -142,7 +143,7 @@ class Batches:
         pipeline, looking, clock = self._pipeline, self._pipeline.looking, self._pipeline.clock
         try:
             mounts = pipeline.engine.mounts()
-            looks = await looking.look(taken)
+            looks = await looking.eyes.look(taken)
             if pipeline.successor is not None or pipeline.holding.waits:  # a reload, or a hold, came between
                 self._put_back(taken, 0.0)
                 return

@@ -6,41 +6,34 @@ the loop); everything it means is decided here, on the loop, by the pure functio
 
 from __future__ import annotations
 
-import asyncio
-import itertools
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from filewatchd.errors import StalledError
 from filewatchd.jobs.binding import Binding
 from filewatchd.jobs.changes import source_of
+from filewatchd.jobs.eyes import Eyes, Taken
 from filewatchd.jobs.runner import Item, Key
 from filewatchd.jobs.transients import note_transients
-from filewatchd.model import FileIdentity, Hint, Kind, Look, Ready
+from filewatchd.model import FileIdentity, Hint, Kind, Look
 from filewatchd.rules.breaker import PROBATION, LoopBreaker, MassLimit, Suspicion
 from filewatchd.rules.debounce import Pending
 from filewatchd.rules.holding import Brake
 from filewatchd.rules.ready import ask_again, is_ready, sure_hint
 from filewatchd.rules.resolve import NOTHING, Before, Found, Told, changes_of, resolve
 from filewatchd.state.rows import RACY
-from filewatchd.work.files import look_many
 
 if TYPE_CHECKING:
     from filewatchd.jobs.pipeline import Pipeline
 
 log = logging.getLogger("filewatchd.jobs")
 
-_FEW = 4  # paths that are looked at on the loop, where a look can't wait
-_PATIENCE = 15.0  # seconds for a look
 _MOUNTING = 0.05  # seconds until paths are looked at again that a mount or unmount may have come between
 ERROR_PAUSE = 5.0  # seconds until a path that couldn't be looked at, or journaled, is tried again
 _MOST_OWN = 10_000  # own writes remembered
 _UNKNOWN, _OPEN, _OPEN_AWAY = Before(None), Before(None, open=True), Before(None, open=True, away=True)
 _NO_JOB: tuple[int | None, FileIdentity | None] = (None, None)
 _NEVER_ASKED: tuple[FileIdentity | None, int] = (None, 0)
-
-Taken = list[tuple[Key, Pending[Key]]]
 
 
 class Looking:
@@ -53,6 +46,7 @@ class Looking:
         self._waiting: dict[Key, tuple[FileIdentity, int]] = {}  # not ready: last identity, times asked
         self._own: dict[str, FileIdentity | None] = {}
         self._sure = sure_hint(pipeline.settings.ready)
+        self.eyes = Eyes(pipeline)
         self.held: dict[Key, float] = {}  # not ready for longer than ready_timeout, since when
         self.breaker = LoopBreaker()
         self.limit = MassLimit(pipeline.settings.limit)
@@ -62,55 +56,6 @@ class Looking:
         if len(self._own) >= _MOST_OWN:
             self._own.clear()
         self._own[path] = identity
-
-    async def look(self, taken: Taken) -> list[Look]:
-        """Look at taken paths, asking who writes where readiness hangs on it. Raises as `look_at`."""
-        keys = [key for key, _ in taken]
-        if self._pipeline.settings.ready is Ready.IMMEDIATE:
-            return await self.look_at(keys, None)
-        sure = self._sure
-        writers = [not entry.hint & sure for _, entry in taken]
-        return await self.look_at(keys, writers if any(writers) else None)
-
-    async def look_at(self, keys: list[Key], writers: list[bool] | None) -> list[Look]:
-        """Look at paths, each in the lane of its filesystem.
-
-        Raises:
-            StalledError: a filesystem doesn't answer.
-        """
-        lanes = {number: self._pipeline.engine.facts(b.root).lane for number, b in self._pipeline.bindings.items()}
-        if len(set(lanes.values())) <= 1:
-            return await self._look_in(next(iter(lanes.values()), ""), keys, writers)
-        shares: dict[str, list[int]] = {}
-        for index, key in enumerate(keys):
-            shares.setdefault(lanes.get(key[0], ""), []).append(index)
-        works = [
-            self._look_in(lane, [keys[i] for i in share], writers and [writers[i] for i in share])
-            for lane, share in shares.items()
-        ]
-        looks = itertools.chain(*await asyncio.gather(*works))
-        return [look for _, look in sorted(zip(itertools.chain(*shares.values()), looks, strict=True))]
-
-    async def _look_in(self, lane: str, keys: list[Key], writers: list[bool] | None) -> list[Look]:
-        engine, bindings = self._pipeline.engine, self._pipeline.bindings
-        paths = [bindings[key[0]].path(key[1]) if key[0] in bindings else "" for key in keys]
-        granularity, follow = engine.granularity(self._pipeline), self._pipeline.settings.follow_symlinks
-        # A file root is a path, whose last step may be a link, too (Kubernetes' files lead through `..data`).
-        follows = [follow or not key[1] for key in keys]
-        tops = [len(bindings[key[0]].root) if key[0] in bindings else 0 for key in keys]
-        if len(keys) <= _FEW and writers is None and engine.is_quick(self._pipeline):
-            looks = look_many(paths, None, granularity, follows, tops)  # a hop to a thread costs 50 times as much
-        else:
-            try:
-                async with asyncio.timeout(_PATIENCE):
-                    looks = await engine.pool.run(lane, look_many, paths, writers, granularity, follows, tops)
-            except TimeoutError:
-                raise StalledError(f"the filesystem of {paths[0]} doesn't answer") from None
-        if polled := self._polled({binding.root for binding in bindings.values()}):
-            for key, path, follows_link, look in zip(keys, paths, follows, looks, strict=True):
-                if not follows_link and key[0] in bindings and bindings[key[0]].root in polled:
-                    engine.looked(path, look.identity)
-        return looks
 
     def resolve_all(self, taken: Taken, looks: list[Look], mounts: int, now: float) -> list[Found]:
         """What happened to each path that is ready; the others go back to the window.
@@ -266,7 +211,7 @@ class Looking:
     def changes(self, found: list[Found], now: float) -> list[Item]:
         """What the rule wants of it, as items; the rest is entered in the manifest without a job."""
         told = self.wanted(found)
-        polled = self._polled({f.root for f in found})
+        polled = self.eyes.polled({f.root for f in found})
         items = [
             Item(
                 t.found.key,
@@ -299,13 +244,6 @@ class Looking:
         """Whether too many paths have changed; what somebody asked for doesn't count."""
         changed = sum(not t.found.hint & Hint.FORCED for t in told)
         return changed > 0 and self.limit.exceeded(changed, now)
-
-    def _polled(self, roots: set[str]) -> set[str]:
-        """Those of the roots whose events are a polling backend's."""
-        backend, facts = self._pipeline.settings.backend, self._pipeline.engine.facts
-        if backend == "auto":
-            return {root for root in roots if facts(root).polled}
-        return roots if backend == "poll" else set()
 
     def flags(self, key: Key, look: Look) -> int:
         """A look's flags as the manifest keeps them."""

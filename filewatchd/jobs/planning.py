@@ -64,7 +64,7 @@ async def changes_now(pipeline: Pipeline, marks: Sequence[Mark]) -> list[Change]
     """
     known = [(key, hint) for key, hint in marks if key[0] in pipeline.bindings]
     mounts = pipeline.engine.mounts()
-    looks = await pipeline.looking.look_at([key for key, _ in known], None)
+    looks = await pipeline.looking.eyes.look_at([key for key, _ in known], None)
     stands = pipeline.looking.ground(mounts)
     before = pipeline.looking.before([key for key, _ in known])
     found = [

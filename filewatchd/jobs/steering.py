@@ -140,7 +140,7 @@ async def _drop(pipeline: Pipeline, by: str, job: int | None) -> int:
     if not chosen:
         return 0
     mounts = pipeline.engine.mounts()
-    looks = await pipeline.looking.look_at(chosen, None)
+    looks = await pipeline.looking.eyes.look_at(chosen, None)
     stands, now = pipeline.looking.ground(mounts), pipeline.clock.monotonic()
     still = set(pipeline.failed())  # what has changed meanwhile is worked
     put: dict[int, list[tuple[str, FileIdentity, int]]] = {}

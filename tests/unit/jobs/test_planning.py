@@ -52,7 +52,7 @@ def test_what_an_action_wrote_is_none_and_stays_its_own(database: Database, tmp_
         await stage.configure()
         (number,) = stage.pipeline.bindings
         (stage.root / "a").write_text("x")
-        (look,) = await stage.pipeline.looking.look_at([(number, "a")], None)
+        (look,) = await stage.pipeline.looking.eyes.look_at([(number, "a")], None)
         stage.pipeline.looking.wrote(str(stage.root / "a"), look.identity)
         for _ in range(2):
             assert not (await plan(stage.pipeline, [((number, "a"), _LIVE)], Trigger.CHANGE)).plans
