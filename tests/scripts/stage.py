@@ -3,6 +3,7 @@
 Besides those of `files`, the commands are:
 
     start, stop, kill, restart    the daemon's life; start waits until all roots have been looked at
+    stall, go                     it stands still, goes on: what happens in between it learns at once
     rule NAME KEY VALUE, reload   change a rule's key, and let the daemon take it in
     mount TYPE PATH [IMAGE]       ext4, ext4-128, xfs, btrfs, tmpfs, overlay; bindfs shows `PATH.behind`
     umount PATH, bind OLD NEW
@@ -111,6 +112,8 @@ class Stage:
             "stop": self._daemon.stop,
             "kill": self._daemon.kill,
             "restart": self._restart,
+            "stall": lambda: self._daemon.signal(signal.SIGSTOP),
+            "go": lambda: self._daemon.signal(signal.SIGCONT),
             "rule": self._change_rule,
             "reload": self._reload,
             "umount": lambda path: self._mounts.umount(self._files.at(path)),
