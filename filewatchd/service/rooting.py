@@ -282,9 +282,7 @@ class Rooting:
     def summary(self) -> str:
         """How many roots are in which state."""
         states = Counter(root.state for root in self.roots())
-        return (
-            ", ".join(f"{number} {state.value}" for state, number in sorted(states.items())) or RootState.WAITING.value
-        )
+        return ", ".join(f"{number} {state.value}" for state, number in sorted(states.items())) or "none"
 
     def described(self) -> str:
         """The rules at work and their roots, for people."""
