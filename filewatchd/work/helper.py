@@ -23,6 +23,7 @@ from filewatchd.errors import ActionError, FilewatchdError
 from filewatchd.work import failures
 from filewatchd.work.cgroup import Groups
 from filewatchd.work.command import Command, Finished
+from filewatchd.work.ending import resolve, wait_out
 from filewatchd.work.link import Link
 from filewatchd.work.pool import Pool
 from filewatchd.work.stdio import Input, Output
@@ -58,12 +59,7 @@ class Run:
         self.output.finish()
         if self.input is not None:
             self.input.close()
-        if self.over.done():
-            return
-        if isinstance(result, ActionError):
-            self.over.set_exception(result)
-        else:
-            self.over.set_result(result)
+        resolve(self.over, result)
 
 
 class Commands:
@@ -187,12 +183,7 @@ class Commands:
     async def _cancel(self, run: Run) -> None:
         """End a command whose waiter was cancelled; every further cancellation makes it quick."""
         self._stop(run)
-        while not run.over.done():
-            try:
-                await asyncio.wait([run.over])
-            except asyncio.CancelledError:
-                self._kill(run)
-        run.over.exception()  # nobody else will ask for it
+        await wait_out(run.over, lambda: self._kill(run))
 
     # ---- reports
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from filewatchd.errors import ActionError
 from filewatchd.work.command import Command, Finished
+from filewatchd.work.ending import resolve
 from filewatchd.work.stdio import Input, Output
 
 _MOST_REPORTED = 4096  # bytes of a launcher's report
@@ -55,9 +56,4 @@ class Run:
         self.output.finish()
         self.report.finish()
         self.input.close()
-        if self.over.done():
-            return
-        if isinstance(result, ActionError):
-            self.over.set_exception(result)
-        else:
-            self.over.set_result(result)
+        resolve(self.over, result)

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 from filewatchd.errors import ActionError, FilewatchdError
 from filewatchd.work import failures, launcher, transient
 from filewatchd.work.command import Command, Finished, Unit
+from filewatchd.work.ending import wait_out
 from filewatchd.work.pool import Pool
 from filewatchd.work.unitrun import Run
 from filewatchd.work.unitsweep import end_all, leftovers, quietly, tell_stuck
@@ -264,12 +265,7 @@ class Units:
     async def _cancel(self, run: Run) -> None:
         """End a command whose waiter was cancelled; every further cancellation makes it quick."""
         self._stop(run)
-        while not run.over.done():
-            try:
-                await asyncio.wait([run.over])
-            except asyncio.CancelledError:
-                self._kill(run)
-        run.over.exception()  # nobody else will ask for it
+        await wait_out(run.over, lambda: self._kill(run))
 
     # ---- what systemd tells
 

@@ -14,7 +14,7 @@ from filewatchd.model import FileIdentity
 from filewatchd.watch.backends.snapshot import CONTENT, WRAP, Snapshot
 from filewatchd.watch.dirty import HINTS, IN_MODIFY
 
-_MOST = 100_000  # looks kept; the rest can't be compared
+_MOST = 100_000  # looks kept; beyond it those of the directory go that waits longest: it is there no more
 
 
 class Believed:
@@ -26,11 +26,12 @@ class Believed:
 
     def looked(self, path: str, identity: FileIdentity | None) -> None:
         """A job saw this at a path; None: nothing."""
-        if self._count < _MOST:
-            directory, _, name = path.rpartition("/")
-            looks = self._looks.setdefault(directory, {})
-            self._count += name not in looks
-            looks[name] = identity
+        directory, _, name = path.rpartition("/")
+        if self._count >= _MOST:
+            self._count -= len(self._looks.pop(next(iter(self._looks))))
+        looks = self._looks.setdefault(directory, {})
+        self._count += name not in looks
+        looks[name] = identity
 
     def differing(self, path: str, now: Snapshot) -> dict[str, int]:
         """The names in a directory that are not what was looked at since it was last asked for, with hints."""

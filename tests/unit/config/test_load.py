@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from filewatchd import extras
 from filewatchd.actions.base import Problem
 from filewatchd.config.generation import Generation, differences
 from filewatchd.config.schema import Rule
@@ -355,6 +356,18 @@ def test_generations_know_what_changed(desk: Desk) -> None:
     )
     assert differences(old.configuration, new.configuration) == (("new",), ("gone",), ("other",), ("same",))
     assert old.configuration.rules[0].actions[0].key == new.configuration.rules[0].actions[0].key
+
+
+def test_the_journal_needs_its_extra(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = rule() + "logging: {console: journal}\n"
+    monkeypatch.setitem(extras.EXTRAS, "systemd", ("json",))
+    assert desk.mistakes(text) == []
+    monkeypatch.setitem(extras.EXTRAS, "systemd", ("no_such_module",))
+    (mistake,) = desk.mistakes(text)
+    assert mistake.startswith(
+        "filewatchd.yaml:4:20: logging.console can't be journal: the extra systemd is not installed"
+    )
+    assert mistake.endswith("pip install 'filewatchd[systemd]'")
 
 
 def test_a_directory_that_is_not_utf8(tmp_path: Path) -> None:

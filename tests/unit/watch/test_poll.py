@@ -18,7 +18,7 @@ from filewatchd.clock import SystemClock
 from filewatchd.model import FileIdentity, Hint
 from filewatchd.testing.clock import FakeClock, settle
 from filewatchd.testing.waiting import eventually
-from filewatchd.watch.backends import poll
+from filewatchd.watch.backends import believed, poll
 from filewatchd.watch.backends.base import (
     ANY,
     AnchorMoved,
@@ -33,7 +33,7 @@ from filewatchd.watch.backends.base import (
 )
 from filewatchd.watch.backends.pacing import Device, next_interval, rest_for
 from filewatchd.watch.backends.poll import PollBackend, build
-from filewatchd.watch.backends.snapshot import Looked, Wanted, look_at
+from filewatchd.watch.backends.snapshot import Looked, Wanted, look_at, take
 from filewatchd.watch.dirty import HINTS, IN_ATTRIB, IN_CREATE, IN_DELETE, IN_MODIFY
 from filewatchd.work.pool import Pool
 from tests.unit.watch.root_stories import RootStories
@@ -119,6 +119,17 @@ def test_what_a_job_saw_between_two_passes_is_told_if_it_is_not_what_the_next_on
                 assert len(told.marked) == len(expected), "once"
 
     asyncio.run(story())
+
+
+def test_looks_in_directories_that_are_gone_make_room(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(believed, "_MOST", 3)
+    looks = believed.Believed()
+    for number in range(10):
+        looks.looked(f"/gone{number}/a", None)
+    looks.looked(f"{tmp_path}/a", FileIdentity(1, 2, 3, 4))
+    fd = os.open(tmp_path, os.O_RDONLY)
+    assert looks.differing(str(tmp_path), take(fd, 0.0)) == {"a": HINTS[IN_MODIFY]}
+    os.close(fd)
 
 
 def test_files_made_while_a_tree_is_walked_are_all_told(polling: Rig, tmp_path: Path) -> None:
