@@ -9,9 +9,13 @@ from typing import NamedTuple
 
 #: extra -> the modules it brings
 EXTRAS: Mapping[str, tuple[str, ...]] = {
+    "blake3": ("blake3",),
+    "lz4": ("lz4",),
     "metrics": ("prometheus_client",),
     "tui": ("textual",),
     "systemd": ("systemd", "dbus_fast"),
+    "seal": ("cryptography",),
+    "zstd": ("zstandard",),
     "pyinotify": ("pyinotify", *(("asyncore",) if sys.version_info >= (3, 12) else ())),
 }
 
