@@ -11,6 +11,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from filewatchd.actions.rotate.machine import MOVES, State
 from filewatchd.jobs.queue import BUSY, DRAINS, JOBS, Drain, JobState
 from filewatchd.model import RootState
 from filewatchd.rules.breaker import SUSPICIONS, Suspicion
@@ -35,6 +36,7 @@ MACHINES = {
     "suspicion": Machine(SUSPICIONS, Suspicion.NONE),
     "drain": Machine(DRAINS, Drain.INTAKE),
     "busy": Machine(BUSY, None),
+    "archive": Machine(MOVES, State.NONE),
 }
 
 

@@ -264,6 +264,10 @@ class Tables(Protocol):
         """Run one statement in a transaction of its own and return its rows."""
         ...
 
+    def durable(self, statements: Sequence[tuple[str, Sequence[Any]]]) -> None:
+        """Run statements with their parameters in one transaction; when this returns it survives power loss."""
+        ...
+
 
 class Context(Protocol):
     """All an action may touch of the daemon."""

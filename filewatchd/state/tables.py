@@ -53,6 +53,18 @@ class ActionTables:
         """
         return self._database.execute(self._named(statement), parameters)
 
+    def durable(self, statements: Sequence[tuple[str, Sequence[Any]]]) -> None:
+        """Run statements in one transaction that survives a power loss when this returns: one fsync, on this thread.
+
+        Raises:
+            StateError: the disk is full or fails; none of them counts.
+            sqlite3.Error: a statement is wrong.
+        """
+        named = [(self._named(statement), parameters) for statement, parameters in statements]
+        with self._database.durable() as connection:
+            for statement, parameters in named:
+                connection.execute(statement, parameters)
+
     def _named(self, statement: str) -> str:
         if self._number is None:
             self._version()

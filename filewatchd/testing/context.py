@@ -58,6 +58,17 @@ class FakeTables:
         named = re.sub(r"\{(\w+)\}", r"action_\1", statement)
         return self._database.execute(named, tuple(parameters)).fetchall()
 
+    def durable(self, statements: Sequence[tuple[str, Sequence[Any]]]) -> None:
+        """Run the statements, all or none."""
+        self._database.execute("BEGIN")
+        try:
+            for statement, parameters in statements:
+                self.execute(statement, parameters)
+        except BaseException:
+            self._database.execute("ROLLBACK")
+            raise
+        self._database.execute("COMMIT")
+
 
 class FakeContext:
     """`filewatchd.actions.base.Context`. What the action asked for is in the attributes.
