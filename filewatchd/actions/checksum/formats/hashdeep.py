@@ -1,4 +1,4 @@
-"""The format of hashdeep 4.4: a header of two lines, comments, and rows ``SIZE,HASH,...,NAME`` with the header's hashes.
+"""The format of hashdeep 4.4: two lines of header, comments, and rows ``SIZE,HASH,...,NAME`` with the header's hashes.
 
 It writes names as they are: one with a line break goes on in the next line. So a line that can't begin a row belongs
 to the name, or to the comment, before it. Source: hashdeep's README and what hashdeep 4.4 writes.
