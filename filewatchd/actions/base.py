@@ -9,7 +9,7 @@ run on the daemon's one asyncio thread: blocking work belongs in ``ctx.pool`` or
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from enum import StrEnum
 from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
@@ -216,6 +216,29 @@ class Pool(Protocol):
         ...
 
 
+class Worker(Protocol):
+    """Runs blocking file work with the rule's rights: in the pool, or, with a ``user:``, in a process of that user.
+
+    So what a hostile owner of a directory could make it do, that user could do anyway. The work is a function of a
+    module; its arguments and results are plain values (str, with any path in it, int, bool, bytes, tuples, named
+    tuples, msgspec.Structs) that its annotations tell. OSError and ActionError come through; an error of the process
+    itself is an `ActionError`. Descriptors don't travel: open and close files within one function. Its module imports
+    all it needs when it is imported: afterwards the process may no longer be allowed to.
+    """
+
+    def call(self, work: Callable[..., T], *args: Any) -> Coroutine[Any, Any, T]:
+        """Run ``work(*args)``. Cancelling abandons the result, as with the pool."""
+        ...
+
+    def steps(self, work: Callable[..., Iterator[T]], *args: Any) -> AsyncGenerator[T]:
+        """The values of a generator function, each as a step that is taken: it goes on when the next is asked for.
+
+        Use it in ``async with contextlib.aclosing(...)``: what is left early is closed where it stands, and not
+        before the step under way has ended.
+        """
+        ...
+
+
 class Spawn(Protocol):
     """Runs commands so that nothing they start outlives them (cgroup where delegated, else best effort)."""
 
@@ -281,6 +304,8 @@ class Context(Protocol):
     @property
     def pool(self) -> Pool: ...
     @property
+    def worker(self) -> Worker: ...
+    @property
     def spawn(self) -> Spawn: ...
     @property
     def timers(self) -> Timers: ...
@@ -291,6 +316,15 @@ class Context(Protocol):
         """Open a regular file beneath the rule's roots without following links; the caller closes the descriptor.
 
         Blocking: call it in the pool. Raises OSError, or ActionError for what is refused (links, FIFOs, owners).
+        In a function for `worker` it is ``work.opening.safe_open(path, beneath, flags)``.
+        """
+        ...
+
+    def beneath(self, path: str) -> str:
+        """The directory beneath which `safe_open` opens a path: its root, or the one that holds a root that is a file.
+
+        Raises:
+            PermissionError: it is below no root of the rule.
         """
         ...
 

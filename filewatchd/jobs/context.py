@@ -9,11 +9,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any
 
-from filewatchd.actions.base import Pool, Spawn, Tables, Timers, Unfinished
+from filewatchd.actions.base import Pool, Spawn, Tables, Timers, Unfinished, Worker
 from filewatchd.clock import Clock
 from filewatchd.jobs.filelocks import holding_nothing
 from filewatchd.model import RuleSettings, Trigger
 from filewatchd.work.opening import safe_open
+from filewatchd.work.workers import RuleWorker
 
 if TYPE_CHECKING:
     from filewatchd.jobs.engine import Engine
@@ -33,6 +34,7 @@ class ActionContext:
         self._log = logging.LoggerAdapter(
             logging.getLogger("filewatchd.action"), {"rule": pipeline.settings.name, "action": action}
         )
+        self._worker = RuleWorker(engine.workers, lambda: self.rule.user, lambda: engine.lane(self._pipeline))
         self.tasks: set[asyncio.Task[None]] = set()
 
     def move(self, pipeline: Pipeline) -> None:
@@ -56,6 +58,10 @@ class ActionContext:
         return self._engine.pool
 
     @property
+    def worker(self) -> Worker:
+        return self._worker
+
+    @property
     def spawn(self) -> Spawn:
         return self._engine.spawn
 
@@ -69,12 +75,16 @@ class ActionContext:
 
     def safe_open(self, path: str, flags: int = 0) -> int:
         """Open a regular file beneath the rule's roots; blocking."""
+        return safe_open(path, self.beneath(path), flags)
+
+    def beneath(self, path: str) -> str:
+        """The directory beneath which `safe_open` opens a path."""
         for binding in self._pipeline.bindings.values():
             root = binding.root
             if path == root:
-                return safe_open(path, os.path.dirname(root) or "/", flags)
+                return os.path.dirname(root) or "/"
             if path.startswith(root.rstrip("/") + "/"):
-                return safe_open(path, root, flags)
+                return root
         raise PermissionError(f"{path} is below no root of rule {self.rule.name}")
 
     def wake_on_write(self, path: str, callback: Callable[[], None]) -> Callable[[], None]:

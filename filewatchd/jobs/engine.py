@@ -26,6 +26,7 @@ from filewatchd.model import FileIdentity, Hint
 from filewatchd.state.comparison import ManifestReader
 from filewatchd.work.pool import Pool
 from filewatchd.work.pulse import Pulse
+from filewatchd.work.workers import Workers
 
 log = logging.getLogger("filewatchd.jobs")
 
@@ -65,6 +66,7 @@ class Engine:
         clock: Clock,
         pool: Pool,
         spawn: Spawn,
+        workers: Workers,
         store: Store,
         timers: DurableTimers,
         packages: Mapping[str, ActionPackage],
@@ -79,6 +81,7 @@ class Engine:
         self.clock = clock
         self.pool = pool
         self.spawn = spawn
+        self.workers = workers
         self.timers = timers
         self.store = store
         self.manifest = store.manifest

@@ -125,7 +125,7 @@ class Daemon:
         units = Units(groups.key, lambda: self.settings.daemon.instance, self._pool)
         await sweep(self._pool, groups, units)
         log.debug("commands: %s", groups.describe()[1])
-        self._commands = Ways(Commands(groups, self._pool), units)
+        self._commands = Ways(Commands(groups, self._pool), units, self._pool)
         daemon = self.settings.daemon
         self._database = Database(os.path.join(state, "journal.db"), durability=daemon.durability, clock=clock)
         if self._database.set_aside:
@@ -163,6 +163,7 @@ class Daemon:
             clock,
             self._pool,
             self._commands,
+            self._commands.workers,
             self._store,
             self._timers,
             self._packages,

@@ -12,7 +12,7 @@ A test of an action reads like this::
 
 from filewatchd.testing.action import Recorded, RecordingAction, RecordingOptions
 from filewatchd.testing.clock import FakeClock, settle
-from filewatchd.testing.context import FakeContext, FakePool, FakeTables
+from filewatchd.testing.context import FakeContext, FakePool, FakeTables, FakeWorker
 from filewatchd.testing.faults import WRITES, FaultyFS
 from filewatchd.testing.job import FakeJob, FakeSteps, changed
 from filewatchd.testing.spawn import DONE, FakeSpawn, Scripted
@@ -30,6 +30,7 @@ __all__ = [
     "FakeSteps",
     "FakeTables",
     "FakeTimers",
+    "FakeWorker",
     "FaultyFS",
     "Recorded",
     "RecordingAction",

@@ -8,16 +8,17 @@ import os
 import re
 import sqlite3
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
-from filewatchd.actions.base import Pool, Spawn, Unfinished
+from filewatchd.actions.base import Pool, Spawn, Unfinished, Worker
 from filewatchd.model import RuleSettings, Trigger
 from filewatchd.testing.clock import FakeClock
 from filewatchd.testing.spawn import FakeSpawn
 from filewatchd.testing.timers import FakeTimers
-from filewatchd.work.files import safe_open
+from filewatchd.work.opening import safe_open
+from filewatchd.work.wire import arguments_for, name_of, pack, result_of, unpack
 
 T = TypeVar("T")
 
@@ -33,6 +34,37 @@ class FakePool:
         except Exception as error:  # noqa: BLE001 - it travels to whoever awaits
             future.set_exception(error)
         return future
+
+
+class FakeWorker:
+    """`filewatchd.actions.base.Worker` that works at once, in this thread, with values that travel as to a process."""
+
+    async def call(self, work: Callable[..., T], *args: Any) -> T:
+        """Do the work."""
+        result: T = travelled(work, work(*sent(work, args)))
+        return result
+
+    async def steps(self, work: Callable[..., Iterator[T]], *args: Any) -> AsyncGenerator[T]:
+        """Do the work, step by step."""
+        series = work(*sent(work, args))
+        try:
+            for value in series:
+                yield travelled(work, value)
+        finally:
+            close = getattr(series, "close", None)
+            if close is not None:
+                close()
+
+
+def sent(work: Callable[..., Any], args: Sequence[Any]) -> list[Any]:
+    """Arguments as they reach a function in another process."""
+    name_of(work)
+    return arguments_for(work, unpack(pack({"args": list(args)}))["args"])
+
+
+def travelled(work: Callable[..., Any], value: Any) -> Any:
+    """A result as it comes back from another process."""
+    return result_of(work, unpack(pack({"value": value}))["value"])
 
 
 class FakeTables:
@@ -92,6 +124,7 @@ class FakeContext:
         self.clock = clock or FakeClock()
         self.log = logging.getLogger("filewatchd.testing")
         self.pool: Pool = pool or FakePool()
+        self.worker: Worker = FakeWorker()
         self.spawn: Spawn = spawn or FakeSpawn()
         self.timers = timers or FakeTimers(self.clock)
         self.tables = tables or FakeTables()
@@ -127,9 +160,19 @@ class FakeContext:
         Raises:
             PermissionError: it is below none of them.
         """
+        return safe_open(path, self.beneath(path), flags)
+
+    def beneath(self, path: str) -> str:
+        """The root above a path.
+
+        Raises:
+            PermissionError: there is none.
+        """
         for root in self.rule.roots:
+            if path == root:
+                return os.path.dirname(root)
             if path.startswith(root.rstrip("/") + "/"):
-                return safe_open(path, root, flags)
+                return root
         raise PermissionError(f"{path} is below no root of rule {self.rule.name}")
 
     def wake_on_write(self, path: str, callback: Callable[[], None]) -> Callable[[], None]:

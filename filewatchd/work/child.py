@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 HEADER = 9  # bytes: a letter and the command's id
 PIECE = 60_000  # bytes of a request in one packet; a socket buffer has 208 KiB by default
 
-_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS, _PR_CAP_AMBIENT = 1, 36, 38, 47
+PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS, _PR_CAP_AMBIENT = 1, 36, 38, 47
 _PR_CAP_AMBIENT_CLEAR_ALL = 4
 _CLONE3, _CLONE_INTO_CGROUP = 435, 0x2_0000_0000  # call numbers above 424 are the same on all machines
 _CAPABILITY_VERSION_3 = 0x20080522
@@ -157,7 +157,7 @@ def take_stdio(descriptors: list[int]) -> None:
 
 def die_with(parent: Parent) -> None:
     """Have the kernel kill this process when the spawner dies; end it if that has happened."""
-    prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent.pid:
         os._exit(127)
 

@@ -13,8 +13,10 @@ new one.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import logging
+import socket
 import time
 from collections.abc import Callable
 from typing import Any
@@ -76,8 +78,12 @@ class Commands:
         self._spawners = 0
         self._leftover = 0
 
-    async def run(self, command: Command, output: Callable[[bytes], None]) -> Finished:
+    async def run(
+        self, command: Command, output: Callable[[bytes], None], talk: socket.socket | None = None
+    ) -> Finished:
         """Run a command to its end; merged stdout and stderr go to ``output`` in pieces of at most 64 KiB.
+
+        ``talk``: its standard input, a socket to talk to it, which is closed here.
 
         Cancelling it ends the command as its time-out would, and returns when nothing of it is left; a second
         cancellation skips the grace.
@@ -85,11 +91,12 @@ class Commands:
         Raises:
             ActionError: it can't be started (not retryable where the program or the user doesn't exist).
         """
-        encoded = failures.encode(command)
-        rights = await self._users.rights(command.user, command.group)
-        if self._recovery is not None:
-            await asyncio.wait([self._recovery])
-        run = self._start(command, output, encoded, rights)
+        with talk if talk is not None else contextlib.nullcontext():
+            encoded = failures.encode(command)
+            rights = await self._users.rights(command.user, command.group)
+            if self._recovery is not None:
+                await asyncio.wait([self._recovery])
+            run = self._start(command, output, encoded, rights, talk)
         try:
             await asyncio.wait([run.over])
         except asyncio.CancelledError:
@@ -129,7 +136,12 @@ class Commands:
     # ---- starting
 
     def _start(
-        self, command: Command, output: Callable[[bytes], None], encoded: failures.Encoded, rights: Rights | None
+        self,
+        command: Command,
+        output: Callable[[bytes], None],
+        encoded: failures.Encoded,
+        rights: Rights | None,
+        talk: socket.socket | None,
     ) -> Run:
         link = self._connected()
         try:
@@ -140,6 +152,8 @@ class Commands:
         if command.timeout is not None:
             run.timer = asyncio.get_running_loop().call_later(command.timeout, self._time_out, run)
         descriptors = [run.output.theirs] + ([run.input.theirs] if run.input else [])
+        if talk is not None:
+            descriptors.append(talk.detach())  # the link closes it once it is on its way
         link.run(run.id, (encoded.argv, encoded.env, encoded.cwd, rights), descriptors)
         return run
 

@@ -17,7 +17,10 @@ from filewatchd.model import ActionSpec, Hint, RuleSettings
 from filewatchd.state.database import Database
 from filewatchd.testing.action import RecordingAction, RecordingOptions
 from filewatchd.testing.spawn import FakeSpawn
+from filewatchd.work.cgroup import Groups
+from filewatchd.work.helper import Commands
 from filewatchd.work.pool import Pool
+from filewatchd.work.workers import Workers
 
 
 class Gated(Pool):
@@ -54,7 +57,8 @@ class Stage:
         )
         store, self.timers = Store(database, clock), DurableTimers(database, clock)
         packages = {action.name: action}
-        self.engine = Engine(clock, self.pool, FakeSpawn(), store, self.timers, packages, watching, max_running=4)
+        spawn, workers = FakeSpawn(), Workers(Commands(Groups("test", "", ""), self.pool), self.pool)
+        self.engine = Engine(clock, self.pool, spawn, workers, store, self.timers, packages, watching, max_running=4)
         self.generation = 0
 
     async def configure(self, **keys: Any) -> None:

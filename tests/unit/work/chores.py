@@ -1,0 +1,57 @@
+"""Work for the tests of `filewatchd.work.workers`: functions of a module, as the workers want them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from filewatchd.errors import ActionError
+
+
+class Parcel(NamedTuple):
+    path: str
+    number: int
+    data: bytes
+    pair: tuple[int, ...]
+
+
+def same(parcel: Parcel) -> Parcel:
+    return parcel
+
+
+def nothing() -> None:
+    return None
+
+
+def size(path: str) -> int:
+    return os.stat(path).st_size
+
+
+def refuse() -> None:
+    raise ActionError("not today", retryable=False)
+
+
+def stepping(mark: str, times: int) -> Iterator[int]:
+    try:
+        for number in range(times):
+            Path(mark).write_text(f"before {number}")
+            yield number
+    finally:
+        Path(mark).write_text("closed")
+
+
+def rights() -> tuple[int, int, tuple[int, ...], int]:
+    """uid, gid, groups and the effective capabilities."""
+    status = Path("/proc/self/status").read_text()
+    capabilities = int(status.partition("CapEff:")[2].split()[0], 16)
+    return os.getuid(), os.getgid(), tuple(sorted(os.getgroups())), capabilities
+
+
+def die(number: int) -> None:
+    os.kill(os.getpid(), number)
+
+
+def liar() -> int:
+    return "three"  # type: ignore[return-value]
