@@ -1,0 +1,211 @@
+"""The index's values between Python and SQLite.
+
+SQLite's integers have 64 bits. A timestamp beyond them (anybody may set one, on tmpfs or xfs) is stored as the nearest
+that fits, whenever it is stored or compared: two such are one to us.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from filewatchd.model import FileIdentity
+from filewatchd.state.pack import pack, unpack
+from filewatchd.state.rows import decode as decode
+from filewatchd.state.rows import encode as encode
+from filewatchd.state.rows import signed
+
+RACY = 1  # a later write could hide behind its timestamps
+WAITING = 2  # a change of it is open, pending or rejected: see `changes`
+_ALGORITHM = 4  # the bits from this one on: the number of the digest's algorithm
+
+ALGORITHMS = ("", "sha256", "sha512", "blake2b", "blake3")  # by number; never reordered
+NUMBERS = {name: number for number, name in enumerate(ALGORITHMS)}
+
+_WRAP = 2**64
+_LEAST, _MOST = -(2**63), 2**63 - 1
+
+
+class Verdict(StrEnum):
+    """What became of a path, compared with its row. docs/explanation/integrity.md tells each at length."""
+
+    SAME = "same"
+    NEW = "new"
+    MODIFIED = "modified"
+    METADATA = "metadata"
+    TOUCHED = "touched"
+    MOVED = "moved"
+    OLDER = "older"
+    DELETED = "deleted"
+    GROWN = "grown"  # of a rule with `growing`: appended to
+    REWRITTEN = "rewritten"  # of such a rule: what was there before has changed
+    CORRUPT = "corrupt"
+    UNREADABLE = "unreadable"
+    UNSTABLE = "unstable"
+    ROOT_GONE = "root-gone"
+
+
+class State(StrEnum):
+    """What has been decided of a change, and by whom."""
+
+    ACCEPTED = "accepted"  # by the rule
+    OPEN = "open"  # a finding; it clears when the disk agrees with the row again, or is approved
+    PENDING = "pending"  # the rule wants approval
+    APPROVED = "approved"  # by a user
+    REJECTED = "rejected"  # by a user; the row stays, and the path stays a finding
+    CLEARED = "cleared"  # the disk agrees with the row again
+
+
+WAITS = (State.OPEN, State.PENDING, State.REJECTED)
+
+
+class Attributes(NamedTuple):
+    """Tracked attributes; None: not tracked. ``xattr`` and ``acl``: packed name and value pairs."""
+
+    mode: int | None = None
+    uid: int | None = None
+    gid: int | None = None
+    links: int | None = None
+    xattr: bytes | None = None
+    acl: bytes | None = None
+
+
+NO_ATTRIBUTES = Attributes()
+
+
+class Record(NamedTuple):
+    """What is known of one file. ``digest`` is None where content isn't tracked or couldn't be read.
+
+    ``verified``: when it was last read whole, in seconds since the epoch; 0: never. ``flags``: RACY and WAITING.
+    """
+
+    identity: FileIdentity
+    algorithm: str = ""
+    digest: bytes | None = None
+    attributes: Attributes = NO_ATTRIBUTES
+    verified: int = 0
+    flags: int = 0
+
+
+class Root(NamedTuple):
+    """A rule's root. ``filesystem``: what it stood on last. ``built_ns``: when its first build ended."""
+
+    id: int
+    rule: str
+    root: str
+    filesystem: str
+    built_ns: int | None
+
+
+class Change(NamedTuple):
+    """A path that was found otherwise than its row. ``path`` and ``old_path`` are relative to the root."""
+
+    id: int
+    root: int
+    path: str
+    old_path: str | None
+    verdict: Verdict
+    state: State
+    found_ns: int
+    last_ns: int
+    times: int
+    message: str
+    before: Record | None
+    after: Record | None
+    label: str | None  # why it is as it should be: a package, a rotation
+    decided_ns: int | None
+    uid: int | None
+    comment: str | None
+
+
+class Run(NamedTuple):
+    """A build, verify or scrub. ``cursor``: where it goes on, in ``root``; ``scope``: a path to keep to, or ""."""
+
+    id: int
+    rule: str
+    kind: str
+    mode: str
+    scope: str
+    state: str  # running, done, stopped
+    began_ns: int
+    ended_ns: int | None
+    root: str
+    cursor: bytes | None
+    files: int
+    bytes: int
+    total: int
+    findings: int
+    uid: int | None
+
+
+Stamp = tuple[int, int, int, int]  # ino, size, mtime, later: an identity as it is stored, for comparing
+
+
+def stamp(ino: int, size: int, mtime_ns: int, ctime_ns: int) -> Stamp:
+    """An identity as it is stored."""
+    later = ctime_ns - mtime_ns
+    if _LEAST <= mtime_ns <= _MOST and _LEAST <= later <= _MOST and ino < 2**63:
+        return ino, size, mtime_ns, later
+    return signed(ino), size, max(_LEAST, min(_MOST, mtime_ns)), max(_LEAST, min(_MOST, later))
+
+
+def identity(ino: int, size: int, mtime: int, later: int) -> FileIdentity:
+    """The identity that these columns stand for."""
+    return FileIdentity(ino % _WRAP, size, mtime, mtime + later)
+
+
+def flags_of(record: Record) -> int:
+    """The flags' column."""
+    return record.flags | NUMBERS[record.algorithm] * _ALGORITHM
+
+
+def record_of(columns: Any, attributes: Attributes) -> Record:
+    """The record of these columns: ino, size, mtime, later, verified, flags, digest."""
+    ino, size, mtime, later, verified, flags, digest = columns
+    return Record(
+        identity(ino, size, mtime, later),
+        ALGORITHMS[flags // _ALGORITHM],
+        digest,
+        attributes,
+        verified,
+        flags % _ALGORITHM,
+    )
+
+
+# ---- packed
+
+
+def pack_attributes(attributes: Attributes) -> bytes:
+    """Attributes as one value."""
+    return pack(list(attributes))
+
+
+def unpack_attributes(packed: bytes) -> Attributes:
+    """The inverse."""
+    return Attributes(*unpack(packed))
+
+
+def pack_record(record: Record | None) -> bytes | None:
+    """A record as one value."""
+    if record is None:
+        return None
+    return pack([list(record.identity), record.algorithm, record.digest, list(record.attributes), record.verified])
+
+
+def unpack_record(packed: bytes | None) -> Record | None:
+    """The inverse; its flags are not kept."""
+    if packed is None:
+        return None
+    ident, algorithm, digest, attributes, verified = unpack(packed)
+    return Record(FileIdentity(*ident), algorithm, digest, Attributes(*attributes), verified)
+
+
+def split(path: str) -> tuple[str, str]:
+    """A relative path's directory ("" is the root's) and name; a root that is a file has the empty path."""
+    directory, _, name = path.rpartition("/")
+    return directory, name
+
+
+def joined(directory: str, name: str) -> str:
+    """The inverse of `split`."""
+    return f"{directory}/{name}" if directory else name
