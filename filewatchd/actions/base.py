@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from filewatchd.clock import Clock
 from filewatchd.model import Change, FileIdentity, Outcome, RuleSettings, Trigger
+from filewatchd.work.command import Bind as Bind
 from filewatchd.work.command import Command as Command
 from filewatchd.work.command import Finished as Finished
 
@@ -198,7 +199,7 @@ class ActionPackage(Protocol):
         ...
 
     def rule_defaults(self, options: Any) -> Mapping[str, Any]:
-        """Better defaults for the rule: any of batch, ready, initial, changes, retry, as YAML values."""
+        """Better defaults for the rule: batch, ready, initial, changes, retry, follow_symlinks; as YAML values."""
         ...
 
     def needs(self, options: Any) -> Needs: ...
@@ -311,6 +312,15 @@ class Context(Protocol):
     def timers(self) -> Timers: ...
     @property
     def tables(self) -> Tables: ...
+
+    @property
+    def state_dir(self) -> str:
+        """The daemon's state directory (0700), for what an action keeps as files, in a directory of its own there."""
+        ...
+
+    def selects(self, path: str) -> bool:
+        """Whether the rule's patterns select a file with this full path below one of its roots."""
+        ...
 
     def safe_open(self, path: str, flags: int = 0) -> int:
         """Open a regular file beneath the rule's roots without following links; the caller closes the descriptor.

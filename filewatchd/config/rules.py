@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 PATIENCE = 5.0  # seconds for a root to answer
-ACTION_DEFAULTS = ("batch", "ready", "initial", "changes", "retry")  # what an action may bring
+ACTION_DEFAULTS = ("batch", "ready", "initial", "changes", "retry", "follow_symlinks")  # what an action may bring
 
 
 class ActionNode(NamedTuple):

@@ -73,6 +73,13 @@ class ActionContext:
     def tables(self) -> Tables:
         return self._tables
 
+    @property
+    def state_dir(self) -> str:
+        return os.path.dirname(self._engine.store.database.path)
+
+    def selects(self, path: str) -> bool:
+        return bool(self._pipeline.keys_of(path))
+
     def safe_open(self, path: str, flags: int = 0) -> int:
         """Open a regular file beneath the rule's roots; blocking."""
         return safe_open(path, self.beneath(path), flags)

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from filewatchd.actions.base import Pool, Spawn, Unfinished, Worker
 from filewatchd.model import RuleSettings, Trigger
+from filewatchd.patterns import selects
 from filewatchd.testing.clock import FakeClock
 from filewatchd.testing.spawn import FakeSpawn
 from filewatchd.testing.timers import FakeTimers
@@ -119,6 +120,7 @@ class FakeContext:
         spawn: Spawn | None = None,
         tables: FakeTables | None = None,
         timers: FakeTimers | None = None,
+        state_dir: str = "",
     ) -> None:
         self.rule = rule or RuleSettings(name="rule", roots=("/",), actions=())
         self.clock = clock or FakeClock()
@@ -128,6 +130,7 @@ class FakeContext:
         self.spawn: Spawn = spawn or FakeSpawn()
         self.timers = timers or FakeTimers(self.clock)
         self.tables = tables or FakeTables()
+        self.state_dir = state_dir
         self.findings: dict[str, tuple[str, str | None]] = {}
         self.counters: Counter[str] = Counter()
         self.requested: list[tuple[Trigger, tuple[str, ...]]] = []
@@ -153,6 +156,12 @@ class FakeContext:
             listener(kind, old, new)
 
     # ---- what the action does
+
+    def selects(self, path: str) -> bool:
+        """By the rule's patterns; presets are left out."""
+        below = [path.removeprefix(root.rstrip("/") + "/") for root in self.rule.roots]
+        wanted = (selects(self.rule.include, self.rule.exclude, each) for each in below if each != path)
+        return path in self.rule.roots or any(wanted)
 
     def safe_open(self, path: str, flags: int = os.O_RDONLY) -> int:
         """Open a file below one of the rule's roots, for real and as safely as the daemon.

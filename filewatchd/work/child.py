@@ -15,6 +15,7 @@ import os
 import signal
 
 from filewatchd.work.execute import execute
+from filewatchd.work.mounting import show
 from filewatchd.work.processes import TOKEN
 
 TYPE_CHECKING = False  # the module typing would be most of what this process imports
@@ -105,8 +106,12 @@ def live(parent: Parent, sock: _socket.socket) -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_RDWR), 0)
         die_with(parent)
         rehearse(parent)
-        number, (argv, env, cwd, rights), descriptors = await_request(sock)
+        number, (argv, env, cwd, rights, binds), descriptors = await_request(sock)
         take_stdio(descriptors)
+        if binds:
+            stage = "place"
+            show(binds)
+            die_with(parent)  # a user namespace cleared it
         if rights is not None:
             stage = "user"
             drop_rights(*rights)
@@ -126,7 +131,7 @@ def live(parent: Parent, sock: _socket.socket) -> NoReturn:
 
 def rehearse(parent: Parent) -> None:
     """Do once, without effect, what follows a request: each memory page touched for the first time is copied."""
-    argv, env, _, _ = marshal.loads(marshal.dumps(([b"/"], {b"PATH": b"/"}, None, None)))
+    argv, env, _, _, _ = marshal.loads(marshal.dumps(([b"/"], {b"PATH": b"/"}, None, None, [])))
     env[TOKEN] = parent.token + b"%d" % 0
     signal.sigtimedwait((), 0)  # of no signal: the request may be here already, and a signal for it
     _libc.sigprocmask(signal.SIG_BLOCK, _NO_SIGNALS, None)

@@ -34,10 +34,17 @@ class Unit(NamedTuple):
     limits: Limits = Limits()
 
 
+class Bind(NamedTuple):
+    """What a command finds at ``target``, read-only: the file or directory that is really at ``source``."""
+
+    source: str
+    target: str
+
+
 class Command(NamedTuple):
     """A command to spawn: argv, never a shell.
 
-    ``user``/``group`` None: as the daemon. ``unit`` None: in the daemon's sandbox.
+    ``user``/``group`` None: as the daemon. ``unit`` None: in the daemon's sandbox. ``binds``: seen by it alone.
     """
 
     argv: tuple[str, ...]
@@ -50,3 +57,4 @@ class Command(NamedTuple):
     stop_signal: int = 15
     stop_timeout: float = 10.0
     unit: Unit | None = None
+    binds: tuple[Bind, ...] = ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from itertools import chain
 from typing import NamedTuple
 
 from filewatchd.errors import ActionError
@@ -19,6 +20,11 @@ class Encoded(NamedTuple):
     argv: list[bytes]
     env: dict[bytes, bytes]
     cwd: bytes | None
+    binds: list[tuple[bytes, bytes]]
+
+
+class PlaceError(ActionError):
+    """A command can't be shown other files in the place of those that are there."""
 
 
 def encode(command: Command) -> Encoded:
@@ -29,11 +35,13 @@ def encode(command: Command) -> Encoded:
     """
     if not command.argv or not command.argv[0]:
         raise ActionError("there is no program to run: the command is empty", retryable=False)
-    words = [*command.argv, *command.env.keys(), *command.env.values(), command.cwd or ""]
+    words = [*command.argv, *command.env.keys(), *command.env.values(), command.cwd or "", *chain(*command.binds)]
     if any("\0" in word for word in words):
         raise ActionError(f"can't start {command.argv[0]!r}: an argument or variable holds a NUL", retryable=False)
     env = {os.fsencode(name): os.fsencode(value) for name, value in command.env.items()}
-    return Encoded(list(map(os.fsencode, command.argv)), env, os.fsencode(command.cwd) if command.cwd else None)
+    binds = [(os.fsencode(bind.source), os.fsencode(bind.target)) for bind in command.binds]
+    cwd = os.fsencode(command.cwd) if command.cwd else None
+    return Encoded(list(map(os.fsencode, command.argv)), env, cwd, binds)
 
 
 def explain(command: Command, number: int, stage: str) -> ActionError:
@@ -45,6 +53,10 @@ def explain(command: Command, number: int, stage: str) -> ActionError:
     if stage == "cwd":
         text = f"can't work in {command.cwd}: {why}; create the directory, let the user in, or set another cwd"
         return ActionError(text, retryable=retryable or number == errno.ENOENT)  # it may be mounted later
+    if stage == "place":
+        places = ", ".join(bind.target for bind in command.binds)
+        text = f"can't show {program!r} other files in the place of {places}: {why}"
+        return PlaceError(text, retryable=False)
     if stage == "user":
         text = f"can't run {program!r} as {command.user or command.group}: {why}"
         return ActionError(f"{text}; filewatchd needs CAP_SETUID and CAP_SETGID for that", retryable=False)

@@ -154,7 +154,7 @@ class Commands:
         descriptors = [run.output.theirs] + ([run.input.theirs] if run.input else [])
         if talk is not None:
             descriptors.append(talk.detach())  # the link closes it once it is on its way
-        link.run(run.id, (encoded.argv, encoded.env, encoded.cwd, rights), descriptors)
+        link.run(run.id, (encoded.argv, encoded.env, encoded.cwd, rights, encoded.binds), descriptors)
         return run
 
     def _connected(self) -> Link:

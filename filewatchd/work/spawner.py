@@ -26,8 +26,9 @@ What the kernel does, and so what we do:
 
 A packet to us is a letter, the command's id in eight bytes, and: ``m`` a piece of a request, ``r`` its last piece, with
 the descriptors of output and perhaps input; ``s`` a signal's number in one byte; ``k`` nothing: kill it. A request is
-a marshalled ``(argv, env, cwd, (uid, gid, groups) | None)``. From us come marshalled ``("failed", id, errno, stage)``
-and ``("ended", id, status, leftover, stuck)``; the status is as in `subprocess`.
+a marshalled ``(argv, env, cwd, (uid, gid, groups) | None, [(source, target)])``; the last are bind
+mounts. From us come marshalled ``("failed", id, errno, stage)`` and ``("ended", id, status, leftover, stuck)``; the
+status is as in `subprocess`.
 """
 
 from __future__ import annotations

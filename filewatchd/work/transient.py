@@ -12,6 +12,7 @@ backslash before each ``;`` that stands in a longer word. So words that others c
 from __future__ import annotations
 
 import marshal
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,7 +20,7 @@ from typing import Any, NamedTuple
 
 from filewatchd.errors import ActionError
 from filewatchd.work import failures
-from filewatchd.work.command import Command, Finished, Limits, Unit
+from filewatchd.work.command import Bind, Command, Finished, Limits, Unit
 from filewatchd.work.launcher import BEGUN
 
 SLICE = "filewatchd.slice"
@@ -30,6 +31,8 @@ _BACKSTOP = 60.0
 _EXITED = 1  # CLD_EXITED of waitid(2); 2 and 3 are CLD_KILLED and CLD_DUMPED, 0 that nothing was started
 _HOME = str(Path(__file__).parents[2])
 _PROGRAM = "import sys\nsys.path.append(sys.argv[1])\nfrom filewatchd.work.launcher import main\nmain()"
+_PLAIN = re.compile(r"/[\w./+@,=~-]*", re.ASCII)
+_MS_REC = 0x4000  # of mount(2)
 _EXIT_EXEC = 203  # of systemd.exec(5)
 
 
@@ -92,6 +95,8 @@ def properties(command: Command, unit: Unit, instance: str, *, rights: bool, bef
     ]
     if before:
         said.append(Property("Before", "as", [before]))
+    if command.binds:
+        said.append(Property("BindReadOnlyPaths", "a(ssbt)", [bound(bind) for bind in command.binds]))
     if command.timeout is not None:
         said.append(Property("RuntimeMaxUSec", "t", usec(command.timeout + _BACKSTOP)))
     if rights:
@@ -101,6 +106,19 @@ def properties(command: Command, unit: Unit, instance: str, *, rights: bool, bef
             Property("NoNewPrivileges", "b", True),
         ]
     return said
+
+
+def bound(bind: Bind) -> list[Any]:
+    """A bind mount, all that is mounted below included.
+
+    Raises:
+        ActionError: a path has characters that a unit file doesn't keep.
+    """
+    for path in bind:
+        if not _PLAIN.fullmatch(path):
+            hint = "use letters, digits and . _ + @ , = ~ - in its path"
+            raise failures.PlaceError(f"systemd can't be told to mount {path!r}; {hint}", retryable=False)
+    return [bind.source, bind.target, False, _MS_REC]
 
 
 def limits(wanted: Limits) -> list[Property]:

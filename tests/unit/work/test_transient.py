@@ -11,7 +11,8 @@ import pytest
 
 from filewatchd.errors import ActionError
 from filewatchd.work import transient
-from filewatchd.work.command import Command, Finished, Limits, Unit
+from filewatchd.work.command import Bind, Command, Finished, Limits, Unit
+from filewatchd.work.failures import PlaceError
 from filewatchd.work.launcher import BEGUN
 
 UNIT = Unit("nginx", 1207)
@@ -126,3 +127,11 @@ def test_what_did_not_begin_says_why(
     with pytest.raises(ActionError, match=message) as failed:
         end(code, status, result, report)
     assert failed.value.retryable is retryable
+
+
+def test_files_are_shown_in_the_place_of_others() -> None:
+    bind = Bind("/var/lib/filewatchd/versions/nginx/staged/0", "/etc/nginx")
+    assert said(COMMAND._replace(binds=(bind,)))["BindReadOnlyPaths"] == [[bind.source, bind.target, False, 0x4000]]
+    assert "BindReadOnlyPaths" not in said()
+    with pytest.raises(PlaceError, match="systemd can't be told to mount '/etc/a:b'"):
+        said(COMMAND._replace(binds=(Bind("/a", "/etc/a:b"),)))
