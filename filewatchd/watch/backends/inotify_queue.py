@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import fcntl
+import logging
 import os
 import select
 import termios
@@ -27,8 +28,10 @@ _SHORT_PAUSE = 0.00025  # after the first read in a while: the close of a file j
 _LONG_PAUSE = 0.008  # while reads stay large: a wake-up of the loop costs as much as ten events
 _WHILE = 0.005  # seconds
 _LARGE = 1024  # bytes: some 30 events
+_AGAIN_AFTER = 1000  # milliseconds after a bug
 _MOST_UNREAD = 16 * 1024 * 1024
 
+log = logging.getLogger(__name__)
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -113,6 +116,21 @@ class Reader:
             left -= size
 
     def _run(self) -> None:
+        """Until `stop`. Whatever goes wrong otherwise, who watches must not go deaf: what is queued is still there."""
+        while True:
+            try:
+                self._woken = False
+                self._tell()
+                self._pump()
+                return
+            except Exception:
+                log.exception("reading inotify's queue failed by a bug; it is read on in a second")
+            stopping = select.poll()
+            stopping.register(self._stop_r, select.POLLIN)
+            if stopping.poll(_AGAIN_AFTER):
+                return
+
+    def _pump(self) -> None:
         last, pause = 0.0, _PAUSE
         poll = select.poll()
         poll.register(self._fd, select.POLLIN)
@@ -121,9 +139,7 @@ class Reader:
             size = self._read()
             if not size:
                 continue
-            if not self._woken:
-                self._woken = True
-                self._wake()
+            self._tell()
             self._room.clear()
             if self._unread > _MOST_UNREAD:
                 self._room.wait()
@@ -132,6 +148,12 @@ class Reader:
             pause = min(2 * pause, _LONG_PAUSE) if size >= _LARGE else shortly
             time.sleep(pause)
             last = time.monotonic()
+
+    def _tell(self) -> None:
+        """Say that there is something to take, once until it is taken."""
+        if self._chunks and not self._woken:
+            self._woken = True
+            self._wake()
 
     def _read(self) -> int:
         """Take a piece of the queue into memory; returns its bytes, 0 if there was nothing."""
