@@ -37,6 +37,7 @@ DURATION_PATTERN = "^(?=.)" + "".join(rf"(?:{_NUMBER}{unit})?" for unit in _SECO
 SIZE_PATTERN = rf"^{_NUMBER} ?(?:[KkMGT]i?)?B$"
 RATE_PATTERN = rf"^{_NUMBER} ?(?:(?:[KkMGT]i?)?B)?/[smh]$"
 SHARE_PATTERN = rf"^{_NUMBER} ?%$"
+ROOM_PATTERN = rf"^{_NUMBER} ?(?:%|(?:[KkMGT]i?)?B)$"
 _LONGEST = 3.2e9  # a century, in seconds: beyond it timers overflow and somebody mistyped
 _LONGEST_SHOWN = 80  # characters of a value in a message
 _TOO_MANY = 2.0**63  # bytes: more than the kernel can count
@@ -124,6 +125,23 @@ def parse_share(value: object) -> float:
     if match is None or float(match[1]) > 100:
         raise MalformedError(f"{_shown(value)} is not a share", "write one like 10%")
     return float(match[1]) / 100
+
+
+def parse_room(value: object) -> int | float:
+    """Room on a filesystem: a share as a float, or a size as an int.
+
+    Raises:
+        MalformedError: it is neither.
+    """
+    try:
+        return parse_share(value) if isinstance(value, str) and value.rstrip().endswith("%") else parse_size(value)
+    except MalformedError as error:
+        raise MalformedError(f"{_shown(value)} is neither a share nor a size", "write one like 10% or 5GiB") from error
+
+
+def format_room(room: int | float) -> str:
+    """The text for it."""
+    return f"{room * 100:g}%" if isinstance(room, float) else format_size(room)
 
 
 # ---- names the system knows

@@ -29,10 +29,12 @@ from msgspec import Meta, Struct
 from filewatchd.notation import (
     DURATION_PATTERN,
     RATE_PATTERN,
+    ROOM_PATTERN,
     SHARE_PATTERN,
     SIZE_PATTERN,
     MalformedError,
     format_duration,
+    format_room,
     format_signal,
     format_size,
     parse_duration,
@@ -40,6 +42,7 @@ from filewatchd.notation import (
     parse_group,
     parse_path,
     parse_rate,
+    parse_room,
     parse_share,
     parse_signal,
     parse_size,
@@ -98,6 +101,16 @@ Share = Annotated[
         type="string",
         pattern=SHARE_PATTERN,
         examples=["10%"],
+    ),
+]
+Room = Annotated[
+    int | float,
+    annotation(
+        Reader("room", parse_room, format_room),
+        type=["string", "integer"],
+        minimum=0,
+        pattern=ROOM_PATTERN,
+        examples=["10%", "5GiB"],
     ),
 ]
 Signal = Annotated[

@@ -89,6 +89,11 @@ class Codec(Protocol):
         """The pip extra that it needs."""
         ...
 
+    @property
+    def ready(self) -> bool:
+        """Whether what it needs is loaded."""
+        ...
+
     def encode(self, pieces: Iterable[Buffer], size: int, level: int) -> list[Buffer]:
         """A whole member of pieces that make ``size`` bytes. A piece is used before the next is asked for."""
         ...

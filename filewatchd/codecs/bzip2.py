@@ -12,6 +12,7 @@ suffix = ".bz2"
 levels = range(1, 10)
 level = 9
 extra = None
+ready = True
 
 
 def encode(pieces: Iterable[Buffer], size: int, level: int) -> list[Buffer]:

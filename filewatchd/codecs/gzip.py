@@ -26,6 +26,7 @@ suffix = ".gz"
 levels = range(1, 10)
 level = 2
 extra = None
+ready = True
 _HEAD = struct.Struct("<4BL2BH2sHQQ")  # magic, method, flags, mtime, xfl, os, xlen, id, length of the subfield, lengths
 _TAIL = struct.Struct("<LL")
 _MAGIC = (0x1F, 0x8B, 8)

@@ -7,20 +7,24 @@ from collections.abc import Generator, Iterable
 from filewatchd.codecs.base import Buffer, DamagedError, Decoder, Extent, decoded, read_at
 from filewatchd.codecs.blocks import Block, frame_end
 
+try:
+    from lz4 import frame  # type: ignore[import-untyped]
+except ImportError:
+    frame = None
+
 name = "lz4"
 suffix = ".lz4"
 levels = range(13)
 level = 0
 extra = "lz4"
+ready = frame is not None
 _MAGIC = b"\x04\x22\x4d\x18"
 _SKIPPABLE = 0x184D2A5  # the upper 28 bits
 
 
 def encode(pieces: Iterable[Buffer], size: int, level: int) -> list[Buffer]:
     """One frame with size and checksum."""
-    from lz4.frame import BLOCKSIZE_MAX1MB, LZ4FrameCompressor  # type: ignore[import-untyped]
-
-    stream = LZ4FrameCompressor(block_size=BLOCKSIZE_MAX1MB, compression_level=level, content_checksum=True)
+    stream = frame.LZ4FrameCompressor(block_size=frame.BLOCKSIZE_MAX1MB, compression_level=level, content_checksum=True)
     parts: list[Buffer] = [stream.begin(size)]
     parts += [part for piece in pieces if (part := stream.compress(piece))]
     return [*parts, stream.flush()]
@@ -54,9 +58,7 @@ def table(fd: int, end: int) -> None:
 
 def decoder() -> Decoder:
     """lz4's own."""
-    from lz4.frame import LZ4FrameDecompressor
-
-    made: Decoder = LZ4FrameDecompressor()
+    made: Decoder = frame.LZ4FrameDecompressor()
     return made
 
 

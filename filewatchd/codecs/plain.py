@@ -12,6 +12,7 @@ suffix = ""
 levels = range(1)
 level = 0
 extra = None
+ready = True
 
 
 def encode(pieces: Iterable[Buffer], size: int, level: int) -> list[Buffer]:

@@ -12,6 +12,7 @@ suffix = ".xz"
 levels = range(10)
 level = 1
 extra = None
+ready = True
 _MAGIC = b"\xfd7zXZ\x00"
 _EDGE = 12  # bytes of a stream's header, and of its footer
 _MEMORY = 128 << 20  # a decoder that needs more isn't fed

@@ -13,11 +13,17 @@ from typing import Any
 from filewatchd.codecs.base import PIECE, Buffer, DamagedError, Extent, read_at
 from filewatchd.codecs.blocks import Block, frame_end
 
+try:
+    import zstandard
+except ImportError:
+    zstandard = None  # type: ignore[assignment]
+
 name = "zstd"
 suffix = ".zst"
 levels = range(1, 20)
 level = 1
 extra = "zstd"
+ready = zstandard is not None
 _MAGIC = b"\x28\xb5\x2f\xfd"
 _SKIPPABLE = 0x184D2A5  # the upper 28 bits
 _RLE, _RESERVED = 1, 3  # types of blocks
@@ -26,8 +32,6 @@ _WINDOW = 1 << 27  # what zstd(1) itself takes without being told: a bound on me
 
 def encode(pieces: Iterable[Buffer], size: int, level: int) -> list[Buffer]:
     """One frame with size and checksum."""
-    import zstandard
-
     stream = zstandard.ZstdCompressor(level=level, write_checksum=True).compressobj(size=size)
     parts: list[Buffer] = [part for piece in pieces if (part := stream.compress(piece))]
     return [*parts, stream.flush()]
@@ -78,8 +82,6 @@ def table(fd: int, end: int) -> None:
 
 def decode(fd: int, offset: int, end: int) -> Generator[bytes, None, int]:
     """See `Codec.decode`; the frame's end is known from its blocks, so that a cut one is noticed."""
-    import zstandard
-
     head = read_at(fd, offset, 18)
     if extent := measure(fd, offset, end):
         length, size = extent

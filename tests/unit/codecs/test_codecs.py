@@ -359,6 +359,7 @@ def test_a_bomb_is_read_in_pieces_and_never_held(tmp_path: Path, packed: Codec) 
 
 def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(codecs, "lacks", lambda extra: (f"the extra {extra} is not installed", f"pip install {extra}"))
+    monkeypatch.setattr(codecs.codec("zstd"), "ready", False)
     with pytest.raises(ActionError, match="pip install zstd"):
         codecs.usable("zstd")
     assert codecs.usable("gzip").name == "gzip"

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from filewatchd.notation import (
     MalformedError,
     format_duration,
+    format_room,
     format_signal,
     format_size,
     parse_duration,
@@ -18,6 +19,7 @@ from filewatchd.notation import (
     parse_group,
     parse_path,
     parse_rate,
+    parse_room,
     parse_share,
     parse_signal,
     parse_size,
@@ -47,6 +49,8 @@ def test_rates_and_shares() -> None:
     assert parse_rate("2000/s") == 2000
     assert parse_rate("60/m") == 1
     assert parse_share("10%") == 0.1
+    assert [parse_room(each) for each in ("10%", "5 GiB", 700)] == [0.1, 5 << 30, 700]
+    assert [format_room(each) for each in (0.1, 5 << 30)] == ["10%", "5GiB"]
 
 
 def test_signals_by_name_and_number() -> None:
@@ -87,6 +91,8 @@ def test_periods() -> None:
         (parse_rate, "/s", "is not a rate"),
         (parse_rate, 5, "is not a rate"),
         (parse_share, "101%", "is not a share"),
+        (parse_room, "101%", "is neither a share nor a size"),
+        (parse_room, "half", "is neither a share nor a size"),
         (parse_share, 10, "is not a share"),
         (parse_signal, "TREM", "'TREM' is not a signal"),
         (parse_signal, 99, "99 is not a signal"),
