@@ -1,0 +1,1 @@
+"""The action ``checksum``: an index of checksums, and the formats it is read from and written to."""
