@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from filewatchd.clock import Clock
-from filewatchd.model import Change, FileIdentity, Outcome, RuleSettings, Trigger
+from filewatchd.model import Change, FileIdentity, Outcome, Region, RuleSettings, Trigger
 from filewatchd.work.command import Bind as Bind
 from filewatchd.work.command import Command as Command
 from filewatchd.work.command import Finished as Finished
@@ -264,6 +264,25 @@ class Timers(Protocol):
     def cancel(self, name: str) -> None: ...
 
 
+class Ground(NamedTuple):
+    """One of the rule's roots, as it stands now.
+
+    Attributes:
+        root: its path; a glob's roots are each one.
+        lane: of the pool, for its filesystem.
+        regions: which filesystem stands at it and at mount points below it, by names that hold over remounts.
+        granularity_ns: of timestamps there (`filewatchd.work.granularity`).
+        include, exclude: the rule's patterns; those of its presets are among ``exclude``.
+    """
+
+    root: str
+    lane: str
+    regions: tuple[Region, ...]
+    granularity_ns: int
+    include: tuple[str, ...]
+    exclude: tuple[str, ...]
+
+
 class Schedule(NamedTuple):
     """``{every: 1d, at: "03:30", weekday, timezone, splay}``; ``every`` is seconds or hour, day, week, month."""
 
@@ -320,6 +339,14 @@ class Context(Protocol):
 
     def selects(self, path: str) -> bool:
         """Whether the rule's patterns select a file with this full path below one of its roots."""
+        ...
+
+    def grounds(self) -> Sequence[Ground]:
+        """The rule's roots that stand where they are known to, and are watched. One that is unmounted is none."""
+        ...
+
+    def on_scan(self, callback: Callable[[str], None]) -> None:
+        """Be told when a full scan of one of the rule's roots begins: what changes from now on there brings a job."""
         ...
 
     def safe_open(self, path: str, flags: int = 0) -> int:

@@ -261,6 +261,7 @@ class Binding:
         for key in self.pipeline.attempted():
             if key[0] == self.number:
                 self.pipeline.mark(key, hint, now)
+        self.pipeline.engine.scanning(self.pipeline, self.root)
         return _Comparison(
             self.pipeline.reader(),
             self.baseline,

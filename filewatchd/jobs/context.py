@@ -9,10 +9,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any
 
-from filewatchd.actions.base import Pool, Spawn, Tables, Timers, Unfinished, Worker
+from filewatchd.actions.base import Ground, Pool, Spawn, Tables, Timers, Unfinished, Worker
 from filewatchd.clock import Clock
 from filewatchd.jobs.filelocks import holding_nothing
 from filewatchd.model import RuleSettings, Trigger
+from filewatchd.rules.match import PRESETS
 from filewatchd.work.opening import safe_open
 from filewatchd.work.workers import RuleWorker
 
@@ -73,12 +74,34 @@ class ActionContext:
     def tables(self) -> Tables:
         return self._tables
 
+    def selects(self, path: str) -> bool:
+        return bool(self._pipeline.keys_of(path))
+
     @property
     def state_dir(self) -> str:
         return os.path.dirname(self._engine.store.database.path)
 
-    def selects(self, path: str) -> bool:
-        return bool(self._pipeline.keys_of(path))
+    def grounds(self) -> Sequence[Ground]:
+        settings = self.rule
+        exclude = tuple(pattern for preset in settings.presets for pattern in PRESETS[preset]) + settings.exclude
+        found = []
+        for binding in self._pipeline.bindings.values():
+            facts = self._engine.facts(binding.root)
+            if facts.stands and not facts.stalled and binding.baseline is not None:
+                found.append(
+                    Ground(
+                        binding.root,
+                        facts.lane,
+                        tuple(binding.regions),
+                        facts.granularity_ns,
+                        settings.include,
+                        exclude,
+                    )
+                )
+        return found
+
+    def on_scan(self, callback: Callable[[str], None]) -> None:
+        self._engine.scans[self] = callback
 
     def safe_open(self, path: str, flags: int = 0) -> int:
         """Open a regular file beneath the rule's roots; blocking."""

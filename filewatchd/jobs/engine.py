@@ -92,6 +92,7 @@ class Engine:
         self.pipelines: dict[str, Pipeline] = {}
         self.touched: set[Pipeline] = set()
         self.effects: dict[ActionContext, Callable[[str, str, str | None], None]] = {}
+        self.scans: dict[ActionContext, Callable[[str], None]] = {}
         self.attempting: set[int] = set()  # jobs that run
         self.pulse = Pulse()  # beats when something may have been worked off
         self.generations = Generations(self, packages, timers)
@@ -188,6 +189,12 @@ class Engine:
         for callback in list(self.effects.values()):
             callback(kind, old, new)
 
+    def scanning(self, pipeline: Pipeline, root: str) -> None:
+        """Tell the rule's actions that asked that a full scan of a root begins."""
+        for opened in pipeline.actions:
+            if opened.context in self.scans:
+                self.scans[opened.context](root)
+
     def report_held(self, pipeline: Pipeline, path: str, seconds: float) -> None:
         """A file is held open for longer than ready_timeout."""
         self._watching.held(pipeline.settings.name, path, seconds)
@@ -277,6 +284,7 @@ class Engine:
         self._dirty -= old.counted
         for opened in old.actions:
             self.effects.pop(opened.context, None)
+            self.scans.pop(opened.context, None)
         task = asyncio.get_running_loop().create_task(old.drain(self.clock.monotonic() + grace))
         self._draining[task] = old
         task.add_done_callback(lambda done: self._draining.pop(done, None))

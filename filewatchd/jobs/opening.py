@@ -72,6 +72,7 @@ class Opening:
                 kept.old.holding.brake(Brake.BROKE, f"{kept.opened.name} would not take its former options back")
         for pipeline, opened in self._fresh:
             self._engine.effects.pop(opened.context, None)
+            self._engine.scans.pop(opened.context, None)
             pipeline.actions = []
             await opened.action.stop(0.0)
             await opened.context.stop(0.0)

@@ -12,8 +12,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
-from filewatchd.actions.base import Pool, Spawn, Unfinished, Worker
-from filewatchd.model import RuleSettings, Trigger
+from filewatchd.actions.base import Ground, Pool, Spawn, Unfinished, Worker
+from filewatchd.model import Region, RuleSettings, Trigger
 from filewatchd.patterns import selects
 from filewatchd.testing.clock import FakeClock
 from filewatchd.testing.spawn import FakeSpawn
@@ -139,6 +139,8 @@ class FakeContext:
         self.interrupted: list[Unfinished] = []
         self._freed = asyncio.Condition()
         self._wakers: dict[str, list[Callable[[], None]]] = {}
+        self.standing: list[Ground] | None = None
+        self._scans: list[Callable[[str], None]] = []
         self._listeners: list[Callable[[str, str, str | None], None]] = []
 
     # ---- what the test does
@@ -155,7 +157,23 @@ class FakeContext:
         for listener in self._listeners:
             listener(kind, old, new)
 
+    def scan(self, root: str) -> None:
+        """Play the beginning of a full scan of a root."""
+        for listener in self._scans:
+            listener(root)
+
     # ---- what the action does
+
+    def grounds(self) -> Sequence[Ground]:
+        """The rule's roots that are there, each on a filesystem named ``disk``, unless the test set `standing`."""
+        if self.standing is not None:
+            return self.standing
+        rule, region = self.rule, (Region("", "disk"),)
+        return [Ground(root, "", region, 0, rule.include, rule.exclude) for root in rule.roots if os.path.exists(root)]
+
+    def on_scan(self, callback: Callable[[str], None]) -> None:
+        """Remember who listens; `scan` tells them."""
+        self._scans.append(callback)
 
     def selects(self, path: str) -> bool:
         """By the rule's patterns; presets are left out."""

@@ -21,6 +21,7 @@ _OPENAT2 = 437
 _RESOLVE_NO_MAGICLINKS, _RESOLVE_NO_SYMLINKS, _RESOLVE_BENEATH = 0x02, 0x04, 0x08
 _SAFELY = _RESOLVE_BENEATH | _RESOLVE_NO_SYMLINKS | _RESOLVE_NO_MAGICLINKS
 _HOLD = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+_LIST = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _TRIES = 16  # EAGAIN: a rename elsewhere in the tree came between
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -48,6 +49,31 @@ def safe_open(path: str, beneath: str, flags: int = os.O_RDONLY, owner: int | No
     try:
         check(held, path, owner)
         return os.open(f"/proc/self/fd/{held}", flags | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    finally:
+        os.close(held)
+
+
+def open_directory(root: str, relative: str) -> int:
+    """Open a directory beneath a root ("" is the root's own) for listing and reading in it; the caller closes it.
+
+    A root that is a file stands for the directory it is in. No link below the root is followed. Blocks.
+
+    Raises:
+        OSError: the system's own refusals.
+        ActionError: a link is on the way.
+    """
+    if not relative:
+        try:
+            return os.open(root, _LIST)
+        except NotADirectoryError:
+            return os.open(os.path.dirname(root) or "/", _LIST)
+    base = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        held = hold(base, relative.split("/"), os.path.join(root, relative))
+    finally:
+        os.close(base)
+    try:
+        return os.open(".", _LIST, dir_fd=held)
     finally:
         os.close(held)
 

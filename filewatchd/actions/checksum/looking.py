@@ -1,0 +1,343 @@
+"""Looking at files and listing directories: the blocking work, in a pool thread or as the rule's user.
+
+Nothing is reached through a symlink below the root: a directory is opened beneath the root's descriptor with openat2,
+and a file below its directory's. A file may have more names than one; it is only read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from errno import EACCES, EAGAIN, EINVAL, EIO, ELOOP, ENODEV, ENOENT, ENOTDIR, ENXIO
+
+from filewatchd.actions.checksum.hashing import (
+    SMALL,
+    ChangedError,
+    Hashed,
+    hash_file,
+    hash_small,
+    is_regular,
+    open_file,
+)
+from filewatchd.actions.checksum.seeing import Entry, Listing, Presence, Progress, Seen, Tracking, Wanted
+from filewatchd.actions.checksum.selecting import selected
+from filewatchd.errors import ActionError
+from filewatchd.model import FileIdentity
+from filewatchd.state.index.rows import Attributes
+from filewatchd.state.pack import pack
+from filewatchd.work.cached import Cache
+from filewatchd.work.files import is_racy
+from filewatchd.work.granularity import COARSE_CLOCK
+from filewatchd.work.opening import open_directory
+from filewatchd.work.pool import alive
+
+_GONE = frozenset({ENOENT, ENOTDIR, ELOOP, EINVAL, ENXIO, ENODEV})
+_ACL = "system.posix_acl_"
+_LONG = 4096  # bytes of an attribute's value that are kept as they are
+_BATCH = 1000  # files that a walk hands on at once
+_REPORT = 16 << 20  # bytes between two words on a large file
+
+
+# ---- files
+
+
+def look(root: str, wanted: list[Wanted], tracking: Tracking) -> list[Seen]:
+    """Look at files, and read those of which content is wanted; large ones are left to `look_large`."""
+    return [seen for directory, group in _by_directory(wanted) for seen in _look_in(root, directory, group, tracking)]
+
+
+def look_large(root: str, wanted: Wanted, tracking: Tracking) -> Iterator[Progress]:
+    """Read one file, telling now and then how far it is; the last word is what was seen."""
+    try:
+        directory = open_directory(root, wanted.directory)
+    except (OSError, ActionError) as error:
+        yield Progress(0, _missed(wanted, error))
+        return
+    try:
+        yield from _look_slowly(directory, root, wanted, tracking)
+    finally:
+        os.close(directory)
+
+
+def _by_directory(wanted: Sequence[Wanted]) -> Iterator[tuple[str, list[Wanted]]]:
+    group: list[Wanted] = []
+    for each in wanted:
+        if group and each.directory != group[0].directory:
+            yield group[0].directory, group
+            group = []
+        group.append(each)
+    if group:
+        yield group[0].directory, group
+
+
+def _look_in(root: str, directory: str, wanted: list[Wanted], tracking: Tracking) -> Iterator[Seen]:
+    alive()
+    try:
+        fd = open_directory(root, directory)
+    except (OSError, ActionError) as error:
+        yield from (_missed(each, error) for each in wanted)
+        return
+    cache = Cache()
+    try:
+        for each in wanted:
+            yield _look_at(fd, root, each, tracking, cache)
+    finally:
+        os.close(fd)
+
+
+def _look_at(directory: int, root: str, wanted: Wanted, tracking: Tracking, cache: Cache) -> Seen:
+    began = time.clock_gettime_ns(COARSE_CLOCK) if tracking.granularity_ns else 0
+    try:
+        fd = _open(directory, root, wanted, tracking)
+    except OSError as error:
+        return _missed(wanted, error)
+    try:
+        status = os.fstat(fd)
+        if status.st_mode & 0o170000 != 0o100000:
+            return Seen(wanted.directory, wanted.name, Presence.ABSENT)
+        if not wanted.algorithms:
+            return _seen(fd, wanted, status, tracking, began, (), None, 0)
+        if status.st_size > SMALL:
+            return _seen(fd, wanted, status, tracking, began, (), None, 0)._replace(presence=Presence.LARGE)
+        hashed = _hash(fd, status, wanted, tracking, cache)
+        return _seen(fd, wanted, hashed.status, tracking, began, hashed.digests, hashed.prefix, hashed.count)
+    except ChangedError as error:
+        seen = _seen(fd, wanted, os.fstat(fd), tracking, began, (), None, 0)
+        return seen._replace(presence=Presence.UNSTABLE, reason=str(error))
+    except OSError as error:
+        return _missed(wanted, error)
+    finally:
+        os.close(fd)
+
+
+def _hash(fd: int, status: os.stat_result, wanted: Wanted, tracking: Tracking, cache: Cache) -> Hashed:
+    """The digests of a small file."""
+    if status.st_size and wanted.prefix < 0 and len(wanted.algorithms) == 1 and not tracking.growing:
+        hashed = hash_small(fd, status, wanted.algorithms[0], cache)
+        if hashed is not None:
+            return hashed
+    for step in hash_file(fd, wanted.algorithms, cache, prefix=wanted.prefix, growing=tracking.growing):
+        if isinstance(step, Hashed):
+            return step
+    raise ChangedError("it could not be read")
+
+
+def _look_slowly(directory: int, root: str, wanted: Wanted, tracking: Tracking) -> Iterator[Progress]:
+    began = time.clock_gettime_ns(COARSE_CLOCK) if tracking.granularity_ns else 0
+    try:
+        fd = _open(directory, root, wanted, tracking)
+    except OSError as error:
+        yield Progress(0, _missed(wanted, error))
+        return
+    try:
+        if not is_regular(os.fstat(fd)):
+            yield Progress(0, Seen(wanted.directory, wanted.name, Presence.ABSENT))
+            return
+        told = 0
+        for step in hash_file(fd, wanted.algorithms, Cache(), prefix=wanted.prefix, growing=tracking.growing):
+            if isinstance(step, Hashed):
+                seen = _seen(fd, wanted, step.status, tracking, began, step.digests, step.prefix, step.count)
+                yield Progress(step.count, seen)
+            elif step - told >= _REPORT or step < told:
+                told = step
+                yield Progress(step)
+    except ChangedError as error:
+        seen = _seen(fd, wanted, os.fstat(fd), tracking, began, (), None, 0)
+        yield Progress(0, seen._replace(presence=Presence.UNSTABLE, reason=str(error)))
+    except OSError as error:
+        yield Progress(0, _missed(wanted, error))
+    finally:
+        os.close(fd)
+
+
+def _open(directory: int, root: str, wanted: Wanted, tracking: Tracking) -> int:
+    if not wanted.name:  # the root is the file; its path may lead through links
+        return open_file(os.path.basename(root), directory, follow=True)
+    return open_file(wanted.name, directory, follow=tracking.follow)
+
+
+def _missed(wanted: Wanted, error: Exception) -> Seen:
+    number = error.errno if isinstance(error, OSError) else EACCES
+    if number in _GONE or isinstance(error, ActionError):
+        return Seen(wanted.directory, wanted.name, Presence.ABSENT)
+    if number == EAGAIN:
+        reason = "somebody holds a lease on it"
+        return Seen(wanted.directory, wanted.name, Presence.UNSTABLE, reason=reason)
+    words = os.strerror(number or 0)
+    remedy = "check the disk (journalctl -k)" if number == EIO else "let the rule's user read it, or exclude it"
+    return Seen(wanted.directory, wanted.name, Presence.UNREADABLE, reason=f"{words}; {remedy}")
+
+
+def _seen(
+    fd: int,
+    wanted: Wanted,
+    status: os.stat_result,
+    tracking: Tracking,
+    began: int,
+    digests: tuple[bytes, ...],
+    prefix: bytes | None,
+    count: int,
+) -> Seen:
+    mtime, ctime = status.st_mtime_ns, status.st_ctime_ns
+    racy = False
+    if began:
+        since = began - tracking.granularity_ns
+        racy = (mtime >= since or ctime >= since) and is_racy(mtime, ctime, since, tracking.granularity_ns)
+    xattr = acl = None
+    if tracking.xattr or tracking.acl:
+        xattr, acl = extended(fd)
+    return Seen(
+        wanted.directory,
+        wanted.name,
+        Presence.HERE,
+        FileIdentity(status.st_ino, status.st_size, mtime, ctime),
+        Attributes(status.st_mode, status.st_uid, status.st_gid, status.st_nlink, xattr, acl),
+        digests,
+        prefix,
+        racy,
+        "",
+        count,
+    )
+
+
+def extended(fd: int) -> tuple[bytes, bytes]:
+    """A file's extended attributes and its ACLs, packed; empty where it has none. Long values by their digest."""
+    try:
+        names = os.listxattr(fd)
+    except OSError:
+        return b"", b""
+    if not names:
+        return b"", b""
+    found: dict[str, bytes] = {}
+    for name in sorted(names):
+        with suppress(OSError):  # gone since
+            value = os.getxattr(fd, name)
+            found[name] = value if len(value) <= _LONG else hashlib.sha256(value).digest()
+    return (
+        _packed({name: value for name, value in found.items() if not name.startswith(_ACL)}),
+        _packed({name: value for name, value in found.items() if name.startswith(_ACL)}),
+    )
+
+
+def _packed(found: dict[str, bytes]) -> bytes:
+    return pack(list(found.items())) if found else b""
+
+
+# ---- directories
+
+
+def walk(
+    root: str,
+    scope: str,
+    after: tuple[str, str] | None,
+    include: tuple[str, ...],
+    exclude: tuple[str, ...],
+    looked: bool,
+    follow: bool,
+) -> Iterator[list[Listing]]:
+    """List a root, or what is below ``scope``: directories before what is in them, in the order of their names.
+
+    ``after``: go on behind this (directory, name). ``looked``: with each file's identity. Some thousand files at once.
+    """
+    choose = selected(include, exclude)
+    batch: list[Listing] = []
+    files = 0
+    stack = [scope]
+    while stack:
+        directory = stack.pop()
+        if after is not None and is_behind(directory, after[0]):
+            continue
+        listing, inside = _list(root, directory, choose.chooser(directory), looked=looked, follow=follow)
+        stack.extend(path for path in reversed(inside) if not choose.prunes(path))
+        skipped = after is not None and precedes(directory, after[0])
+        if skipped:
+            continue  # it is done, but not all below it
+        entries = listing.entries
+        if after is not None and directory == after[0]:
+            entries = [entry for entry in entries if os.fsencode(entry.name) > os.fsencode(after[1])]
+        for start in range(0, len(entries) or 1, _BATCH):
+            part = entries[start : start + _BATCH]
+            whole = start + _BATCH >= len(entries)
+            batch.append(listing._replace(entries=part, whole=whole))
+            files += len(part) + 1
+            if files >= _BATCH:
+                alive()
+                yield batch
+                batch, files = [], 0
+    if batch:
+        yield batch
+
+
+def is_behind(directory: str, last: str) -> bool:
+    """Whether a directory, with all below it, comes before ``last`` in a walk."""
+    mine, other = key_of(directory), key_of(last)
+    return mine < other and other[: len(mine)] != mine
+
+
+def precedes(directory: str, last: str) -> bool:
+    """Whether a directory itself comes before ``last``."""
+    return key_of(directory) < key_of(last)
+
+
+def key_of(directory: str) -> list[bytes]:
+    """What a walk orders directories by."""
+    return os.fsencode(directory).split(b"/") if directory else []
+
+
+def _list(root: str, directory: str, chooses: object, *, looked: bool, follow: bool) -> tuple[Listing, list[str]]:
+    assert callable(chooses)
+    try:
+        fd = open_directory(root, directory)
+    except ActionError as error:
+        return Listing(directory, [], error=str(error)), []
+    except OSError as error:
+        return Listing(directory, [], error=os.strerror(error.errno or 0)), []
+    inside: list[str] = []
+    entries: list[Entry] = []
+    top = f"{directory}/" if directory else ""
+    try:
+        device = os.fstat(fd).st_dev
+        with os.scandir(fd) as found:
+            for entry in found:
+                if entry.is_dir(follow_symlinks=False):
+                    inside.append(top + entry.name)
+                elif (entry.is_file(follow_symlinks=False) or (follow and entry.is_symlink())) and chooses(entry.name):
+                    entries.append(Entry(entry.name, _identity(fd, entry, follow) if looked else None))
+    except OSError as error:
+        return Listing(directory, [], error=os.strerror(error.errno or 0)), []
+    finally:
+        os.close(fd)
+    entries.sort(key=_name)
+    inside.sort(key=os.fsencode)
+    return Listing(directory, entries, device), inside
+
+
+def _name(entry: Entry) -> bytes:
+    return os.fsencode(entry.name)
+
+
+def _identity(fd: int, entry: os.DirEntry[str], follow: bool) -> FileIdentity | None:
+    try:
+        found = os.stat(entry.name, dir_fd=fd, follow_symlinks=follow)
+    except OSError:
+        return None
+    if not stat.S_ISREG(found.st_mode):
+        return None
+    return FileIdentity(found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+
+
+def standing(root: str, directories: list[str]) -> list[bool]:
+    """Which of these directories are there, and real directories beneath the root."""
+    found = []
+    for directory in directories:
+        try:
+            os.close(open_directory(root, directory))
+        except (OSError, ActionError) as error:
+            found.append(isinstance(error, OSError) and error.errno not in _GONE)
+        else:
+            found.append(True)
+    return found
