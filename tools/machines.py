@@ -11,6 +11,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from filewatchd.actions import probing
 from filewatchd.actions.rotate.machine import MOVES, State
 from filewatchd.jobs.queue import BUSY, DRAINS, JOBS, Drain, JobState
 from filewatchd.model import RootState
@@ -37,6 +38,7 @@ MACHINES = {
     "drain": Machine(DRAINS, Drain.INTAKE),
     "busy": Machine(BUSY, None),
     "archive": Machine(MOVES, State.NONE),
+    "probe": Machine(probing.STAGES, probing.Stage.WAITING),
 }
 
 

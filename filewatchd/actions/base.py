@@ -19,6 +19,7 @@ from filewatchd.model import Change, FileIdentity, Outcome, Region, RuleSettings
 from filewatchd.work.command import Bind as Bind
 from filewatchd.work.command import Command as Command
 from filewatchd.work.command import Finished as Finished
+from filewatchd.work.services import UnitState as UnitState
 
 T = TypeVar("T")
 
@@ -252,6 +253,29 @@ class Spawn(Protocol):
         ...
 
 
+class Services(Protocol):
+    """systemd's units: told to reload or restart, and asked how they are. Needs the extra ``systemd``.
+
+    ``manager`` is ``system`` or ``user``; None is the system's for root, and the daemon's user's for everybody else.
+    """
+
+    async def job(self, unit: str, verb: str, seconds: float, manager: str | None = None) -> None:
+        """Have a job of a unit done (``reload``, ``restart``, ``start``, ...) and wait so long for its end.
+
+        Raises:
+            ActionError: it can't be asked for, or ended badly; says what systemd says of it.
+        """
+        ...
+
+    async def state(self, unit: str, seconds: float, manager: str | None = None) -> UnitState:
+        """How a unit is.
+
+        Raises:
+            ActionError: systemd can't be asked.
+        """
+        ...
+
+
 class Timers(Protocol):
     """Durable timers: a missed time fires once after a restart. Names are the action's own."""
 
@@ -327,6 +351,8 @@ class Context(Protocol):
     def worker(self) -> Worker: ...
     @property
     def spawn(self) -> Spawn: ...
+    @property
+    def services(self) -> Services: ...
     @property
     def timers(self) -> Timers: ...
     @property

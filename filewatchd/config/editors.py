@@ -6,30 +6,31 @@ text of a duration or a size looks, commands in their short form, and the action
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from msgspec import inspect
 
+from filewatchd.config.convert import type_of
 from filewatchd.config.schema import File
-from filewatchd.values import READERS, CommandOption
+from filewatchd.values import READERS
 
 if TYPE_CHECKING:
     from filewatchd.actions.base import ActionPackage
 
 Schema = dict[str, Any]
-_SHORT = (CommandOption,)
 
 
 def json_schema(registry: Mapping[str, ActionPackage]) -> Schema:
     """The JSON Schema (draft 2020-12) of a configuration file with these actions."""
     names = sorted(registry)
-    types = [File, *_SHORT, *(registry[name].Options for name in names)]
+    types = [File, *(registry[name].Options for name in names)]
     references, found = msgspec.json.schema_components(types, ref_template="#/$defs/{name}")
     definitions = {name: _readable(schema) for name, schema in found.items()}
-    for cls in _SHORT:
-        definitions[cls.__name__] = _with_short_form(definitions[cls.__name__], cls.short)
-    actions = dict(zip(names, references[1 + len(_SHORT) :], strict=True))
+    for name, key in _short_forms(types).items():
+        definitions[name] = _with_short_form(definitions[name], key)
+    actions = dict(zip(names, references[1:], strict=True))
     definitions["Rule"]["properties"]["actions"]["items"] = _action_entry(actions, registry)
     top = definitions.pop("File")
     top.pop("required")
@@ -65,9 +66,25 @@ def _readable(schema: Any) -> Any:
     return result
 
 
+def _short_forms(types: Iterable[object]) -> dict[str, str]:
+    """The structs in these that may be written short, and the key that what is written then belongs to."""
+    found: dict[str, str] = {}
+    seen = list(map(type_of, types))
+    for kind in seen:  # it grows meanwhile; options don't contain themselves
+        if isinstance(kind, inspect.StructType):
+            if (short := getattr(kind.cls, "short", None)) is not None:
+                found[kind.cls.__name__] = short
+            seen += [field.type for field in kind.fields]
+        members = (getattr(kind, name, None) for name in ("type", "item_type", "value_type"))
+        seen += [member for member in (*members, *getattr(kind, "types", ())) if isinstance(member, inspect.Type)]
+    return found
+
+
 def _with_short_form(schema: Schema, key: str) -> Schema:
     about = schema.pop("description", "")
-    return {"description": about, "anyOf": [schema["properties"][key], schema]}
+    short = schema["properties"][key]
+    plain = [member for member in short.get("anyOf", (short,)) if member != {"type": "null"}]
+    return {"description": about, "anyOf": [*plain, schema], "x-kind": f"{key} or mapping"}
 
 
 def _action_entry(actions: Mapping[str, Schema], registry: Mapping[str, ActionPackage]) -> Schema:

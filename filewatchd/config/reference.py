@@ -119,10 +119,21 @@ def reference(registry: Mapping[str, ActionPackage]) -> str:
 def _mappings(options: Schema, schema: Schema) -> Iterator[tuple[str, Schema]]:
     """An action's options that may be mappings with keys of their own, and these."""
     for key, value in options["properties"].items():
-        for member in value.get("anyOf", (value,)):
-            section = _resolved(member, schema)
-            if "properties" in section and "x-name" not in section:
-                yield key, section
+        for section in _sections(value, schema):
+            yield key, section
+
+
+def _sections(value: Schema, schema: Schema) -> Iterator[Schema]:
+    """The mappings with keys that a value may be, or hold as a list; a short form is told as the mapping it is for."""
+    value = _resolved(value, schema)
+    members = [_resolved(member, schema) for member in value.get("anyOf", (value,))]
+    for member in members:
+        if "properties" in member and "x-name" not in member:
+            yield {**member, "description": member.get("description") or value["description"]}
+        elif member.get("type") == "array" and member.get("items") and len(members) == 1:
+            yield from _sections(member["items"], schema)
+        elif "anyOf" in member and member is not value:
+            yield from _sections(member, schema)
 
 
 def _table(section: Schema, schema: Schema) -> Iterator[str]:
@@ -154,8 +165,11 @@ def _kind(value: Schema, schema: Schema) -> str:
     value = _resolved(value, schema)
     if "enum" in value:
         return ", ".join(f"`{word}`" for word in value["enum"])
+    if "x-kind" in value:
+        return str(value["x-kind"])
     if "anyOf" in value:
-        return " or ".join(dict.fromkeys(_kind(member, schema) for member in value["anyOf"]))
+        kinds = dict.fromkeys(_kind(member, schema) for member in value["anyOf"] if member != {"type": "null"})
+        return " or ".join(sorted(kinds, key=lambda kind: kind.startswith("list of")))
     if "x-name" in value:
         return str(value["x-name"])
     if value.get("type") == "array":

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any
 
-from filewatchd.actions.base import Ground, Pool, Spawn, Tables, Timers, Unfinished, Worker
+from filewatchd.actions.base import Ground, Pool, Services, Spawn, Tables, Timers, Unfinished, Worker
 from filewatchd.clock import Clock
 from filewatchd.jobs.filelocks import holding_nothing
 from filewatchd.model import RuleSettings, Trigger
@@ -65,6 +65,10 @@ class ActionContext:
     @property
     def spawn(self) -> Spawn:
         return self._engine.spawn
+
+    @property
+    def services(self) -> Services:
+        return self._engine.services
 
     @property
     def timers(self) -> Timers:

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from filewatchd.actions.base import ActionPackage, Spawn
+from filewatchd.actions.base import Services as AskServices
 from filewatchd.clock import Clock
 from filewatchd.errors import FilewatchdError
 from filewatchd.jobs.binding import Binding
@@ -26,6 +27,7 @@ from filewatchd.model import FileIdentity, Hint
 from filewatchd.state.comparison import ManifestReader
 from filewatchd.work.pool import Pool
 from filewatchd.work.pulse import Pulse
+from filewatchd.work.services import Services
 from filewatchd.work.workers import Workers
 
 log = logging.getLogger("filewatchd.jobs")
@@ -76,12 +78,14 @@ class Engine:
         state_changed: Callable[[], None] = lambda: None,
         state_damaged: Callable[[], None] = lambda: None,
         doubted: Callable[[], None] = lambda: None,
+        services: AskServices | None = None,
     ) -> None:
         """``doubted``: a rule leaves changes aside, or does so no more. ``state_damaged``: only a restart helps."""
         self.clock = clock
         self.pool = pool
         self.spawn = spawn
         self.workers = workers
+        self.services: AskServices = services or Services(pool)
         self.timers = timers
         self.store = store
         self.manifest = store.manifest

@@ -15,6 +15,7 @@ from filewatchd.testing.clock import FakeClock, settle
 from filewatchd.testing.context import FakeContext, FakePool, FakeTables, FakeWorker
 from filewatchd.testing.faults import WRITES, FaultyFS
 from filewatchd.testing.job import FakeJob, FakeSteps, changed
+from filewatchd.testing.services import FakeServices
 from filewatchd.testing.spawn import DONE, FakeSpawn, Scripted
 from filewatchd.testing.timers import FakeTimers, next_time
 from filewatchd.testing.waiting import eventually, wait_until
@@ -26,6 +27,7 @@ __all__ = [
     "FakeContext",
     "FakeJob",
     "FakePool",
+    "FakeServices",
     "FakeSpawn",
     "FakeSteps",
     "FakeTables",

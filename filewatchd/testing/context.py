@@ -16,6 +16,7 @@ from filewatchd.actions.base import Ground, Pool, Spawn, Unfinished, Worker
 from filewatchd.model import Region, RuleSettings, Trigger
 from filewatchd.patterns import selects
 from filewatchd.testing.clock import FakeClock
+from filewatchd.testing.services import FakeServices
 from filewatchd.testing.spawn import FakeSpawn
 from filewatchd.testing.timers import FakeTimers
 from filewatchd.work.opening import safe_open
@@ -118,6 +119,7 @@ class FakeContext:
         clock: FakeClock | None = None,
         pool: Pool | None = None,
         spawn: Spawn | None = None,
+        services: FakeServices | None = None,
         tables: FakeTables | None = None,
         timers: FakeTimers | None = None,
         state_dir: str = "",
@@ -128,6 +130,7 @@ class FakeContext:
         self.pool: Pool = pool or FakePool()
         self.worker: Worker = FakeWorker()
         self.spawn: Spawn = spawn or FakeSpawn()
+        self.services = services or FakeServices()
         self.timers = timers or FakeTimers(self.clock)
         self.tables = tables or FakeTables()
         self.state_dir = state_dir

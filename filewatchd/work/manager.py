@@ -25,11 +25,13 @@ from filewatchd.errors import FilewatchdError
 from filewatchd.work.transient import Property, path_of
 
 PATIENCE = 20.0  # seconds for an answer, and for systemd to come back to the bus
+_MOST_ENDED = 256  # results of jobs that are kept: ours comes at once before the answer to its call, if at all
 _SYSTEMD = "org.freedesktop.systemd1"
 _MANAGER = "/org/freedesktop/systemd1"
 _UNITS = f"{_MANAGER}/unit/"
 _PROPERTIES = "org.freedesktop.DBus.Properties"
 _BUS = "org.freedesktop.DBus"
+_JOBS = f"type='signal',sender='{_SYSTEMD}',path='{_MANAGER}',member='JobRemoved'"
 _OWNER = f"type='signal',sender='{_BUS}',member='NameOwnerChanged',arg0='{_SYSTEMD}'"
 
 
@@ -62,28 +64,31 @@ class Manager:
         self._loop = asyncio.get_running_loop()
         self._over: asyncio.Future[str] = self._loop.create_future()
         self._absent: asyncio.TimerHandle | None = None
+        self._ended: dict[str, str] = {}  # jobs that have ended: how
+        self._waiting: dict[str, asyncio.Future[str]] = {}  # jobs of ours that run
         bus.add_message_handler(self._take)
         self._watcher = self._loop.create_task(self._watch())
 
     @classmethod
-    async def connect(cls) -> Manager:
-        """Connect and subscribe.
+    async def connect(cls, system: bool | None = None) -> Manager:
+        """Connect and subscribe. ``system``: to the system's manager or a user's own; None: to the one that is ours.
 
         Raises:
             LostError: there is no bus, or no systemd on it.
         """
+        system = os.geteuid() == 0 if system is None else system
         try:
             async with asyncio.timeout(PATIENCE):
-                bus = await _message_bus().connect()
+                bus = await _message_bus(system).connect()
         except (OSError, EOFError, DBusError, AuthError, InvalidAddressError) as error:  # a time-out is an OSError
-            raise LostError(f"no connection to {_place()}: {_said(error)}") from error
+            raise LostError(f"no connection to {_place(system)}: {_said(error)}") from error
         manager = cls(bus)
         try:
             await manager._call("AddMatch", "s", _OWNER, to=_BUS)
             await manager.subscribe()
         except RefusedError as error:
             manager.close()
-            raise LostError(f"systemd doesn't answer at {_place()}: {error}") from error
+            raise LostError(f"systemd doesn't answer at {_place(system)}: {error}") from error
         return manager
 
     def close(self) -> None:
@@ -131,6 +136,28 @@ class Manager:
         if state.get("LoadState") == "not-found":
             raise RefusedError("NoSuchUnit", f"systemd has no unit {name} any more")
         return state
+
+    async def properties(self, name: str) -> dict[str, Any]:
+        """All properties of a unit of any name, which systemd loads for that; aliases are followed."""
+        (path,) = await self._call("LoadUnit", "s", name)
+        (found,) = await self._call("GetAll", "s", "", path=path, interface=_PROPERTIES)
+        return _plain(found)
+
+    async def job(self, member: str, name: str) -> str:
+        """Have a job of a unit done, such as ``ReloadUnit``; returns systemd's word for how it ended."""
+        await self._call("AddMatch", "s", _JOBS, to=_BUS)
+        (path,) = await self._call(member, "ss", name, "replace")
+        if path in self._ended:  # the end may be read before the answer
+            return self._ended[path]
+        ended: asyncio.Future[str] = self._loop.create_future()
+        self._waiting[path] = ended
+        try:
+            await asyncio.wait({ended, self._over}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            del self._waiting[path]
+        if not ended.done():
+            raise LostError(self._over.result())
+        return ended.result()
 
     async def loaded(self, pattern: str) -> list[str]:
         """The names of the units that systemd has in memory and that match."""
@@ -189,14 +216,28 @@ class Manager:
             return
         if message.member == "PropertiesChanged" and (message.path or "").startswith(_UNITS):
             self.changed(str(message.path), _plain(message.body[1]))
+        elif message.member == "JobRemoved":
+            self._job_ended(str(message.body[1]), str(message.body[3]))
         elif message.member == "NameOwnerChanged" and message.body[0] == _SYSTEMD:
             self._came_or_went(present=bool(message.body[2]))
+
+    def _job_ended(self, path: str, result: str) -> None:
+        waiting = self._waiting.get(path)
+        if waiting is None:
+            self._ended[path] = result  # somebody else's, mostly
+            while len(self._ended) > _MOST_ENDED:
+                del self._ended[next(iter(self._ended))]
+        elif not waiting.done():
+            waiting.set_result(result)
 
     def _came_or_went(self, *, present: bool) -> None:
         if self._absent is not None:
             self._absent.cancel()
             self._absent = None
         if present:
+            for ended in self._waiting.values():  # a signal may have been missed: what has come of it nobody tells
+                if not ended.done():
+                    ended.set_result("lost while systemd executed itself anew")
             self.returned()
         else:
             self._absent = self._loop.call_later(PATIENCE, self.give_up, "systemd has left the bus")
@@ -230,8 +271,8 @@ def _message(member: str, signature: str, body: Sequence[Any], to: str, path: st
     )  # fmt: skip
 
 
-def _message_bus() -> MessageBus:
-    if os.geteuid() == 0:
+def _message_bus(system: bool) -> MessageBus:
+    if system:
         return MessageBus(bus_type=BusType.SYSTEM, negotiate_unix_fd=True)
     return MessageBus(bus_address=_user_address(), negotiate_unix_fd=True)
 
@@ -241,8 +282,8 @@ def _user_address() -> str:
     return os.environ.get("DBUS_SESSION_BUS_ADDRESS") or f"unix:path={directory}/bus"
 
 
-def _place() -> str:
-    if os.geteuid() == 0:
+def _place(system: bool) -> str:
+    if system:
         return "the system bus (install dbus, or start dbus.socket)"
     return f"the bus of its user, {_user_address()} (loginctl enable-linger gives a user a manager of its own)"
 

@@ -1,0 +1,344 @@
+"""Whether a service is healthy: asked by HTTP, by connecting, of systemd, or by a command; until it is, and stays so.
+
+A probe's life is a table: it waits for the service to answer well (`within` is the deadline), then sees that it stays
+so (`stay`). A bad answer meanwhile, while the deadline isn't over, begins the waiting anew: the processes that a reload
+replaces answer well until they are gone, and a restart takes its time. After the deadline it is the verdict. `Watching`
+is pure; time comes in as numbers.
+
+While it waits a probe asks soon, then more seldom; then it asks every ``interval``, and once at the end.
+Several probes run side by side, and the first that is unhealthy ends them all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from enum import StrEnum
+from typing import Annotated, ClassVar, Literal, NamedTuple
+
+from msgspec import Meta, Struct
+
+from filewatchd.actions import telling
+from filewatchd.actions.base import Context, Needs, Problem
+from filewatchd.actions.command import argv
+from filewatchd.actions.telling import UnitName, Where
+from filewatchd.actions.weburl import Url, header_problems, revealed
+from filewatchd.clock import Clock
+from filewatchd.errors import ActionError
+from filewatchd.extras import lacks
+from filewatchd.model import RuleSettings
+from filewatchd.notation import MalformedError
+from filewatchd.values import Duration, PathTo, Reader, Secret, User, annotation
+from filewatchd.work import web
+
+_WAYS = ("http", "tcp", "unit", "command")
+_BELONG = {
+    "status": "http", "contains": "http", "headers": "http", "ca": "http", "state": "unit", "manager": "unit",
+    "user": "command", "env": "command", "cwd": "command",
+}  # fmt: skip
+_SOONEST = 0.05  # seconds to the second look
+_LATE = 0.001  # seconds by which timers may be early
+
+
+def parse_endpoint(value: object) -> str:
+    """``HOST:PORT``; an IPv6 address stands in brackets.
+
+    Raises:
+        MalformedError: it isn't one.
+    """
+    text = value if isinstance(value, str) else ""
+    host, colon, port = text.rpartition(":")
+    bare = host.removeprefix("[").removesuffix("]")
+    if not colon or not bare or not port.isascii() or not port.isdigit() or not 0 < int(port[:6]) < 65536:
+        raise MalformedError(f"{value!r} is no host and port", "write 127.0.0.1:8080, or [::1]:8080")
+    if (":" in bare) != host.startswith("["):
+        raise MalformedError(f"{value!r} is no host and port", "write an IPv6 address in brackets: [::1]:8080")
+    return text
+
+
+Endpoint = Annotated[
+    str, annotation(Reader("host and port", parse_endpoint), type="string", examples=["127.0.0.1:5432", "[::1]:8080"])
+]
+
+
+class Probe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a service shows that it is healthy: `http`, `tcp`, `unit`, or a command (a list alone is one)."""
+
+    short: ClassVar[str] = "command"
+
+    http: Annotated[Url | None, Meta(description="GET this URL. Redirects aren't followed.")] = None
+    status: Annotated[
+        int | tuple[int, ...] | None, Meta(description="The answer's status, or several; any 2xx if nothing is said.")
+    ] = None
+    contains: Annotated[str | None, Meta(description="What the first 64 KiB of the answer must contain.")] = None
+    headers: Annotated[dict[str, str | Secret], Meta(description="The request's headers.")] = {}
+    ca: Annotated[PathTo | None, Meta(description="A file of the authorities to verify the server by.")] = None
+    tcp: Annotated[Endpoint | None, Meta(description="Connect to this host and port.")] = None
+    unit: Annotated[UnitName | None, Meta(description="Ask systemd how this unit is.")] = None
+    state: Annotated[
+        Literal["active", "inactive"] | None, Meta(description="What the unit must be; `active` if nothing is said.")
+    ] = None
+    manager: Annotated[
+        Literal["system", "user"] | None,
+        Meta(description="Whose unit: the system's, or the daemon's user's."),
+    ] = None
+    command: Annotated[
+        Annotated[tuple[str, ...], Meta(min_length=1)] | None,
+        Meta(description="Run this; exit status 0 is healthy."),
+    ] = None
+    user: Annotated[User | None, Meta(description="Run the command as this user instead of the rule's.")] = None
+    env: Annotated[dict[str, str | Secret], Meta(description="Variables to add to the command's environment.")] = {}
+    cwd: Annotated[PathTo | None, Meta(description="The command's working directory.")] = None
+    within: Annotated[Duration, Meta(description="By when it must be healthy.")] = 10.0
+    stay: Annotated[Duration, Meta(description="For how long it must stay so.")] = 0.0
+    interval: Annotated[Duration, Meta(description="Pause between two looks, at most.")] = 1.0
+    timeout: Annotated[Duration, Meta(description="How long one look may take.")] = 5.0
+
+    def __post_init__(self) -> None:
+        ways = [way for way in _WAYS if getattr(self, way) is not None]
+        if len(ways) != 1:
+            said = f"both {ways[0]} and {ways[1]} are given" if ways else "nothing says how"
+            raise MalformedError(said, "write one of http, tcp, unit and command; several probes are a list")
+        for key, way in _BELONG.items():
+            if way != ways[0] and getattr(self, key):
+                raise MalformedError(f"{key} says nothing about {ways[0]}", f"remove it; it belongs to {way}")
+        for key, least in (("interval", 0.05), ("timeout", 0.01)):
+            if getattr(self, key) < least:
+                raise MalformedError(f"{key} is too short", f"write {least * 1000:g}ms or more")
+
+    @property
+    def way(self) -> str:
+        """Which of them: http, tcp, unit or command."""
+        return next(way for way in _WAYS if getattr(self, way) is not None)
+
+
+class Health(NamedTuple):
+    """The verdict. ``message``: why not, for people; of a healthy service, what was seen."""
+
+    healthy: bool
+    message: str
+
+
+# ---- before it is done
+
+
+def listed(probes: Probe | Sequence[Probe] | None) -> tuple[Probe, ...]:
+    """One probe, several or none, as several."""
+    if probes is None:
+        return ()
+    return (probes,) if isinstance(probes, Probe) else tuple(probes)
+
+
+def longest(probes: Sequence[Probe]) -> float:
+    """Seconds the probes take at most."""
+    return max((probe.within + probe.stay + probe.timeout for probe in probes), default=0.0)
+
+
+def needs(probes: Sequence[Probe]) -> Needs:
+    """What probing so needs of the daemon, to be added to the action's own."""
+    return Needs(extras=("systemd",) if any(probe.unit is not None for probe in probes) else ())
+
+
+def problems(probes: Sequence[Probe], rule: RuleSettings, where: Where = ()) -> Iterator[Problem]:
+    """What is wrong with them. ``where``: the option's key path, or the list's."""
+    for index, probe in enumerate(probes):
+        inside = (*where, index) if len(probes) > 1 else where
+        for problem in _problems(probe, rule):
+            yield problem._replace(where=(*inside, *problem.where))
+
+
+def _problems(probe: Probe, rule: RuleSettings) -> Iterator[Problem]:
+    if probe.unit is not None and (lack := lacks("systemd")):
+        yield Problem(f"a unit can't be asked: {lack[0]}", lack[1], ("unit",))
+    if probe.command is not None:
+        as_told = telling.Telling(command=probe.command, user=probe.user, env=probe.env, cwd=probe.cwd)
+        yield from telling.problems(as_told, rule)
+    yield from header_problems(probe.headers)
+
+
+def describe(probe: Probe) -> str:
+    """What is asked, in words."""
+    return {
+        "http": lambda: f"GET {web.shown(probe.http or '')}",
+        "tcp": lambda: f"connect to {probe.tcp}",
+        "unit": lambda: f"{probe.unit} is {probe.state or 'active'}",
+        "command": lambda: argv.quoted(probe.command or ()),
+    }[probe.way]()
+
+
+# ---- time
+
+
+class Stage(StrEnum):
+    """How far a probe has come."""
+
+    WAITING = "waiting"
+    STAYING = "staying"
+    HEALTHY = "healthy"
+    UNHEALTHY = "unhealthy"
+
+
+class Sign(StrEnum):
+    """What a look says, and when."""
+
+    GOOD = "good"
+    LASTED = "good for long enough"
+    BAD = "bad"
+    LATE = "bad, and the deadline is over"
+
+
+STAGES: dict[tuple[Stage, Sign], Stage] = {
+    (Stage.WAITING, Sign.GOOD): Stage.STAYING,
+    (Stage.WAITING, Sign.LASTED): Stage.HEALTHY,
+    (Stage.WAITING, Sign.BAD): Stage.WAITING,
+    (Stage.WAITING, Sign.LATE): Stage.UNHEALTHY,
+    (Stage.STAYING, Sign.GOOD): Stage.STAYING,
+    (Stage.STAYING, Sign.LASTED): Stage.HEALTHY,
+    (Stage.STAYING, Sign.BAD): Stage.WAITING,
+    (Stage.STAYING, Sign.LATE): Stage.UNHEALTHY,
+}
+
+
+class Watching:
+    """One probe's timing. ``stage`` says where it stands."""
+
+    def __init__(self, probe: Probe, now: float) -> None:
+        self.stage = Stage.WAITING
+        self._probe = probe
+        self._deadline = now + probe.within
+        self._since = now  # healthy without a break
+        self._pause = _SOONEST
+
+    def saw(self, good: bool, began: float, now: float) -> None:
+        """Take a look's result. ``began``: when it was begun, which is what it is about."""
+        if good and self.stage is Stage.WAITING:
+            self._since = began
+        if good:
+            sign = Sign.LASTED if began - self._since >= self._probe.stay - _LATE else Sign.GOOD
+        else:
+            sign = Sign.LATE if now >= self._deadline - _LATE else Sign.BAD
+        before, self.stage = self.stage, STAGES[self.stage, sign]
+        if before is Stage.STAYING and self.stage is Stage.WAITING:
+            self._pause = _SOONEST
+
+    @property
+    def over(self) -> bool:
+        """The verdict is known."""
+        return self.stage in (Stage.HEALTHY, Stage.UNHEALTHY)
+
+    def pause(self, now: float) -> float:
+        """Seconds until the next look: in time for the deadline, or for the end of the stay."""
+        if self.stage is Stage.STAYING:
+            return max(0.0, min(self._probe.interval, self._since + self._probe.stay - now))
+        pause, self._pause = self._pause, min(self._probe.interval, self._pause * 2)
+        return max(0.0, min(pause, self._deadline - now))
+
+    def room(self, now: float) -> float:
+        """Seconds that a look begun now may take."""
+        if self.stage is Stage.STAYING:
+            return self._probe.timeout
+        return min(self._probe.timeout, max(self._deadline - now, _SOONEST))
+
+
+# ---- asking
+
+
+async def probe_all(probes: Sequence[Probe], ctx: Context, output: Callable[[bytes], None] = telling.nothing) -> Health:
+    """See whether a service is healthy, by all probes; cancelling it ends them. The first verdict against it is it.
+
+    Args:
+        probes: none: it is.
+        ctx: the action's.
+        output: gets what commands print.
+    """
+    tasks = [asyncio.ensure_future(probe_one(probe, ctx, output)) for probe in probes]
+    try:
+        for done in asyncio.as_completed(tasks):
+            health = await done
+            if not health.healthy:
+                return health
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    return Health(True, "; ".join(task.result().message for task in tasks))
+
+
+async def probe_one(probe: Probe, ctx: Context, output: Callable[[bytes], None] = telling.nothing) -> Health:
+    """See whether a service is healthy, by one probe."""
+    clock = ctx.clock
+    began = clock.monotonic()
+    watching = Watching(probe, began)
+    while True:
+        looked = clock.monotonic()
+        why = await look(probe, ctx, watching.room(looked), output)
+        now = clock.monotonic()
+        watching.saw(why is None, looked, now)
+        if watching.stage is Stage.HEALTHY:
+            return Health(True, f"{describe(probe)}: healthy after {max(0.0, now - began - probe.stay):.3g} s")
+        if watching.stage is Stage.UNHEALTHY:
+            return Health(False, f"{describe(probe)}: {why} (not healthy within {probe.within:.3g} s)")
+        await _sleep(watching.pause(clock.monotonic()), clock)
+
+
+async def _sleep(seconds: float, clock: Clock) -> None:
+    """A pause; a fake clock's is the test's to end."""
+    sleep = getattr(clock, "sleep", asyncio.sleep)
+    await sleep(seconds)
+
+
+async def look(
+    probe: Probe, ctx: Context, seconds: float, output: Callable[[bytes], None] = telling.nothing
+) -> str | None:
+    """One look: None if the service is well, or why it isn't."""
+    try:
+        async with asyncio.timeout(seconds + 1.0):  # each way has a time-out of its own
+            return await _LOOKS[probe.way](probe, ctx, seconds, output)
+    except TimeoutError:
+        return f"no answer within {seconds:.3g} s"
+    except ActionError as error:
+        return str(error)
+
+
+async def _http(probe: Probe, ctx: Context, seconds: float, _output: Callable[[bytes], None]) -> str | None:
+    headers = await ctx.pool.run("", revealed, probe.headers)
+    reply = await web.ask(web.Request(probe.http or "", "GET", headers, timeout=seconds, ca=probe.ca), ctx.pool)
+    wanted = (probe.status,) if isinstance(probe.status, int) else probe.status
+    if reply.status not in wanted if wanted else not 200 <= reply.status < 300:
+        return f"answered {reply.status}" + (f": {reply.text}" if reply.text else "")
+    if probe.contains is not None and probe.contains.encode() not in reply.body:
+        return f"the answer doesn't contain {probe.contains!r}"
+    return None
+
+
+async def _tcp(probe: Probe, ctx: Context, seconds: float, _output: Callable[[bytes], None]) -> str | None:
+    host, _, port = (probe.tcp or "").rpartition(":")
+    try:
+        async with asyncio.timeout(seconds):
+            _, writer = await web.connect(host.strip("[]"), int(port), ctx.pool)
+    except TimeoutError:
+        return f"no connection within {seconds:.3g} s"
+    except OSError as error:
+        return web.reason(error)
+    with contextlib.suppress(OSError):
+        writer.close()
+        await writer.wait_closed()
+    return None
+
+
+async def _unit(probe: Probe, ctx: Context, seconds: float, _output: Callable[[bytes], None]) -> str | None:
+    state = await ctx.services.state(probe.unit or "", seconds, probe.manager)
+    if state.load == "not-found":
+        return "there is no such unit"
+    if state.active == (probe.state or "active"):
+        return None
+    return f"it is {state.active} ({state.sub})" + (f", result {state.result}" if state.result else "")
+
+
+async def _command(probe: Probe, ctx: Context, seconds: float, output: Callable[[bytes], None]) -> str | None:
+    await telling.run(probe, ctx, output, seconds)
+    return None
+
+
+_LOOKS = {"http": _http, "tcp": _tcp, "unit": _unit, "command": _command}
