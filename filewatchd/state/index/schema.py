@@ -105,4 +105,32 @@ CREATE TABLE runs (
 CREATE INDEX runs_rule ON runs (rule, kind);
 """
 
-MIGRATIONS: tuple[Migration, ...] = (_VERSION_1,)
+_VERSION_2 = """
+CREATE TABLE chain (
+    number INTEGER PRIMARY KEY,
+    time_ns INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    root INTEGER,
+    path BLOB,
+    before BLOB,
+    after BLOB,
+    note BLOB,
+    hash BLOB NOT NULL
+);
+
+CREATE TABLE seals (
+    number INTEGER PRIMARY KEY,
+    time_ns INTEGER NOT NULL,
+    statement TEXT NOT NULL,
+    key BLOB NOT NULL,
+    signature BLOB NOT NULL,
+    uid INTEGER
+);
+
+CREATE TABLE packages (
+    name TEXT PRIMARY KEY,
+    version TEXT NOT NULL
+) WITHOUT ROWID;
+"""
+
+MIGRATIONS: tuple[Migration, ...] = (_VERSION_1, _VERSION_2)

@@ -18,7 +18,8 @@ from typing import Any, NamedTuple
 from filewatchd.clock import Clock
 from filewatchd.state import opening
 from filewatchd.state.database import Database
-from filewatchd.state.index import schema
+from filewatchd.state.index import audit, schema
+from filewatchd.state.index.chain import Chain, Link
 from filewatchd.state.index.reading import Reader
 from filewatchd.state.index.rows import (
     NO_ATTRIBUTES,
@@ -267,6 +268,7 @@ class Index:
         ):  # fmt: skip
             self.connection.execute(f"PRAGMA {setting}")
         self.connection.execute("UPDATE meta SET value = '0' WHERE name = 'clean'")
+        self.chain = Chain(self.connection)
         self.kept = self._salvage(self.set_aside) if self.set_aside else 0
 
     # ---- writing
@@ -284,12 +286,15 @@ class Index:
                 if durable:
                     connection.execute("PRAGMA synchronous = FULL")
                 connection.execute("BEGIN IMMEDIATE")
-                yield Edit(self, connection, self._clock.wall_ns())
+                edit = Edit(self, connection, self._clock.wall_ns())
+                yield edit
+                self.chain.flush(edit.now_ns)
                 connection.execute("COMMIT")
             except BaseException as error:
                 self._directories.clear()  # what was made in it is not there
                 self._attributes.clear()
                 self._filesystems.clear()
+                self.chain.discard()
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 if isinstance(error, sqlite3.Error):
@@ -350,6 +355,25 @@ class Index:
             if change.old_path is not None:
                 edit.drop(change.root, change.old_path)
             edit.put(change.root, change.path, change.after)
+
+    # ---- seals
+
+    def seal(self) -> Link:
+        """Append an entry with a digest of all rows, to be signed. Reads all rows; syncs."""
+        with Reader(self.path) as reader:
+            taken = audit.snapshot(reader.connection)
+        with self.edit(durable=True) as edit:
+            return self.chain.seal(audit.packed(taken), edit.now_ns)
+
+    def sealed(self, number: int, statement: str, key: bytes, signature: bytes, *, uid: int | None) -> bool:
+        """Keep the signature of an entry; False if there is no such seal. Syncs."""
+        with self.edit(durable=True) as edit:
+            kept = edit.connection.execute(
+                "INSERT OR REPLACE INTO seals SELECT number, ?, ?, ?, ?, ? FROM chain"
+                " WHERE number = ? AND kind = 'seal'",
+                (edit.now_ns, statement, key, signature, uid, number),
+            )
+            return kept.rowcount > 0
 
     # ---- numbers of what many rows share
 
