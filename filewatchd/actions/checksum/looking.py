@@ -259,10 +259,12 @@ def walk(
         entries = listing.entries
         if after is not None and directory == after[0]:
             entries = [entry for entry in entries if os.fsencode(entry.name) > os.fsencode(after[1])]
+        behind = after[1] if after is not None and directory == after[0] else ""
         for start in range(0, len(entries) or 1, _BATCH):
             part = entries[start : start + _BATCH]
             whole = start + _BATCH >= len(entries)
-            batch.append(listing._replace(entries=part, whole=whole))
+            batch.append(listing._replace(entries=part, whole=whole, after=behind))
+            behind = part[-1].name if part else ""
             files += len(part) + 1
             if files >= _BATCH:
                 alive()
@@ -300,7 +302,6 @@ def _list(root: str, directory: str, chooses: object, *, looked: bool, follow: b
     entries: list[Entry] = []
     top = f"{directory}/" if directory else ""
     try:
-        device = os.fstat(fd).st_dev
         with os.scandir(fd) as found:
             for entry in found:
                 if entry.is_dir(follow_symlinks=False):
@@ -313,7 +314,7 @@ def _list(root: str, directory: str, chooses: object, *, looked: bool, follow: b
         os.close(fd)
     entries.sort(key=_name)
     inside.sort(key=os.fsencode)
-    return Listing(directory, entries, device), inside
+    return Listing(directory, entries), inside
 
 
 def _name(entry: Entry) -> bytes:

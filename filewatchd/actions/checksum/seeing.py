@@ -73,11 +73,11 @@ class Entry(NamedTuple):
 class Listing(NamedTuple):
     """(A part of) a directory's files, in the order of their names; ``error``: why it can't be listed.
 
-    ``device``: of the directory. ``whole``: no more of it comes.
+    ``whole``: no more of it comes. ``after``: the last name before these, "" if there is none.
     """
 
     directory: str
     entries: list[Entry]
-    device: int = 0
     error: str = ""
     whole: bool = True
+    after: str = ""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 from urllib.parse import quote_from_bytes
@@ -33,6 +33,7 @@ from filewatchd.state.index.rows import (
     unpack_attributes,
     unpack_record,
 )
+from filewatchd.state.rows import signed
 from filewatchd.state.sqlite_errors import typed
 
 _SLICE = 5_000
@@ -170,6 +171,37 @@ class Reader:
                 if len(found) < _SLICE:
                     break
                 after, first = found[-1][0], False
+
+    def names(self, root: int, directory: str, after: str, last: str | None) -> dict[str, Record]:
+        """The rows directly in a directory, by name: behind ``after`` ("": all), up to ``last`` (None: all)."""
+        found = self._ask(
+            f"SELECT name, {_ROW} FROM files WHERE dir = (SELECT id FROM directories WHERE root = ? AND path = ?)"
+            " AND name >= ? AND (?4 IS NULL OR name <= ?4)",
+            (root, encode(directory), encode(after), None if last is None else encode(last)),
+        )
+        return {name: self._record(columns) for raw, *columns in found if (name := decode(raw)) != after or not after}
+
+    def racy(self, root: int, limit: int) -> list[str]:
+        """Paths whose rows are racy."""
+        found = self._ask(
+            "SELECT path, name FROM files INDEXED BY files_racy JOIN directories ON id = dir"
+            " WHERE flags & 1 AND root = ? LIMIT ?",
+            (root, limit),
+        )
+        return [joined(decode(directory), decode(name)) for directory, name in found]
+
+    def by_inode(self, root: int, inodes: Set[int]) -> dict[int, tuple[str, Record]]:
+        """Files by inode number. Reads all rows."""
+        wanted = {signed(inode): inode for inode in inodes}
+        found = {}
+        with _Typed(self.path):
+            for directory, name, *columns in self.connection.execute(
+                f"SELECT path, name, {_ROW} FROM files JOIN directories ON id = dir WHERE root = ?", (root,)
+            ):
+                if columns[0] in wanted:
+                    path = joined(decode(directory), decode(name))
+                    found[wanted[columns[0]]] = (path, self._record(columns))
+        return found
 
     def directories(self, root: int, below: str = "") -> Iterator[tuple[int, str]]:
         """(number, path) of a root's directories in order of their paths, or of one and those beneath it."""

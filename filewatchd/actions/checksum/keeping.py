@@ -1,0 +1,327 @@
+"""A rule's part of the index: what it knows of files, and what becomes of it after a look; all in pool threads.
+
+A batch of looks is judged and written in one transaction, together with how far the run has come that looked: so a
+kill at any moment leaves rows, findings and cursor that agree, and the work since then is simply done again.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from filewatchd.actions.checksum.judging import Judgement, Track, judge, state_of
+from filewatchd.actions.checksum.seeing import Listing, Presence, Seen
+from filewatchd.clock import Clock
+from filewatchd.state.index.reading import Reader
+from filewatchd.state.index.rows import (
+    RACY,
+    WAITING,
+    WAITS,
+    Change,
+    Record,
+    State,
+    Verdict,
+    encode,
+    joined,
+    stamp,
+)
+from filewatchd.state.index.writing import Edit, Index, Told
+
+
+_REPLACING = frozenset({Verdict.MODIFIED, Verdict.OLDER, Verdict.REWRITTEN, Verdict.GROWN})
+
+
+class Policy(NamedTuple):
+    """How a rule judges and what it keeps."""
+
+    track: Track
+    approval: bool = False
+    versions: int = 10
+
+
+class Looked(NamedTuple):
+    """A look at a path, and what was known when it was asked for.
+
+    ``old_path``: where the row is, if the file was moved. ``label``: why the change is as it should be.
+    """
+
+    seen: Seen
+    algorithms: tuple[str, ...] = ()
+    row: Record | None = None
+    old_path: str | None = None
+    label: str | None = None
+
+    @property
+    def path(self) -> str:
+        """Relative to the root."""
+        return joined(self.seen.directory, self.seen.name)
+
+
+class Mark(NamedTuple):
+    """How far a run has come, written with its rows."""
+
+    run: int
+    root: str
+    cursor: bytes | None
+
+
+class Settled(NamedTuple):
+    """What came of a batch: how many of each verdict, changes that are news, and paths to look at once more."""
+
+    verdicts: Counter[Verdict]
+    news: list[Told]
+    racy: list[str]
+    written: bool  # a digest changed, came or went
+    bytes: int
+
+
+class Ledger:
+    """One root of one rule. Methods may raise `StateError`; `settle` is called one at a time."""
+
+    def __init__(self, index: Index, rule: str, root: str, clock: Clock) -> None:
+        self.index = index
+        self.root = root
+        self.id = index.root(rule, root)
+        self._clock = clock
+        self._reader = Reader(index.path)
+        self._lock = threading.Lock()
+
+    # ---- reading
+
+    def is_empty(self) -> bool:
+        """Whether no file is known."""
+        with self._lock:
+            return not self._reader.connection.execute(
+                "SELECT 1 FROM files JOIN directories ON id = dir WHERE root = ? LIMIT 1", (self.id,)
+            ).fetchone()
+
+    def built(self) -> bool:
+        """Whether the first build has ended."""
+        with self._lock:
+            return any(root.id == self.id and root.built_ns is not None for root in self._reader.roots())
+
+    def rows(self, paths: Iterable[str]) -> dict[str, Record]:
+        """The rows of those paths that have one."""
+        with self._lock:
+            return {path: row for path in paths if (row := self._reader.row(self.id, path)) is not None}
+
+    def rows_of(self, listing: Listing) -> dict[str, Record]:
+        """By name, the rows of the files of a listing, and of those that aren't in it any more."""
+        last = None if listing.whole or not listing.entries else listing.entries[-1].name
+        with self._lock:
+            return self._reader.names(self.id, listing.directory, listing.after, last)
+
+    def filesystem_of(self, directory: str) -> str:
+        """The filesystem a directory's files were last seen on; "" if that isn't known."""
+        with self._lock:
+            found = self._reader.connection.execute(
+                "SELECT f.name FROM directories d JOIN filesystems f ON f.id = d.filesystem"
+                " WHERE d.root = ? AND d.path = ?",
+                (self.id, encode(directory)),
+            ).fetchone()
+        return str(found[0]) if found else ""
+
+    def waiting(self, path: str) -> list[Change]:
+        """What waits of a path."""
+        with self._lock:
+            return self._reader.waiting(self.id, path)
+
+    def directories(self, below: str) -> list[str]:
+        """Every directory with rows."""
+        with self._lock:
+            return [path for _, path in self._reader.directories(self.id, below)]
+
+    def beneath(self, directory: str) -> dict[str, Record]:
+        """The rows directly in a directory, by name."""
+        with self._lock:
+            return self._reader.names(self.id, directory, "", None)
+
+    def racy(self, limit: int = 1000) -> list[str]:
+        """Paths whose rows are racy."""
+        with self._lock:
+            return self._reader.racy(self.id, limit)
+
+    def former(self, path: str) -> frozenset[bytes]:
+        """Digests that a path had before."""
+        with self._lock:
+            return frozenset(
+                record.digest for _, record in self._reader.versions(self.id, path) if record.digest is not None
+            )
+
+    def by_inode(self, inodes: Iterable[int]) -> dict[int, tuple[str, Record]]:
+        """Known files by inode number; reads all rows once."""
+        with self._lock:
+            return self._reader.by_inode(self.id, set(inodes))
+
+    def close(self) -> None:
+        """Close the reader."""
+        with self._lock:
+            self._reader.close()
+
+    # ---- writing
+
+    def settle(
+        self,
+        looked: Sequence[Looked],
+        policy: Policy,
+        *,
+        build: bool = False,
+        mark: Mark | None = None,
+        filesystems: Mapping[str, str] = {},
+        quiet: int = 0,
+    ) -> Settled:
+        """Judge looks and write what follows. ``build``: what is new is the beginning, and no change.
+
+        ``filesystems``: of directories, by path. ``quiet``: files besides that are as they were and needed no look.
+        """
+        now = self._clock.wall_ns() // 1_000_000_000
+        settling = _Settling(self, policy, now, build=build)
+        judged = [(each, settling.judge(each)) for each in looked]
+        with self.index.edit() as edit:
+            for directory, group in _grouped(judged):
+                settling.write(edit, directory, group, filesystems.get(directory, ""))
+            if mark is not None:
+                size = sum(each.seen.read for each in looked)
+                edit.advance(mark.run, mark.root, mark.cursor, len(looked) + quiet, size, settling.findings)
+        return Settled(
+            settling.verdicts, settling.news, settling.racy, settling.written, sum(each.seen.read for each in looked)
+        )
+
+
+class _Settling:
+    """One batch on its way into the index."""
+
+    def __init__(self, ledger: Ledger, policy: Policy, now: int, *, build: bool) -> None:
+        self._ledger = ledger
+        self._policy = policy
+        self._now = now
+        self._build = build
+        self.verdicts: Counter[Verdict] = Counter()
+        self.news: list[Told] = []
+        self.racy: list[str] = []
+        self.written = False
+        self.findings = 0
+
+    def judge(self, looked: Looked) -> Judgement:
+        """The verdict on one look. What the path held before is asked for only if its content is another."""
+        row, track = looked.row, self._policy.track
+        moved = looked.old_path is not None
+        found = judge(row, looked.seen, looked.algorithms, track, self._now, moved=moved)
+        if found.verdict is Verdict.MODIFIED and not moved:
+            former = self._ledger.former(looked.path)
+            found = judge(row, looked.seen, looked.algorithms, track, self._now, former=former) if former else found
+        return found
+
+    def write(self, edit: Edit, directory: str, judged: list[tuple[Looked, Judgement]], filesystem: str) -> None:
+        """Write what follows from the verdicts on files of one directory."""
+        puts: list[tuple[str, Record]] = []
+        verified: list[str] = []
+        for looked, found in judged:
+            self.verdicts[found.verdict] += 1
+            if found.record is not None and found.record.flags & RACY:
+                self.racy.append(looked.path)
+            if found.verdict is Verdict.SAME:
+                self._same(edit, looked, found, puts, verified)
+            elif found.verdict is Verdict.NEW and self._build and not self._policy.approval and found.record:
+                puts.append((looked.seen.name, found.record))
+                self.written = True
+            else:
+                self._change(edit, looked, found, puts)
+        if puts or filesystem:
+            edit.put_many(self._ledger.id, directory, puts, filesystem)
+        if verified:
+            edit.verified(self._ledger.id, directory, verified, self._now)
+
+    def _same(
+        self,
+        edit: Edit,
+        looked: Looked,
+        found: Judgement,
+        puts: list[tuple[str, Record]],
+        verified: list[str],
+    ) -> None:
+        row, record = looked.row, found.record
+        if row is None or record is None:
+            if looked.seen.presence is Presence.ABSENT:
+                self._clear(edit, looked.path)
+            return
+        if row.flags & WAITING and (looked.seen.digests or not self._policy.track.content):
+            self._clear(edit, looked.path)
+        elif row.flags & WAITING:
+            record = record._replace(flags=record.flags | WAITING)
+        if record._replace(verified=row.verified) == row:
+            if looked.seen.digests:
+                verified.append(looked.seen.name)
+        elif stamp(*record.identity) != stamp(*row.identity) or record._replace(verified=row.verified) != row:
+            puts.append((looked.seen.name, record))
+            self.written = self.written or record.algorithm != row.algorithm
+
+    def _clear(self, edit: Edit, path: str) -> None:
+        if edit.clear(self._ledger.id, path):
+            self.written = True  # what is open has to be counted again
+
+    def _change(self, edit: Edit, looked: Looked, found: Judgement, puts: list[tuple[str, Record]]) -> None:
+        row, record, path = looked.row, found.record, looked.path
+        verdict, state, pinned = self._decided(looked, found)
+        told = Told(
+            self._ledger.id, path, verdict, state, row, record, looked.old_path, looked.seen.reason, looked.label
+        )
+        _, news = edit.tell(told)
+        if looked.old_path is not None:
+            edit.clear(self._ledger.id, looked.old_path)
+        if news:
+            self.news.append(told)
+        if state is not State.ACCEPTED:
+            self.findings += news
+            if row is not None:
+                edit.flag(self._ledger.id, looked.old_path or path, waiting=True)
+            return
+        if pinned:
+            edit.clear(self._ledger.id, path)
+        self.written = True
+        self._accept(edit, looked, found, puts)
+
+    def _decided(self, looked: Looked, found: Judgement) -> tuple[Verdict, State, bool]:
+        """What a change is told as. A row that waits stays, whatever becomes of its file, until somebody approves."""
+        row, verdict = looked.row, found.verdict
+        approval = self._policy.approval
+        pinned = False
+        if row is not None and row.flags & WAITING:
+            waiting = self._ledger.waiting(looked.path)
+            pinned = any(change.verdict is Verdict.CORRUPT for change in waiting)
+            for change in waiting:
+                same = change.after is not None and found.record is not None
+                if pinned and same and change.after.digest == found.record.digest:  # type: ignore[union-attr]
+                    verdict = Verdict.CORRUPT  # the same damage, with other times
+        state = state_of(verdict, approval=approval, pinned=pinned, expected=looked.label is not None)
+        return verdict, state, bool(row is not None and row.flags & WAITING)
+
+    def _accept(self, edit: Edit, looked: Looked, found: Judgement, puts: list[tuple[str, Record]]) -> None:
+        row, record, path, number = looked.row, found.record, looked.path, self._ledger.id
+        if row is not None and record is not None and found.verdict in _REPLACING and row.digest is not None:
+            edit.keep_version(number, path, row, self._policy.versions)
+        if record is None:
+            edit.drop(number, path)
+        elif looked.old_path is not None:
+            edit.move(number, looked.old_path, path, record)
+        else:
+            puts.append((looked.seen.name, record))
+
+
+def _grouped(
+    judged: Sequence[tuple[Looked, Judgement]],
+) -> Iterable[tuple[str, list[tuple[Looked, Judgement]]]]:
+    groups: dict[str, list[tuple[Looked, Judgement]]] = {}
+    for each in judged:
+        groups.setdefault(each[0].seen.directory, []).append(each)
+    return groups.items()
+
+
+def still_waits(ledger: Ledger, path: str, now: tuple[int, int, int, int]) -> bool:
+    """Whether what waits of a path is what is there now, as far as its identity tells."""
+    return any(
+        change.state in WAITS and change.after is not None and stamp(*change.after.identity) == now
+        for change in ledger.waiting(path)
+    )
