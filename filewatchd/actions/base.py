@@ -186,8 +186,26 @@ class Answering(Protocol):
         ...
 
 
+class Caller(NamedTuple):
+    """Who asks over the control socket, as the kernel knows them."""
+
+    uid: int
+    pid: int
+
+
+@runtime_checkable
+class AnsweringTo(Protocol):
+    """Instead of `Answering`, if the action keeps who decided something."""
+
+    async def answer_to(self, endpoint: str, arguments: Any, caller: Caller) -> Any:
+        """As `Answering.answer`."""
+        ...
+
+
 class ActionPackage(Protocol):
-    """What an entry point in ``filewatchd.actions`` names. It may have ``endpoints``, too: see `Answering`.
+    """What an entry point in ``filewatchd.actions`` names.
+
+    It may have ``endpoints``, too: see `Answering` and `AnsweringTo`.
 
     It may also have ``example``, the text of a rule file that works as it is: `filewatchd init --for NAME` writes it.
     """

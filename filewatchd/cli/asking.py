@@ -12,6 +12,7 @@ from filewatchd.cli.text import to_json, to_line
 
 if TYPE_CHECKING:
     from filewatchd.cli.page import Block
+    from filewatchd.control.places import Place
 
 DEFAULT = "/run/filewatchd/control.sock"
 TIMEOUT = 60.0  # seconds that a daemon has for an answer
@@ -35,9 +36,11 @@ class Session:
         return self._socket
 
     def ask(
-        self, name: str, arguments: Mapping[str, Any] | None = None, *, timeout: float | None = TIMEOUT
+        self, name: str | Place, arguments: Mapping[str, Any] | None = None, *, timeout: float | None = TIMEOUT
     ) -> dict[str, Any]:
-        """Ask by a route's name; arguments that are None aren't said. ``timeout``: seconds; None: without an end.
+        """Ask by a route's name, or by its place (`control.places.action_place`); arguments that are None aren't said.
+
+        ``timeout``: seconds; None: without an end.
 
         Raises:
             NoDaemonError: no daemon answers.

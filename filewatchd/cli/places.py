@@ -9,6 +9,7 @@ from filewatchd.cli.asking import DEFAULT, Session
 from filewatchd.control.places import socket_in
 
 CONFIG = "/etc/filewatchd/filewatchd.yaml"
+STATE = "/var/lib/filewatchd"
 VARIABLES = ("FILEWATCHCTL_SOCKET", "FILEWATCHD_SOCKET")
 
 
@@ -32,6 +33,20 @@ def socket_path(said: str | None, config: str | None, environ: Mapping[str, str]
     if not os.path.exists(DEFAULT) and os.access(CONFIG, os.R_OK):
         return _configured(CONFIG, environ)
     return DEFAULT
+
+
+def state_path(said: str | None, config: str | None, environ: Mapping[str, str]) -> str:
+    """The state directory, for what is read without a daemon: as said, or as a configuration says, or the usual one.
+
+    Raises:
+        ConfigError: the configuration can't be read.
+    """
+    from filewatchd.config.runtime import state_directory
+
+    if said:
+        return os.path.abspath(os.path.expanduser(said))
+    named = config or environ.get("FILEWATCHD_CONFIG") or (CONFIG if os.access(CONFIG, os.R_OK) else None)
+    return state_directory(named, environ) if named else STATE
 
 
 def _configured(path: str, environ: Mapping[str, str]) -> str:

@@ -1,4 +1,4 @@
-"""Where a configuration's daemon has its runtime directory, whatever else may be wrong with it: for its clients."""
+"""Where a configuration's daemon has its directories, whatever else may be wrong with it: for its clients."""
 
 from __future__ import annotations
 
@@ -18,13 +18,22 @@ def runtime_directory(path: str, environ: Mapping[str, str]) -> str:
     Raises:
         ConfigError: it can't be read as far as that.
     """
+    return _directory("runtime_dir", path, environ)
+
+
+def state_directory(path: str, environ: Mapping[str, str]) -> str:
+    """``daemon.state_dir``, likewise."""
+    return _directory("state_dir", path, environ)
+
+
+def _directory(name: str, path: str, environ: Mapping[str, str]) -> str:
     mistakes: list[Mistake] = []
     layers = Layers(environ, mistakes)
     layers.read(Wanted(os.path.abspath(path)), {})
     section = layers.sections.get("daemon")
     if section is None and not mistakes:
-        return Daemon().runtime_dir
-    found = INVALID if section is None else Converter(environ, mistakes).field(Daemon, section, "runtime_dir")
+        return str(getattr(Daemon(), name))
+    found = INVALID if section is None else Converter(environ, mistakes).field(Daemon, section, name)
     if found is INVALID:
         raise ConfigError(mistakes)
     return str(found)

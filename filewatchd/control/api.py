@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from filewatchd.control import arguments as a
 from filewatchd.control import documents as d
-from filewatchd.control.places import PLACES, SOCKET, RequestError, socket_in
+from filewatchd.control.places import ACTIONS, PLACES, SOCKET, RequestError, socket_in
 from filewatchd.notation import path_fields
 
 __all__ = [
@@ -23,7 +23,6 @@ __all__ = [
     "Text", "decoded", "listed", "socket_in", "time_text",
 ]  # fmt: skip
 
-ACTIONS = "/v1/actions/"  # routes that actions bring
 _EPOCH = datetime.fromtimestamp(0, UTC)
 LINES = "application/x-ndjson"
 METRICS = "text/plain; version=0.0.4; charset=utf-8"

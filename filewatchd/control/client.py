@@ -66,9 +66,9 @@ def _reason(error: Exception) -> str:
 
 
 def ask(
-    path: str, name: str, arguments: Mapping[str, Any] | None = None, *, timeout: float | None = 60.0
+    path: str, name: str | Place, arguments: Mapping[str, Any] | None = None, *, timeout: float | None = 60.0
 ) -> dict[str, Any]:
-    """Ask the daemon whose socket is at ``path`` by a route's name, and return its document.
+    """Ask the daemon whose socket is at ``path`` by a route's name, or its place, and return its document.
 
     Raises:
         NoDaemonError: no daemon answers (exit code 69).
@@ -76,7 +76,7 @@ def ask(
     """
     connection = _UnixConnection(path, timeout)
     try:
-        response = _request(connection, PLACES[name], arguments or {})
+        response = _request(connection, PLACES[name] if isinstance(name, str) else name, arguments or {})
         return _document(response, response.read())
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise NoDaemonError(path, error) from error

@@ -49,6 +49,14 @@ PLACES: Mapping[str, Place] = {
 }
 
 
+ACTIONS = "/v1/actions/"  # routes that actions bring
+
+
+def action_place(action: str, endpoint: str, *, acts: bool = False) -> Place:
+    """Where an action's endpoint is asked."""
+    return Place(f"{action}.{endpoint}", "POST" if acts else "GET", f"{ACTIONS}{action}/{endpoint}")
+
+
 class RequestError(Exception):
     """A request that can't be answered: HTTP's status, what is wrong with it in words, and more fields."""
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from filewatchd.actions.base import ActionPackage, Answering, Endpoint
+from filewatchd.actions.base import ActionPackage, Answering, AnsweringTo, Caller, Endpoint
 from filewatchd.control import arguments
 from filewatchd.control.api import ACTIONS, Handler, Peer, RequestError, Route, Told
 from filewatchd.errors import ActionError
@@ -63,9 +63,11 @@ class Endpoints:
         if endpoint.arguments is not None:
             said = msgspec.structs.asdict(asked)
             own = endpoint.arguments(**{name: said[name] for name in _fields(endpoint.arguments)})
-        if not isinstance(opened.action, Answering):
-            raise TypeError(f"the action {action} has endpoints, and no method to answer")
         try:
+            if isinstance(opened.action, AnsweringTo):
+                return Told(200, await opened.action.answer_to(endpoint.name, own, Caller(peer.uid, peer.pid)))
+            if not isinstance(opened.action, Answering):
+                raise TypeError(f"the action {action} has endpoints, and no method to answer")
             return Told(200, await opened.action.answer(endpoint.name, own))
         except ActionError as error:
             raise RequestError(409, str(error)) from error

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from msgspec import Meta, Struct
 
-from filewatchd.actions.base import Endpoint
+from filewatchd.actions.base import Caller, Endpoint
 from filewatchd.control.api import Peer, RequestError, Told
 from filewatchd.control.openapi import arguments_of, openapi
 from filewatchd.control.routing import arguments_of as read
@@ -93,6 +93,16 @@ def test_the_rules_action_answers() -> None:
     with pytest.raises(RequestError, match="it can't be stopped") as refused:
         ask(found, "stop", body=b'{"rule": "one"}')
     assert refused.value.status == 409
+
+
+class Judge(Speaker):
+    async def answer_to(self, endpoint: str, arguments: Any, caller: Caller) -> Said:
+        return Said(text=f"{endpoint}: uid {caller.uid}, pid {caller.pid}")
+
+
+def test_who_asks_is_told_to_an_action_that_wants_to_know() -> None:
+    found = endpoints(SimpleNamespace(endpoints=(SAY, STOP)), "one", action=Judge)
+    assert ask(found, "stop") == Said(text=f"stop: uid {ME.uid}, pid {ME.pid}")
 
 
 def test_one_rule_alone_needs_no_name() -> None:
