@@ -23,7 +23,11 @@ from filewatchd.model import RuleSettings
 from filewatchd.security import others_may_write
 
 GROUP = "filewatchd.actions"
-_BUILT_IN = {"exec": "filewatchd.actions.exec", "log": "filewatchd.actions.log"}
+_BUILT_IN = {
+    "exec": "filewatchd.actions.exec",
+    "log": "filewatchd.actions.log",
+    "rotate": "filewatchd.actions.rotate",
+}
 _MEMBERS = ("Options", "check", "rule_defaults", "needs", "open")
 
 log = logging.getLogger(__name__)

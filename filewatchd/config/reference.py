@@ -38,6 +38,7 @@ the keys where a file begins with this line, which names the schema that `filewa
 | size | `64KiB` `100MiB` (powers of 1024), `10MB` `1GB` (powers of 1000), or a number of bytes |
 | rate | `50MB/s` `2000/s`; also for each minute `/m` or hour `/h` |
 | share | `10%` |
+| room | a share or a size |
 | share of a processor | `50%` is half of one, `200%` two |
 | path | relative ones start at the directory of their file; from flags and the environment, at the working directory. \
 `~`, `~user` and `${VAR}` expand; an unknown variable is a mistake |
@@ -88,7 +89,7 @@ _SECTIONS = (
     ("logging", "Logging"),
     ("logging.files", "LogFiles"),
     ("logging.files.rotate", "Rotation"),
-    ("logging.files.rotate.keep", "Keep"),
+    ("logging.files.rotate.keep", "KeepLogs"),
     ("a rule", "Rule"),
     ("retry", "RetryOption"),
     ("limit", "LimitOption"),

@@ -124,7 +124,7 @@ class Control(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     textfile_every: Annotated[SomeTime, _about("How often it is written.")] = 15.0
 
 
-class Keep(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class KeepLogs(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How many old log files stay."""
 
     count: Annotated[int, Meta(ge=0), _about("Old log files to keep.")] = 5
@@ -134,7 +134,7 @@ class Rotation(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """When a log file of ours is set aside."""
 
     size: Annotated[Size, Meta(ge=1024), _about("Set the file aside when it is this large.")] = 10_000_000
-    keep: Annotated[Keep, _about("How many old files stay.")] = Keep()
+    keep: Annotated[KeepLogs, _about("How many old files stay.")] = KeepLogs()
 
 
 class LogFiles(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

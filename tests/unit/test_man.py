@@ -147,8 +147,9 @@ def test_every_notation_is_told() -> None:
     values = re.search(r"^## Values\n(.*?)^## ", page, re.MULTILINE | re.DOTALL)
     assert values is not None
     told = {name for row in re.findall(r"^\| ([a-z, ]+) \|", values[1], re.MULTILINE) for name in row.split(", ")}
-    used = re.findall(r"^\| `\w+` \| (?:list of )?([a-z ]+) \|", page, re.MULTILINE)
-    assert set(used) - told == {"mapping", "number", "text", "true or false", "true or false or mapping"}
+    used = re.findall(r"^\| `\w+` \| (?:list of )?([a-z ]+?)(?: or mapping)? \|", page, re.MULTILINE)
+    short = {"codec", "dir"}  # a key that stands for a mapping with it
+    assert set(used) - told - short == {"mapping", "number", "text", "true or false"}
     assert {"duration", "size", "pattern", "schedule"} <= told
 
 

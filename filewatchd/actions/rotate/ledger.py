@@ -192,6 +192,12 @@ class Ledger:
         ]
         self.record(Step.SHIFT, statements)
 
+    def shifted(self, archives: Sequence[tuple[Archive, str]]) -> None:
+        """Each archive is at this path now, and nowhere else."""
+        for archive, path in archives:
+            row = os.fsencode(path), archive.id
+            self._tables.execute("UPDATE {archives} SET path = ?, was = NULL WHERE id = ?", row)
+
     def record(self, step: Step, statements: Sequence[tuple[str, Sequence[Any]]]) -> None:
         """Every step comes through here: what a crash test kills at."""
         self._tables.durable(statements)
@@ -240,6 +246,11 @@ class Ledger:
         """(since_ns, asked) of a log."""
         rows = self._tables.execute("SELECT since_ns, asked FROM {logs} WHERE live = ?", (os.fsencode(live),))
         return (rows[0][0], bool(rows[0][1])) if rows else None
+
+    def known(self) -> list[tuple[str, int, bool]]:
+        """(path, since_ns, asked) of all logs."""
+        rows = self._tables.execute("SELECT live, since_ns, asked FROM {logs}")
+        return [(os.fsdecode(live), since_ns, bool(asked)) for live, since_ns, asked in rows]
 
     def begun(self, live: str, since_ns: int) -> None:
         """A log was first seen, or has just been rotated."""

@@ -1,0 +1,402 @@
+"""The action: which logs are due, what is done with them, and what a crash left.
+
+A job only brings up paths; whether one is due is asked here (`due`), of its size and age and the schedule. What isn't
+due waits without an event per write (`watching`), and asks for a job when its time has come. A rotation that needs to
+wait, for the last writer or for readers, goes on as a follow-up and holds no job's place (`rotation`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+from filewatchd.actions import telling
+from filewatchd.actions.base import Context, JobContext, Schedule
+from filewatchd.actions.rotate import commands, deciding, examining, freeing, naming, packing
+from filewatchd.actions.rotate.deciding import Decision
+from filewatchd.actions.rotate.due import Due, due
+from filewatchd.actions.rotate.examining import Seen
+from filewatchd.actions.rotate.ledger import Archive, Ledger, goes_on
+from filewatchd.actions.rotate.machine import State, Step
+from filewatchd.actions.rotate.options import Options
+from filewatchd.actions.rotate.rotation import Ended, Rotation
+from filewatchd.actions.rotate.watching import Watching
+from filewatchd.errors import ActionError
+from filewatchd.model import Change, Kind, Outcome, Trigger, Verdict
+from filewatchd.work.retention import Kept, Space, going
+
+_KEEP_EVERY = 3600.0
+_HEAL_EVERY = 60.0
+_RETRY_FIRST, _RETRY_LAST = 10.0, 600.0
+_PLANNED = 5  # logs of a plan whose writers are looked up: some milliseconds each, on the loop
+
+
+class RotateAction:
+    """See `filewatchd.actions.base.Action`."""
+
+    def __init__(self, options: Options, ctx: Context) -> None:
+        self._ctx = ctx
+        self._options = options
+        self._ledger = Ledger(ctx.tables)
+        self._rotation = Rotation(ctx, self._ledger, options, self._whole)
+        self._watching = Watching(ctx, self._ask)
+        self._told: set[int] = set()
+        self._punched: set[str] = set()  # logs with a hole, until their last writer has gone
+        self._forced: set[str] = set()
+        self._counts = {"rotated": 0, "expired": 0, "lost": 0}
+        self._schedule()
+
+    # ---- life
+
+    def _schedule(self) -> None:
+        when = self._options.when
+        if when.every is not None:
+            schedule = Schedule(when.every, when.at, when.weekday, when.timezone, when.splay)
+            self._ctx.timers.calendar("when", schedule, self._scheduled)
+        else:
+            self._ctx.timers.cancel("when")
+        self._ctx.timers.every("heal", _HEAL_EVERY, lambda: self._ctx.follow_up("heal", self._heal()))
+        if self._options.keep is not None:
+            self._ctx.timers.every("keep", _KEEP_EVERY, lambda: self._ctx.follow_up("keep", self._keep_all()))
+        else:
+            self._ctx.timers.cancel("keep")
+
+    async def recover(self) -> None:
+        """Finish or undo what was cut off. What has to wait, or takes long, goes on beside the jobs."""
+        await self._recover_numbers()
+        for archive in self._ledger.unfinished():
+            found = await self._rotation.undo(archive) if archive.state is State.BEGUN else archive
+            if found.state is State.STAMPED:
+                found = await self._rotation.next(found)
+            if found.unfinished and found.state is not State.BEGUN:
+                self._ctx.follow_up(f"archive {found.id}", self._finish(found))
+        self._ctx.follow_up("logs", self._wait_again())
+
+    async def _heal(self) -> None:
+        """Punched logs that nobody writes to any more get a real rotation, which takes their hole away."""
+        for live in sorted(self._punched):
+            if not await self._ctx.worker.call(examining.is_written, live, self._ctx.beneath(live)):
+                self._punched.discard(live)
+                self._forced.add(live)
+                self._ctx.request_job(Trigger.SCHEDULE, [live])
+
+    async def _recover_numbers(self) -> None:
+        for live in self._ledger.lives():
+            shifting = [archive for archive in self._ledger.of(live) if archive.was is not None]
+            if shifting:
+                await self._rotation.shift_again(live, shifting)
+
+    async def _wait_again(self) -> None:
+        """Logs that were known before this life: no job comes for one that hasn't changed."""
+        lives = self._ledger.known()
+        sizes = await self._ctx.pool.run("", examining.sizes, [live for live, _, _ in lives])
+        for (live, since_ns, asked), size in zip(lives, sizes, strict=True):
+            if size < 0 or not self._ctx.selects(live):
+                self._ledger.drop(live)
+                continue
+            self._wait(live, size, since_ns, asked)
+
+    def reconfigure(self, options: Options) -> bool:
+        """Always possible in place: a rotation under way goes on by what it began with, as far as its row tells."""
+        self._options = self._rotation.options = options
+        self._schedule()
+        self._ctx.follow_up("logs", self._wait_again())
+        return True
+
+    async def stop(self, grace: float) -> None:
+        """What waits ends, and goes on in the next life."""
+        self._rotation.ending.set()
+        self._watching.close()
+
+    def statistics(self) -> Mapping[str, Any]:
+        """What was rotated and deleted, and what waits."""
+        return {**self._counts, "unfinished": len(self._ledger.unfinished()), **self._watching.statistics()}
+
+    # ---- when
+
+    def _scheduled(self) -> None:
+        self._ask(self._ledger.ask())
+
+    def _ask(self, lives: Sequence[str]) -> None:
+        if lives:
+            self._ctx.request_job(Trigger.SCHEDULE, lives)
+
+    def _wait(self, live: str, size: int, since_ns: int, asked: bool) -> None:
+        """Wait until a log is due; one that is already asks for its job."""
+        skip = self._skip(live, size)
+        found = due(self._options.when, size - skip, since_ns, asked, self._ctx.clock.wall_ns())
+        if found.why:
+            self._ask([live])
+        elif found.grown is not None or found.at_ns is not None:
+            self._watching.wait(live, size, skip, found)
+
+    def _skip(self, live: str, size: int, inode: Any = None) -> int:
+        archives = self._ledger.of(live)
+        if not archives:
+            return 0
+        if archives[-1].method == "punch" and archives[-1].skip:
+            self._punched.add(live)
+        if inode is not None:
+            return goes_on(live, size, inode, archives)
+        return archives[-1].skip if archives[-1].skip <= size else 0
+
+    # ---- jobs
+
+    async def run(self, job: JobContext) -> Mapping[str, Outcome]:
+        """Rotate what is due of these logs."""
+        outcomes: dict[str, Outcome] = {}
+        swapped: list[Archive] = []
+        changes = list(job.changes)
+        for done, change in enumerate(changes, 1):
+            outcomes[change.path] = await self._one(job, change, swapped)
+            job.progress(done, len(changes), "logs")
+        failed = await self._reopen(job, swapped)
+        for archive in swapped:
+            if failed is not None:
+                outcomes[archive.live] = failed
+            self._ctx.follow_up(f"archive {archive.id}", self._finish(archive))
+        return outcomes
+
+    async def _one(self, job: JobContext, change: Change, swapped: list[Archive]) -> Outcome:
+        live = change.path
+        if self._ledger.owns(live) or naming.is_temporary(live):
+            return Outcome(Verdict.SKIPPED, "an archive of its own")
+        if change.kind is Kind.DELETED:
+            return self._gone(live)
+        async with self._ctx.lock([live]), self._rotation.lock(live):
+            try:
+                return await self._looked_at(job, live, swapped)
+            except OSError as error:
+                await self._undo(live)
+                raise ActionError(f"{live} can't be rotated: {error.strerror or error}") from error
+            except ActionError:
+                await self._undo(live)
+                raise
+
+    def _gone(self, live: str) -> Outcome:
+        self._watching.forget(live)
+        self._ledger.drop(live)
+        return Outcome(Verdict.SKIPPED, "it is gone")
+
+    async def _undo(self, live: str) -> None:
+        """A rotation that failed at its beginning leaves nothing; if that fails, too, the next start does it."""
+        for archive in self._ledger.of(live):
+            if archive.state is State.BEGUN:
+                with suppress(OSError, ActionError):
+                    await self._rotation.undo(archive)
+
+    async def _looked_at(self, job: JobContext, live: str, swapped: list[Archive]) -> Outcome:
+        await self._catch_up(live, swapped)
+        seen = await self._ctx.worker.call(examining.see, live, self._ctx.beneath(live))
+        if not seen.there:
+            return self._gone(live)
+        if seen.refused:
+            self._ctx.finding(f"refused:{live}", seen.refused, live)
+            return Outcome(Verdict.REJECTED, seen.refused)
+        skip = self._skip(live, seen.size, seen.inode)
+        found, forced = self._due(live, seen.size - skip), live in self._forced
+        if not found.why and not (forced and seen.size):
+            self._forced.discard(live)
+            self._watching.wait(live, seen.size, skip, found)
+            return Outcome(Verdict.SKIPPED, "it isn't due" if seen.size > skip else "nothing is in it")
+        outcome = await self._rotate(job, live, seen, skip, swapped)
+        self._forced.discard(live)
+        return outcome
+
+    async def _catch_up(self, live: str, swapped: list[Archive]) -> None:
+        """Finish what an attempt before left in the middle; a swapped file that wasn't told of is told of now."""
+        for archive in self._ledger.of(live):
+            if archive.state is State.BEGUN:
+                archive = await self._rotation.undo(archive)
+            while archive.state in (State.WRITING, State.NAMED, State.STAMPED) and archive.method != "exchange":
+                archive = await self._rotation.next(archive)
+            if archive.state is State.SWAPPED and self._options.reopen is not None and archive.id not in self._told:
+                swapped.append(archive)
+
+    def _due(self, live: str, size: int) -> Due:
+        known, now = self._ledger.log(live), self._ctx.clock.wall_ns()
+        if known is None:
+            self._ledger.begun(live, now)
+            known = now, False
+        return due(self._options.when, size, *known, now)
+
+    async def _decide(self, live: str, skip: int) -> Decision:
+        facts = await self._ctx.worker.call(examining.inspect, live, self._ctx.beneath(live), skip)
+        options = self._options
+        return deciding.decide(options.method, options.unproven, options.reopen is not None, facts)
+
+    async def _rotate(self, job: JobContext, live: str, seen: Seen, skip: int, swapped: list[Archive]) -> Outcome:
+        decision = await self._decide(live, skip)
+        if decision.method == "refuse":
+            self._ctx.finding(f"refused:{live}", f"{live} isn't rotated: {decision.text}", live)
+            return Outcome(Verdict.REJECTED, decision.text)
+        self._ctx.clear_finding(f"refused:{live}")
+        if self._options.before is not None:
+            values = {"path": live, "archive": "", "rule": job.rule}
+            await commands.run(self._ctx, "before", self._options.before, values, job.output)
+        end = 0
+        if decision.method != "exchange":
+            end = await self._ctx.worker.call(packing.measure, live, self._ctx.beneath(live), skip)
+            if end <= skip:
+                return Outcome(Verdict.SKIPPED, "no whole line is in it")
+        archive = self._ledger.begin(self._new(live, seen, skip, decision.method, end))
+        job.wrote(live)
+        if decision.method == "exchange":
+            archive = await self._rotation.swap(archive)
+            swapped.append(archive)
+        else:
+            while archive.unfinished:
+                archive = await self._rotation.next(archive)
+            await self._keep(live)
+        if decision.method != "punch":
+            self._punched.discard(live)
+        self._rotated(job, live, decision)
+        return Outcome(Verdict.OK, decision.text)
+
+    def _new(self, live: str, seen: Seen, skip: int, method: str, end: int) -> Archive:
+        now = self._ctx.clock.wall_ns()
+        known = self._ledger.log(live)
+        archives = self._ledger.of(live)
+        first = archives[-1].last_ns if archives else min(known[0] if known else now, seen.inode.btime_ns or now)
+        txn = naming.transaction(now, naming.zone_of(self._options.when.timezone))
+        return Archive(
+            id=0, live=live, state=State.NONE, method=method, txn=txn, ino=seen.inode.ino,
+            btime_ns=seen.inode.btime_ns, begin=skip, end=end, position=skip, skip=skip, first_ns=first, last_ns=now,
+            codec=self._options.compress.codec,
+        )  # fmt: skip
+
+    def _rotated(self, job: JobContext, live: str, decision: Decision) -> None:
+        self._counts["rotated"] += 1
+        self._ctx.count("rotated")
+        job.wrote(live)
+        self._ledger.begun(live, self._ctx.clock.wall_ns())
+        job.output(f"{live}: {decision.text}\n".encode("utf-8", "surrogateescape"))
+        size = self._size_now(live)
+        if size >= 0:
+            self._wait(live, size, self._ctx.clock.wall_ns(), asked=False)
+
+    def _size_now(self, live: str) -> int:
+        (size,) = examining.sizes([live])
+        return size
+
+    async def _reopen(self, job: JobContext, swapped: list[Archive]) -> Outcome | None:
+        """Tell the writer once for all logs of this job; returns how it failed."""
+        if self._options.reopen is None or not swapped:
+            return None
+        try:
+            await telling.tell(self._options.reopen, self._ctx, job.output)
+        except ActionError as error:
+            return Outcome(Verdict.FAILED, str(error), error.retryable)
+        self._told |= {archive.id for archive in swapped}
+        return None
+
+    # ---- what goes on after a job
+
+    async def _finish(self, archive: Archive) -> None:
+        """Drive an archive to its end, again and again if it must be."""
+        pause = _RETRY_FIRST
+        while True:
+            try:
+                await self._tell_again(archive)
+                archive = await self._rotation.finish(self._ledger.get(archive.id))
+                self._ctx.clear_finding(f"archive:{archive.id}")
+                async with self._rotation.lock(archive.live):
+                    await self._keep(archive.live)
+                return
+            except Ended:
+                return
+            except FileNotFoundError as error:
+                self._lost(archive, error)
+                return
+            except (OSError, ActionError) as error:
+                self._ctx.finding(f"archive:{archive.id}", f"{archive.live}: {error}", archive.live)
+            with suppress(Ended):
+                await self._rotation.pause(pause)
+            if self._rotation.ending.is_set():
+                return
+            pause = min(pause * 2, _RETRY_LAST)
+
+    async def _tell_again(self, archive: Archive) -> None:
+        """After a crash nobody knows whether the writer was told."""
+        if archive.state is State.SWAPPED and self._options.reopen is not None and archive.id not in self._told:
+            await telling.tell(self._options.reopen, self._ctx)
+            self._told.add(archive.id)
+
+    def _lost(self, archive: Archive, error: OSError) -> None:
+        """Somebody took away the file that was to be archived: that is told, and nothing more can be done."""
+        self._counts["lost"] += 1
+        self._ctx.finding(f"archive:{archive.id}", f"{archive.live}: what was to be archived is gone: {error}")
+
+    async def _whole(self, archive: Archive) -> None:
+        """An archive has its name."""
+        self._ctx.log.info("%s is archived as %s", archive.live, archive.path)
+        if self._options.after is None:
+            return
+        values = {"path": archive.live, "archive": archive.path or "", "rule": self._ctx.rule.name}
+        try:
+            await commands.run(self._ctx, "after", self._options.after, values, lambda data: None)
+        except ActionError as error:
+            self._ctx.finding(f"after:{archive.live}", f"{archive.path}: {error}", archive.live)
+
+    # ---- keep
+
+    async def _keep_all(self) -> None:
+        """For quiet logs and those that are gone, too."""
+        for live in self._ledger.lives():
+            with suppress(OSError, ActionError):
+                async with self._rotation.lock(live):
+                    await self._keep(live)
+
+    async def _keep(self, live: str) -> None:
+        """Delete what exceeds a limit; hold the log's lock."""
+        archives = [archive for archive in self._ledger.of(live) if archive.state is State.DONE]
+        if self._options.keep is None or not archives:
+            return
+        limits = self._options.keep.limits(1)
+        space = None
+        if limits.min_free is not None:
+            space = Space(*await self._ctx.worker.call(freeing.space, archives[-1].path or ""))
+        kept = {f"{archive.id:020}": archive for archive in archives}
+        files = [Kept(a.last_ns / 1e9, name, a.size, a.size) for name, a in kept.items()]
+        for gone in going(files, limits, self._ctx.clock.wall_ns() / 1e9, space):
+            await self._expire(kept[gone.file.name], gone.why)
+
+    async def _expire(self, archive: Archive, why: str) -> None:
+        archive = self._ledger.step(archive, Step.EXPIRE)
+        archive = await self._rotation.take(archive, freeing.delete)
+        self._ctx.log.info("%s is deleted: %s", archive.path, why)
+        self._counts["expired"] += 1
+        self._ctx.count("expired")
+        self._ledger.forget(archive)
+
+    # ---- plans
+
+    def plan(self, job: JobContext) -> Sequence[str]:
+        """The method of each log, and why."""
+        return [line for number, change in enumerate(job.changes) for line in self._plan(change.path, number)]
+
+    def _plan(self, live: str, number: int) -> Iterable[str]:
+        if self._ledger.owns(live) or naming.is_temporary(live):
+            return [f"leave {live}: it is an archive"]
+        if number >= _PLANNED:
+            return [f"rotate {live} if it is due, as those before"]
+        try:
+            return self._planned(live)
+        except (OSError, ActionError) as error:
+            return [f"leave {live}: {error}"]
+
+    def _planned(self, live: str) -> Iterable[str]:
+        beneath = self._ctx.beneath(live)
+        seen = examining.see(live, beneath)
+        if not seen.there or seen.refused:
+            return [f"leave {live}: {seen.refused or 'it is gone'}"]
+        skip = self._skip(live, seen.size, seen.inode)
+        known = self._ledger.log(live) or (self._ctx.clock.wall_ns(), False)
+        found = due(self._options.when, seen.size - skip, *known, self._ctx.clock.wall_ns())
+        options = self._options
+        decision = deciding.decide(
+            options.method, options.unproven, options.reopen is not None, examining.inspect(live, beneath, skip)
+        )
+        head = f"rotate {live}, for {found.why}" if found.why else f"leave {live}, which isn't due; it would be"
+        return [f"{head}, by {decision.text}"]

@@ -1,0 +1,82 @@
+"""What can be known of a rotation's options without rotating."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+
+from filewatchd.actions import keeping, telling
+from filewatchd.actions.base import Problem
+from filewatchd.actions.rotate.commands import AFTER, BEFORE
+from filewatchd.actions.rotate.examining import keeper_of
+from filewatchd.actions.rotate.naming import zone_of
+from filewatchd.actions.rotate.options import Options, When
+from filewatchd.actions.template import TemplateError, parse
+from filewatchd.codecs import codec
+from filewatchd.model import RuleSettings
+
+
+def problems(options: Options, rule: RuleSettings) -> Iterator[Problem]:
+    """Every mistake."""
+    yield from _when(options.when)
+    yield from _method(options)
+    yield from _compress(options)
+    yield from telling.problems(options.reopen, rule, ("reopen",))
+    if options.keep is not None:
+        yield from keeping.problems(options.keep, 1)
+    for key, command in options.commands():
+        for number, word in enumerate(command.command):
+            try:
+                parse(word, BEFORE if key == "before" else AFTER)
+            except TemplateError as error:
+                yield Problem(str(error), error.hint, (key, number))
+        if "{" not in command.command[0] and not _found(command.command[0]):
+            yield Problem(f"there is no program {command.command[0]}", "install it, or write its whole path", (key,))
+    for root in rule.roots:
+        keeper = keeper_of(os.path.join(root, "x.log"), ()) or keeper_of(root, ())
+        if keeper:
+            yield Problem(f"{root}: {keeper}", "take the root out of this rule", ())
+
+
+def _found(program: str) -> bool:
+
+    return shutil.which(program) is not None
+
+
+def _when(when: When) -> Iterator[Problem]:
+    if when.size is None and when.age is None and when.every is None:
+        yield Problem("no log would ever be due", "name one of size, age and every", ("when",))
+    if when.size == 0:
+        yield Problem("every log would be due all the time", "make size larger", ("when", "size"))
+    for key in ("at", "weekday", "timezone"):
+        if getattr(when, key) is not None and when.every is None and key != "timezone":
+            yield Problem(f"{key} says when of a schedule that isn't there", "add every: day or such", ("when", key))
+    if when.size is not None and when.min_size > when.size:
+        yield Problem("min_size holds back beyond size", "make min_size smaller", ("when", "min_size"))
+    if when.weekday is not None and when.every not in ("week", "month", 604800.0):
+        yield Problem("a weekday needs every: week or every: month", "", ("when", "weekday"))
+    if when.at is not None and when.every not in ("hour", "day", "week", "month", 3600.0, 86400.0, 604800.0, None):
+        yield Problem("at needs every: hour, day, week or month", "", ("when", "at"))
+    try:
+        zone_of(when.timezone)
+    except (KeyError, ValueError, OSError):
+        hint = "use a name like Europe/Berlin, or install tzdata"
+        yield Problem(f"time zone {when.timezone!r} is unknown here", hint, ("when", "timezone"))
+
+
+def _method(options: Options) -> Iterator[Problem]:
+    if options.reopen is not None and options.method not in ("auto", "exchange"):
+        yield Problem(
+            f"with method {options.method} the log stays the same file, so reopen does nothing",
+            "take one of the two out",
+            ("reopen",),
+        )
+
+
+def _compress(options: Options) -> Iterator[Problem]:
+    found = codec(options.compress.codec)
+    level = options.compress.level
+    if level is not None and level not in found.levels:
+        levels = f"{found.levels.start} to {found.levels.stop - 1}" if found.levels else "none"
+        yield Problem(f"{found.name} has no level {level}", f"its levels: {levels}", ("compress", "level"))

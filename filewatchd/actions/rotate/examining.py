@@ -1,0 +1,113 @@
+"""Looking at logs: their sizes, many at once, and all that decides how one is rotated."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+from typing import NamedTuple
+
+from filewatchd.actions.rotate.deciding import Facts
+from filewatchd.actions.rotate.places import folder_of, opened
+from filewatchd.errors import ActionError
+from filewatchd.work.files import filesystem_magic, has_writers
+from filewatchd.work.holders import Hold, Holder, holders_of
+from filewatchd.work.inodes import Inode, inode_of
+
+_COLLAPSES = {0xEF53: "ext4", 0x58465342: "xfs", 0x794C7630: "overlay"}  # f_type of statfs(2), linux/magic.h
+_PUNCHES = _COLLAPSES | {0x9123683E: "btrfs", 0x01021994: "tmpfs", 0xF2F52010: "f2fs", 0xCA451A4E: "bcachefs"}
+
+#: Whose files rotate themselves, and the setting that does it. By the path, and by the program that writes.
+KEEPERS = (
+    ("/var/lib/docker/containers/*/*.log*", "dockerd", "log-opts max-size and max-file in /etc/docker/daemon.json"),
+    ("/var/log/pods/*", "kubelet", "containerLogMaxSize and containerLogMaxFiles in the kubelet's configuration"),
+    ("/var/log/containers/*", "kubelet", "containerLogMaxSize and containerLogMaxFiles in the kubelet's configuration"),
+)
+
+
+class Seen(NamedTuple):
+    """A log as it is now. ``refused``: why it can't be rotated."""
+
+    inode: Inode = Inode(0, 0)
+    size: int = 0
+    there: bool = True
+    refused: str = ""
+
+
+def see(live: str, beneath: str) -> Seen:
+    """One look at a log."""
+    try:
+        with folder_of(live, beneath) as folder, opened(folder, live) as fd:
+            return Seen(inode_of(fd), os.fstat(fd).st_size)
+    except (FileNotFoundError, NotADirectoryError):
+        return Seen(there=False)
+    except ActionError as error:
+        return Seen(refused=str(error))
+    except OSError as error:
+        return Seen(refused=f"{live} can't be opened: {error.strerror}")
+
+
+def sizes(lives: list[str]) -> list[int]:
+    """The size of each file; -1 where there is none. Nothing is opened."""
+    return [_size(live) for live in lives]
+
+
+def _size(live: str) -> int:
+    try:
+        return os.stat(live, follow_symlinks=False).st_size
+    except OSError:
+        return -1
+
+
+def is_written(live: str, beneath: str) -> bool:
+    """Whether anybody has a log open for writing, or may have."""
+    try:
+        with folder_of(live, beneath) as folder, opened(folder, live) as fd:
+            return has_writers(f"/proc/self/fd/{fd}", follow=True) is not False
+    except (OSError, ActionError):
+        return True
+
+
+def inspect(live: str, beneath: str, skip: int) -> Facts:
+    """All that decides about a log's method. Some milliseconds, in which nobody can open it.
+
+    Raises:
+        OSError, ActionError: it can't be opened.
+    """
+    with folder_of(live, beneath) as folder, opened(folder, live) as fd:
+        keeper = keeper_of(live, ())
+        if keeper:
+            return Facts(None, keeper=keeper)
+        leased = has_writers(f"/proc/self/fd/{fd}", follow=True)
+        if leased is False:
+            return Facts(False, skip=skip)
+        return _facts(live, fd, leased, skip)
+
+
+def _facts(live: str, fd: int, leased: bool | None, skip: int) -> Facts:
+    with Hold(fd) as hold:
+        found = holders_of(fd)
+        held = hold.held
+    magic = filesystem_magic(fd)
+    writers = found.writers
+    return Facts(
+        leased,
+        writers=len(writers),
+        appending=sum(writer.appends for writer in writers),
+        mapped=sum(writer.mapped for writer in writers),
+        hidden=found.hidden,
+        initial=found.initial,
+        held=held,
+        collapses=magic in _COLLAPSES,
+        punches=magic in _PUNCHES,
+        skip=skip,
+        names=tuple(sorted({writer.program for writer in writers if not writer.appends}))[:3],
+        keeper=keeper_of(live, writers),
+    )
+
+
+def keeper_of(live: str, writers: tuple[Holder, ...]) -> str:
+    """Why a log is somebody else's to rotate."""
+    for pattern, program, setting in KEEPERS:
+        if fnmatch.fnmatchcase(live, pattern) or any(writer.program == program for writer in writers):
+            return f"it belongs to {program}, which rotates it itself: set {setting}"
+    return ""

@@ -1,0 +1,206 @@
+"""Taking what is archived away from its source; until then every byte of it is in two places.
+
+``collapse`` cuts the archived head off the live file in three strokes, because a crash must be able to tell whether it
+had happened: the rotation's stamp is written over the head (which is archived) and the row says so; then the head is
+cut off; then the unaligned rest of what is archived, which has moved to the front, is filled with newlines. A head that
+has lost its stamp was cut off. Nobody who opens the file anew may come between the last look at its writers and the
+cut: `work.holders.Hold` keeps them waiting for those milliseconds. If a look finds that it isn't safe any more, the
+head is punched out instead.
+
+``punch`` frees the head's blocks but for the first, by which readers know the file.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from errno import EOPNOTSUPP
+
+from filewatchd.actions.rotate.ledger import Archive, stamp, stamped, where_named, where_plain
+from filewatchd.actions.rotate.machine import State, Step
+from filewatchd.actions.rotate.packing import free_head, tail_digest
+from filewatchd.actions.rotate.places import (
+    Move,
+    Setting,
+    archives_of,
+    folder_name,
+    folder_of,
+    inode_at,
+    open_folder,
+    opened,
+)
+from filewatchd.work.holders import Hold, holders_of
+from filewatchd.work.inodes import inode_of
+from filewatchd.work.ranges import aligned, collapse
+
+_NEWLINES = b"\n" * 65536
+
+
+def free(archive: Archive, setting: Setting, proven: bool) -> Iterator[Move]:
+    """Take the archived bytes away from their source. ``proven``: a collapse must be safe by proof.
+
+    Raises:
+        OSError, ActionError: it couldn't be done; every byte is still there.
+    """
+    if archive.method == "exchange":
+        yield from unlink(archive, setting)
+        return
+    with folder_of(archive.live, setting.beneath) as folder:
+        name = os.path.basename(archive.live)
+        if inode_at(folder, name) != archive.inode:  # somebody has taken it away: it isn't ours to free
+            yield Move(Step.FREE, skip=archive.skip)
+            return
+        flags = os.O_RDONLY if archive.method == "copy" else os.O_RDWR
+        with opened(folder, archive.live, flags) as fd:
+            if inode_of(fd) != archive.inode:
+                yield Move(Step.FREE, skip=archive.skip)
+                return
+            yield from _free(archive, fd, proven)
+
+
+def _free(archive: Archive, fd: int, proven: bool) -> Iterator[Move]:
+    match archive.method:
+        case "punch":
+            yield punched_out(archive, fd)
+        case "collapse":
+            yield from collapsed(archive, fd, proven)
+        case "copytruncate":
+            yield truncated(archive, fd)
+        case _:
+            yield Move(Step.FREE, skip=archive.end)
+
+
+def unlink(archive: Archive, setting: Setting) -> Iterator[Move]:
+    """The swapped file goes, once the archive has all of it; if it has grown since, it stays for another archive."""
+    plain = where_plain(archive)
+    if plain == archive.path:  # it is the archive itself
+        yield Move(Step.FREE)
+        return
+    name = os.path.basename(plain)
+    with folder_of(plain, setting.beneath) as folder:
+        if inode_at(folder, name) == archive.inode:
+            if os.stat(name, dir_fd=folder, follow_symlinks=False).st_size > archive.end:
+                yield Move(Step.FREE, grown=True)
+                return
+            os.unlink(name, dir_fd=folder)
+            os.fsync(folder)
+    yield Move(Step.FREE)
+
+
+def punched_out(archive: Archive, fd: int) -> Move:
+    """The head's blocks are freed, the offsets stay."""
+    free_head(fd, 0, archive.end, keep_first=True)
+    os.fsync(fd)
+    return Move(Step.FREE, skip=archive.end)
+
+
+def truncated(archive: Archive, fd: int) -> Move:
+    """The file is emptied; what was written since the copy is lost, and said so."""
+    if os.fstat(fd).st_size < archive.end or tail_digest(fd, archive.end) != archive.digest:
+        return Move(Step.FREE, skip=0)  # a crash came after it
+    os.ftruncate(fd, 0)
+    os.fsync(fd)
+    return Move(Step.FREE, skip=0)
+
+
+def collapsed(archive: Archive, fd: int, proven: bool) -> Iterator[Move]:
+    """The head is cut off, as far as whole blocks go."""
+    cut = archive.cut
+    if archive.state is State.NAMED:
+        cut = aligned(fd, min(archive.end, os.fstat(fd).st_size - 1))
+        if cut < len(stamp(archive.txn)) or not safe(fd, proven):
+            yield punched_out(archive, fd)
+            return
+        os.pwrite(fd, stamp(archive.txn), 0)
+        os.fsync(fd)
+        yield Move(Step.STAMP, cut=cut)
+    if stamped(fd, archive.txn) and not cut_off(fd, cut, proven):
+        yield punched_out(archive, fd)
+        return
+    pad(fd, archive.end - cut)
+    yield Move(Step.FREE, skip=archive.end - cut)
+
+
+def cut_off(fd: int, cut: int, proven: bool) -> bool:
+    """Cut the head off if that is safe now."""
+    with Hold(fd) as hold:
+        if (proven and not hold.held) or not safe(fd, proven):
+            return False
+        try:
+            collapse(fd, cut)
+        except OSError as error:
+            if error.errno not in (EOPNOTSUPP, 22):
+                raise
+            return False
+    os.fsync(fd)
+    return True
+
+
+def safe(fd: int, proven: bool) -> bool:
+    """Whether every writer appends: those that can be seen, or provably all."""
+    found = holders_of(fd)
+    if not all(writer.appends for writer in found.writers):
+        return False
+    return not proven or (bool(found.writers) and not found.hidden and found.initial)
+
+
+def pad(fd: int, length: int) -> None:
+    """Fill the head with newlines: it is archived."""
+    position = 0
+    size = os.fstat(fd).st_size
+    while position < min(length, size):
+        position += os.pwrite(fd, _NEWLINES[: min(length, size) - position], position)
+    os.fsync(fd)
+
+
+def drop_empty(archive: Archive, setting: Setting) -> Iterator[Move]:
+    """The swapped file had nothing that wasn't archived."""
+    plain = where_plain(archive)
+    name = os.path.basename(plain)
+    with folder_of(plain, setting.beneath) as folder:
+        if inode_at(folder, name) == archive.inode:
+            os.unlink(name, dir_fd=folder)
+            os.fsync(folder)
+    yield Move(Step.DELETE)
+
+
+def space(path: str) -> tuple[int, int]:
+    """Free and total bytes of the filesystem that an archive is on.
+
+    Raises:
+        OSError: it can't be asked.
+    """
+    found = os.statvfs(os.path.dirname(path))
+    return found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize
+
+
+def delete(archive: Archive, setting: Setting) -> Iterator[Move]:
+    """Delete an archive that is expiring; another file that has its name by now stays."""
+    path = where_named(archive)
+    try:
+        folder = folder_for(archive.live, path, setting)
+    except FileNotFoundError:
+        yield Move(Step.DELETE)
+        return
+    try:
+        name = os.path.basename(path)
+        with suppress(FileNotFoundError):
+            found = os.stat(name, dir_fd=folder, follow_symlinks=False)
+            if inode_at(folder, name) == archive.file or found.st_size == archive.size:
+                os.unlink(name, dir_fd=folder)
+                os.fsync(folder)
+    finally:
+        os.close(folder)
+    yield Move(Step.DELETE)
+
+
+def folder_for(live: str, path: str, setting: Setting) -> int:
+    """The folder that an archive is in: the one that archives go to now, or went to before."""
+    above = os.path.dirname(path)
+    if above == folder_name(live, setting):
+        with archives_of(live, setting) as into:
+            return os.dup(into)
+    if above.startswith(setting.beneath.rstrip("/") + "/"):
+        return open_folder(above, setting.beneath)
+    return os.open(above, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

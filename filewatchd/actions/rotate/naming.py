@@ -1,0 +1,106 @@
+"""The names of archives: with the time of their rotation, or a number that grows with each.
+
+Numbers are shifted as far as they must be and no further, from the oldest on, and never onto a file that isn't ours:
+its number is left out. The arithmetic is pure; `shift` renames what the ledger has written down.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+from collections.abc import Collection, Sequence
+from contextlib import suppress
+from datetime import datetime, tzinfo
+from zoneinfo import ZoneInfo
+
+from filewatchd import codecs
+from filewatchd.actions.rotate.ledger import Archive
+from filewatchd.actions.rotate.places import Setting, archives_of, folder_name, inode_at
+from filewatchd.work.swap import rename_new
+
+_TRANSACTION = re.compile(r"\..+\.\d{8}-\d{6}-[0-9a-f]{8}\.(rotated|archive)", re.DOTALL)
+_MOST = 99
+
+
+def transaction(now_ns: int, zone: tzinfo | None) -> str:
+    """A rotation's name: its time on the wall, and what tells it from all others."""
+    moment = datetime.fromtimestamp(now_ns / 1e9, zone)
+    return f"{moment:%Y%m%d-%H%M%S}-{secrets.token_hex(4)}"
+
+
+def zone_of(name: str | None) -> tzinfo | None:
+    """A time zone; None: the system's."""
+    return ZoneInfo(name) if name is not None else None
+
+
+def is_temporary(path: str) -> bool:
+    """Whether a name is one that a rotation makes for a while."""
+    return _TRANSACTION.fullmatch(os.path.basename(path)) is not None
+
+
+def stamped_names(live: str, txn: str, codec: str) -> list[str]:
+    """Names with the time of the rotation, in the order in which they are tried."""
+    base = f"{os.path.basename(live)}-{txn[:15]}"
+    suffix = codecs.codec(codec).suffix
+    return [f"{base}{suffix}", *(f"{base}-{number}{suffix}" for number in range(2, _MOST))]
+
+
+def numbered_name(live: str, number: int, codec: str) -> str:
+    """The name with a number."""
+    return f"{os.path.basename(live)}.{number}{codecs.codec(codec).suffix}"
+
+
+def number_of(live: str, path: str) -> int | None:
+    """The number in a name; None if it has none."""
+    found = re.fullmatch(re.escape(os.path.basename(live)) + r"\.([1-9]\d{0,8})(\.\w+)?", os.path.basename(path))
+    return int(found[1]) if found else None
+
+
+def numbers(current: Sequence[int | None], taken: Collection[int]) -> list[int]:
+    """The number of each archive, the newest first. ``current``: what each has; ``taken``: those of others' files."""
+    result: list[int] = []
+    number = 0
+    for has in current:
+        number += 1
+        while number in taken:
+            number += 1
+        if has is not None and has > number:
+            number = has
+        result.append(number)
+    return result
+
+
+def taken_numbers(live: str, setting: Setting, ours: list[str]) -> list[int]:
+    """Numbers that files have which aren't ours.
+
+    Raises:
+        OSError, ActionError: the folder can't be read.
+    """
+    with archives_of(live, setting) as into:
+        names = set(os.listdir(into)) - set(ours)
+    return sorted({number for name in names if (number := number_of(live, name)) is not None})
+
+
+def shift(live: str, setting: Setting, archives: list[Archive]) -> list[str]:
+    """Give each archive, the oldest first, its new name (``path``) where it still has its old one (``was``).
+
+    Returns the path that each has now: the old one where somebody has taken the new one meanwhile.
+    """
+    folder = folder_name(live, setting)
+    with archives_of(live, setting) as into:
+        found = [os.path.join(folder, _shifted(archive, into)) for archive in archives]
+        os.fsync(into)
+    return found
+
+
+def _shifted(archive: Archive, into: int) -> str:
+    old, new = os.path.basename(archive.was or ""), os.path.basename(archive.path or "")
+    if inode_at(into, new) == archive.file:
+        return new
+    with suppress(FileNotFoundError):
+        try:
+            rename_new(into, old, into, new)
+        except FileExistsError:
+            return old
+    return new

@@ -1,0 +1,187 @@
+"""Where a rotation's files are, reached so that a hostile directory can't turn a name against us.
+
+Everything happens below descriptors of two folders: the log's, opened beneath the rule's root without following a
+link, and the archives'. The functions of this package that do file work run where `Context.worker` runs them, so all
+they get are plain values: the row, and `Setting`.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from filewatchd.actions.rotate.machine import Step
+from filewatchd.errors import ActionError
+from filewatchd.work.attributes import tolerated
+from filewatchd.work.inodes import Inode, inode_of
+from filewatchd.work.opening import check, hold, steps_below
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+CHUNK = 16 << 20
+
+
+class Setting(NamedTuple):
+    """What a rotation needs of the options. ``beneath``: the directory below which no link is followed."""
+
+    beneath: str
+    into: str | None = None
+    owner: str | None = None
+    group: str | None = None
+    mode: int | None = None
+    create_owner: str | None = None
+    create_group: str | None = None
+    create_mode: int | None = None
+    codec: str = "none"
+    level: int | None = None
+    verify: bool = True
+    threads: int = 1
+
+
+class Move(NamedTuple):
+    """A step that was taken on disk, and what the row says from now on. What is None doesn't change."""
+
+    step: Step
+    end: int | None = None
+    cut: int | None = None
+    position: int | None = None
+    skip: int | None = None
+    plain: str | None = None
+    path: str | None = None
+    size: int | None = None
+    file_ino: int | None = None
+    file_btime_ns: int | None = None
+    codec: str | None = None
+    digest: str | None = None
+    grown: bool = False  # lines came after the end that was recorded: they are another archive's
+
+    @property
+    def values(self) -> dict[str, int | str]:
+        """The row's new values."""
+        told = self._asdict()
+        del told["step"], told["grown"]
+        return {name: value for name, value in told.items() if value is not None}
+
+
+@contextmanager
+def folder_of(live: str, beneath: str) -> Iterator[int]:
+    """The folder a log is in.
+
+    Raises:
+        OSError, ActionError: it can't be opened, or a link is on the way.
+    """
+    fd = open_folder(os.path.dirname(live), beneath)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def open_folder(path: str, beneath: str) -> int:
+    """A folder at or beneath a trusted one."""
+    if path.rstrip("/") == beneath.rstrip("/"):
+        return os.open(beneath, _FOLDER)
+    base = os.open(beneath, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        held = hold(base, steps_below(path, beneath), path)
+    finally:
+        os.close(base)
+    try:
+        return os.open(f"/proc/self/fd/{held}", _FOLDER)
+    finally:
+        os.close(held)
+
+
+@contextmanager
+def archives_of(live: str, setting: Setting) -> Iterator[int]:
+    """The folder that the archives of a log go to; it is made if it is missing.
+
+    Raises:
+        OSError, ActionError: it can't be opened or made, or a link is on the way below the log's folder.
+    """
+    if setting.into is not None and os.path.isabs(setting.into):
+        os.makedirs(setting.into, 0o750, exist_ok=True)
+        fd = os.open(setting.into, _FOLDER)
+    else:
+        fd = open_folder(os.path.dirname(live), setting.beneath)
+        for step in filter(None, (setting.into or "").split("/")):
+            if step != ".":
+                fd = _below(fd, step, live)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def _below(above: int, name: str, live: str) -> int:
+    """A folder in a folder, which is closed; made like it where it is missing."""
+    try:
+        try:
+            os.mkdir(name, 0o700, dir_fd=above)
+        except FileExistsError:
+            return os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=above)
+        fd = os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=above)
+        like = os.fstat(above)
+        with tolerated():
+            os.fchown(fd, like.st_uid, like.st_gid)
+        os.fchmod(fd, stat.S_IMODE(like.st_mode) & ~0o002)
+        os.fsync(above)
+        return fd
+    except NotADirectoryError as error:
+        raise ActionError(f"archives of {live} can't be put into {name}: it is a link or a file") from error
+    finally:
+        os.close(above)
+
+
+def folder_name(live: str, setting: Setting) -> str:
+    """The path of the archives' folder."""
+    return os.path.normpath(os.path.join(os.path.dirname(live), setting.into or ""))
+
+
+def open_log(folder: int, path: str, flags: int = os.O_RDONLY) -> int:
+    """Open a regular file with one name in a folder; the caller closes it.
+
+    Raises:
+        OSError, ActionError: it can't be opened, or is something else.
+    """
+    held = os.open(os.path.basename(path), os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+    try:
+        check(held, path, None)
+        return os.open(f"/proc/self/fd/{held}", flags | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    finally:
+        os.close(held)
+
+
+@contextmanager
+def opened(folder: int, path: str, flags: int = os.O_RDONLY) -> Iterator[int]:
+    """As `open_log`, closed at the end of the context."""
+    fd = open_log(folder, path, flags)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def inode_at(folder: int, name: str) -> Inode | None:
+    """The inode that has this name in a folder, if any."""
+    try:
+        return inode_of(name, folder)
+    except OSError:
+        return None
+
+
+def remove(folder: int, name: str) -> None:
+    """Remove a name, if it is there."""
+    try:
+        os.unlink(name, dir_fd=folder)
+    except FileNotFoundError:
+        return
+    os.fsync(folder)
+
+
+def fresh(folder: int, name: str) -> int:
+    """A new file that only we may open; one that an earlier try of the same rotation left is removed first."""
+    remove(folder, name)
+    return os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=folder)

@@ -1,0 +1,236 @@
+"""One archive, driven from whatever state it is in until every byte is in one place.
+
+A rotation that goes well and one that a crash cut off take the same way: the driver looks at the row and does what
+comes next, each step taken on disk by the worker and written down before the next one leans on it. Only ``begun`` means
+two things: while a rotation runs it goes on, after a crash it is undone, or adopted if the swap had happened.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import aclosing
+from errno import EXDEV
+from typing import Any
+
+from filewatchd.actions.base import Context
+from filewatchd.actions.rotate import freeing, naming, packing, swapping
+from filewatchd.actions.rotate.ledger import Archive, Ledger
+from filewatchd.actions.rotate.machine import State, Step
+from filewatchd.actions.rotate.options import Options
+from filewatchd.actions.rotate.places import Move, Setting, folder_name
+
+_FIRST_ASK, _LAST_ASK = 0.05, 5.0  # seconds between two questions whether the last writer has gone
+_STILL = 10.0  # seconds without growth that stand for a lease where none can tell
+_NAMED = (State.NAMED, State.STAMPED, State.DONE)
+
+Take = Callable[..., Iterator[Move]]
+
+
+class Ended(Exception):  # noqa: N818 - no error: the daemon ends
+    """The daemon ends; the row goes on in the next life."""
+
+
+class Rotation:
+    """Drives the archives of one rule. ``whole`` is told of each archive when it has its name."""
+
+    def __init__(
+        self, ctx: Context, ledger: Ledger, options: Options, whole: Callable[[Archive], Awaitable[None]]
+    ) -> None:
+        self._ctx = ctx
+        self._ledger = ledger
+        self._whole = whole
+        self._locks: dict[str, asyncio.Lock] = {}
+        self.ending = asyncio.Event()
+        self.options = options
+
+    # ---- what it needs to know
+
+    def setting(self, live: str) -> Setting:
+        """The options, as file work needs them."""
+        options, into = self.options, self.options.into
+        return Setting(
+            beneath=self._ctx.beneath(live),
+            into=into.dir if into is not None else None,
+            owner=into.owner if into is not None else None,
+            group=into.group if into is not None else None,
+            mode=mode_of(into.mode) if into is not None else None,
+            create_owner=options.create.owner,
+            create_group=options.create.group,
+            create_mode=mode_of(options.create.mode),
+            codec=options.compress.codec,
+            level=options.compress.level,
+            verify=options.compress.verify,
+            threads=options.compress.threads,
+        )
+
+    def lock(self, live: str) -> asyncio.Lock:
+        """One thing at a time happens to a log and its archives."""
+        return self._locks.setdefault(live, asyncio.Lock())
+
+    # ---- steps
+
+    async def take(self, archive: Archive, work: Take, *more: Any) -> Archive:
+        """Let the worker do something, and write down each step that it takes, before it goes on."""
+        async with aclosing(self._ctx.worker.steps(work, archive, self.setting(archive.live), *more)) as moves:
+            async for move in moves:
+                if move.grown:
+                    self._go_on(archive)
+                archive = self._ledger.step(archive, move.step, **move.values)
+        return archive
+
+    def _go_on(self, archive: Archive) -> None:
+        """A swapped file has grown after its end was recorded: what came is another archive's, of the same file."""
+        later = archive._replace(begin=archive.end, end=0, position=0, path=None, size=0, first_ns=archive.last_ns)
+        self._ledger.step(self._ledger.begin(later), Step.SWAP, plain=later.plain)
+
+    async def swap(self, archive: Archive) -> Archive:
+        """Begin an exchange."""
+        return await self.take(archive, swapping.swap)
+
+    async def undo(self, archive: Archive) -> Archive:
+        """A rotation that was cut off right after its beginning: given up, or adopted."""
+        return await self.take(archive, swapping.swap_again if archive.method == "exchange" else packing.discard)
+
+    async def finish(self, archive: Archive) -> Archive:
+        """Do all that is left; waits for writers and readers.
+
+        Raises:
+            OSError, ActionError: it couldn't be done; the row stands where it does.
+            Ended: the daemon ends.
+        """
+        while archive.unfinished:
+            if archive.state is State.SWAPPED:
+                archive = await self._leave(archive)
+                continue
+            if archive.state is State.NAMED:
+                await self._wait_for_readers(archive)
+            async with self.lock(archive.live):
+                archive = await self.next(self._ledger.get(archive.id))
+        return archive
+
+    async def next(self, archive: Archive) -> Archive:
+        """What comes next, but for what has to be waited for."""
+        match archive.state:
+            case State.BEGUN | State.WRITING if archive.method != "exchange":
+                return await self._pack(archive)
+            case State.CLOSED if archive.end <= archive.begin:
+                return await self.take(archive, freeing.drop_empty)
+            case State.CLOSED:
+                return await self._pack(archive)
+            case State.NAMED | State.STAMPED:
+                return await self.take(archive, freeing.free, self.options.method == "auto")
+            case State.EXPIRING:
+                return await self.take(archive, freeing.delete)
+        return await self.undo(archive)
+
+    async def _pack(self, archive: Archive) -> Archive:
+        if archive.position < archive.end or archive.path is None:
+            archive = await self.take(archive, packing.pack)
+        return await self._name(archive, packing.give_name, archive.codec)
+
+    async def _name(self, archive: Archive, work: Take, codec: str) -> Archive:
+        names = await self._names(archive, codec)
+        archive = await self.take(archive, work, names)
+        await self._whole(archive)
+        return archive
+
+    # ---- swapped files
+
+    async def _leave(self, archive: Archive) -> Archive:
+        """A swapped file becomes the archive as it is, or is closed once nobody writes to it."""
+        if self.stays(archive):
+            try:
+                async with self.lock(archive.live):
+                    return await self._name(archive, packing.give_plain_name, "none")
+            except OSError as error:
+                if error.errno != EXDEV:
+                    raise
+        await self._wait_for_writers(archive)
+        async with self.lock(archive.live):
+            return await self.take(archive, swapping.close)
+
+    def stays(self, archive: Archive) -> bool:
+        """Whether a swapped file is what the archive is to be."""
+        return self.options.compress.codec == "none" and archive.begin == 0
+
+    async def _wait_for_writers(self, archive: Archive) -> None:
+        pause, still, size = _FIRST_ASK, 0.0, -1
+        while (
+            left := await self._ctx.worker.call(swapping.writers_left, archive, self.setting(archive.live))
+        ) is not False:
+            if left is None:
+                grown, size = size, await self._ctx.worker.call(swapping.size_of, archive, self.setting(archive.live))
+                still = still + pause if grown == size else 0.0
+                if still >= _STILL:
+                    return
+            await self.pause(pause)
+            pause = min(pause * 1.5, _LAST_ASK)
+
+    async def _wait_for_readers(self, archive: Archive) -> None:
+        if archive.method not in ("exchange", "collapse") or (archive.method == "exchange" and archive.plain is None):
+            return
+        deadline, pause = self._ctx.clock.monotonic() + self.options.readers_wait, _FIRST_ASK
+        while await self._ctx.worker.call(swapping.readers_behind, archive, self.setting(archive.live)):
+            if self._ctx.clock.monotonic() >= deadline:
+                self._ctx.count("readers_left_behind")
+                return
+            await self.pause(pause)
+            pause = min(pause * 1.5, 1.0)
+
+    async def pause(self, seconds: float) -> None:
+        """Wait.
+
+        Raises:
+            Ended: the daemon ends.
+        """
+        try:
+            async with asyncio.timeout(seconds):
+                await self.ending.wait()
+        except TimeoutError:
+            return
+        raise Ended
+
+    # ---- names
+
+    async def _names(self, archive: Archive, codec: str) -> list[str]:
+        """The names that are tried for an archive."""
+        if self.options.name == "timestamp":
+            return naming.stamped_names(archive.live, archive.txn, codec)
+        setting = self.setting(archive.live)
+        folder = folder_name(archive.live, setting)
+        others = [
+            other
+            for other in self._ledger.of(archive.live)
+            if other.state in _NAMED and other.id != archive.id and os.path.dirname(other.path or "") == folder
+        ]
+        rows = sorted([*others, archive], key=lambda row: row.id, reverse=True)
+        ours = [os.path.basename(other.path or "") for other in others]
+        taken = await self._ctx.worker.call(naming.taken_numbers, archive.live, setting, ours)
+        current = [naming.number_of(archive.live, row.path or "") if row is not archive else None for row in rows]
+        wanted = dict(zip((row.id for row in rows), naming.numbers(current, taken), strict=True))
+        await self._shift(archive.live, others, wanted)
+        return [naming.numbered_name(archive.live, wanted[archive.id], codec)]
+
+    async def _shift(self, live: str, archives: list[Archive], wanted: dict[int, int]) -> None:
+        moves = []
+        for archive in archives:  # the oldest first, so that each new name has become free
+            path = os.path.join(
+                os.path.dirname(archive.path or ""), naming.numbered_name(live, wanted[archive.id], archive.codec)
+            )
+            if path != archive.path:
+                moves.append((archive, path))
+        if moves:
+            self._ledger.shift(moves)
+            await self.shift_again(live, [self._ledger.get(archive.id) for archive, _ in moves])
+
+    async def shift_again(self, live: str, archives: list[Archive]) -> None:
+        """Rename what the ledger says is being renamed."""
+        paths = await self._ctx.worker.call(naming.shift, live, self.setting(live), archives)
+        self._ledger.shifted(list(zip(archives, paths, strict=True)))
+
+
+def mode_of(text: str | None) -> int | None:
+    """Octal digits as a mode."""
+    return int(text, 8) if text is not None else None

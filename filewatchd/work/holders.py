@@ -1,0 +1,153 @@
+"""Who has a file: descriptors with their flags and positions, and mappings, of every process that can be looked into.
+
+/proc/PID/fdinfo says how a descriptor was opened (``flags``, O_APPEND among them) and where it is (``pos``);
+/proc/PID/maps names mappings, which outlive their descriptors. What can't be seen this way: processes of pid
+namespaces that aren't below ours, descriptors that travel in sockets, processes we may not look into (counted in
+``hidden``).
+
+A process may open the file just after it was looked at. `Hold` keeps new openers out meanwhile: a fanotify mark with
+FAN_OPEN_PERM makes open(2) of this inode wait for our word. Closing the descriptor lets all of them go, so nobody
+hangs if we die. It needs CAP_SYS_ADMIN, and a kernel that has it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+from collections.abc import Iterator
+from types import TracebackType
+from typing import NamedTuple, Self
+
+from filewatchd.work.files import program_of
+
+_INITIAL = "pid:[4026531836]"  # PROC_PID_INIT_INO of linux/proc_ns.h
+_FAN_CLASS_CONTENT, _FAN_CLOEXEC, _FAN_NONBLOCK = 0x04, 0x01, 0x02
+_FAN_MARK_ADD = 0x01
+_FAN_OPEN_PERM = 0x10000
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Holder(NamedTuple):
+    """A descriptor or mapping. ``flags`` are those of open(2); a mapping has no position and counts as written."""
+
+    pid: int
+    program: str
+    flags: int
+    position: int
+    mapped: bool = False
+
+    @property
+    def writes(self) -> bool:
+        """Whether it may change the file."""
+        return self.mapped or self.flags & os.O_ACCMODE != os.O_RDONLY
+
+    @property
+    def appends(self) -> bool:
+        """Whether whatever it writes goes to the file's end."""
+        return not self.mapped and bool(self.flags & os.O_APPEND)
+
+
+class Holders(NamedTuple):
+    """All that was seen. ``hidden``: processes that couldn't be looked into. ``initial``: no namespace is above us."""
+
+    found: tuple[Holder, ...]
+    hidden: int
+    initial: bool
+
+    @property
+    def writers(self) -> tuple[Holder, ...]:
+        """Those that may change the file."""
+        return tuple(holder for holder in self.found if holder.writes)
+
+    @property
+    def readers(self) -> tuple[Holder, ...]:
+        """Those that only read it."""
+        return tuple(holder for holder in self.found if not holder.writes)
+
+
+def holders_of(fd: int) -> Holders:
+    """Who has the file behind a descriptor of ours; our own process doesn't count. Some milliseconds."""
+    wanted = os.fstat(fd)
+    name = os.readlink(f"/proc/self/fd/{fd}")
+    found: list[Holder] = []
+    hidden = 0
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        if int(pid) == os.getpid():
+            continue
+        try:
+            found += _of_process(pid, wanted, name)
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it has ended
+        except OSError:
+            hidden += 1
+    return Holders(tuple(found), hidden, in_initial_namespace())
+
+
+def in_initial_namespace() -> bool:
+    """Whether every process of this system is visible here."""
+    try:
+        return os.readlink("/proc/self/ns/pid") == _INITIAL
+    except OSError:
+        return False
+
+
+def _of_process(pid: str, wanted: os.stat_result, name: str) -> Iterator[Holder]:
+    folder = f"/proc/{pid}/fd"
+    for fd in os.listdir(folder):
+        with contextlib.suppress(FileNotFoundError):
+            held = os.stat(f"{folder}/{fd}")
+            if held.st_ino == wanted.st_ino and held.st_dev == wanted.st_dev:
+                flags, position = _info(pid, fd)
+                yield Holder(int(pid), program_of(pid), flags, position)
+    if _maps(pid, wanted.st_ino, name):
+        yield Holder(int(pid), program_of(pid), 0, 0, mapped=True)
+
+
+def _info(pid: str, fd: str) -> tuple[int, int]:
+    with open(f"/proc/{pid}/fdinfo/{fd}", encoding="ascii", errors="replace") as info:
+        fields = dict(line.split(":", 1) for line in info if line.startswith(("flags:", "pos:")))
+    return int(fields["flags"], 8), int(fields["pos"])
+
+
+def _maps(pid: str, ino: int, name: str) -> bool:
+    """Whether a process maps the inode: by its number, since btrfs and overlay show another device in maps."""
+    number = f" {ino} ".encode("ascii")
+    with open(f"/proc/{pid}/maps", "rb") as file:
+        maps = file.read()
+    if number not in maps:
+        return False
+    tail = os.fsencode(os.path.basename(name)).replace(b"\n", b"\\012")
+    return any(number in line and (tail in line or line.endswith(b"(deleted)")) for line in maps.splitlines())
+
+
+class Hold:
+    """A context in which nobody can open the file behind a descriptor: they wait. ``held``: whether it works."""
+
+    def __init__(self, fd: int) -> None:
+        self._file = fd
+        self._fd = -1
+
+    @property
+    def held(self) -> bool:
+        """Whether openers wait."""
+        return self._fd >= 0
+
+    def __enter__(self) -> Self:
+        flags = _FAN_CLASS_CONTENT | _FAN_CLOEXEC | _FAN_NONBLOCK
+        fd = _libc.fanotify_init(ctypes.c_uint(flags), ctypes.c_uint(os.O_RDONLY | os.O_LARGEFILE))
+        if fd >= 0:
+            path = f"/proc/self/fd/{self._file}".encode("ascii")
+            mask = ctypes.c_uint64(_FAN_OPEN_PERM)
+            if _libc.fanotify_mark(fd, ctypes.c_uint(_FAN_MARK_ADD), mask, ctypes.c_int(-100), path) == 0:
+                self._fd = fd
+            else:
+                os.close(fd)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
