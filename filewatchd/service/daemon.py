@@ -34,7 +34,7 @@ from filewatchd.service import logging as service_logging
 from filewatchd.service import report
 from filewatchd.service.answers import answers, rights_of
 from filewatchd.service.endpoints import Endpoints
-from filewatchd.service.limits import raise_descriptor_limit
+from filewatchd.service.limits import collect_seldom, raise_descriptor_limit
 from filewatchd.service.living import Living
 from filewatchd.service.monitoring import Monitoring
 from filewatchd.service.news import News
@@ -97,6 +97,7 @@ class Daemon:
     def run(self) -> int:
         """Run until a signal ends it; returns the exit code. Raises FatalError."""
         raise_descriptor_limit()
+        collect_seldom()
         service_logging.set_up(self.settings.logging)
         daemon = self.settings.daemon
         state = directories.state_directory(daemon.state_dir)
