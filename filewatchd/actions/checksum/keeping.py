@@ -29,7 +29,6 @@ from filewatchd.state.index.rows import (
 )
 from filewatchd.state.index.writing import Edit, Index, Told
 
-
 _REPLACING = frozenset({Verdict.MODIFIED, Verdict.OLDER, Verdict.REWRITTEN, Verdict.GROWN})
 
 

@@ -318,6 +318,10 @@ class Reader:
         )
         return [run_of(columns) for columns in found]
 
+    def packages(self) -> dict[str, str]:
+        """Versions of packages as they were last accepted, by ``dpkg NAME`` or ``rpm NAME``."""
+        return dict(self._ask("SELECT name, version FROM packages"))
+
     def close(self) -> None:
         """Close the connection."""
         self.connection.close()

@@ -11,7 +11,7 @@ import contextlib
 import os
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -231,6 +231,10 @@ class Edit:
         self.connection.execute(
             "UPDATE roots SET built_ns = ?, filesystem = ? WHERE id = ?", (self.now_ns, filesystem, root)
         )
+
+    def packages(self, versions: Mapping[str, str]) -> None:
+        """These versions are what is installed, by ``dpkg NAME`` or ``rpm NAME``."""
+        self.connection.executemany("INSERT OR REPLACE INTO packages VALUES (?, ?)", versions.items())
 
     def trim(self) -> None:
         """Forget the oldest of too many accepted changes."""

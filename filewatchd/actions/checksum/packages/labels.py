@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Set
 from typing import NamedTuple
 
 from filewatchd.actions.checksum.formats.entry import FormatError, hasher
-from filewatchd.actions.checksum.packages.claim import Attributes, Claim, attributes_agree
+from filewatchd.actions.checksum.packages.claim import Claim
 from filewatchd.errors import ActionError
 from filewatchd.work.opening import hold, steps_below
 
@@ -29,12 +29,7 @@ class Asked(NamedTuple):
     digest: bytes
 
 
-def plausible(claims: Sequence[Claim], before: Attributes | None, after: Attributes) -> tuple[Claim, ...]:
-    """Those claims that mode and owner don't contradict."""
-    return tuple(claim for claim in claims if attributes_agree(claim, before, after))
-
-
-def agreeing(asked: Sequence[Asked], claims: Mapping[str, Sequence[Claim]]) -> dict[str, str]:
+def agreeing(asked: list[Asked], claims: dict[str, tuple[Claim, ...]]) -> dict[str, str]:
     """The labels of those files that agree with one of their claims, by path. Blocks; reads each file at most once."""
     found = {}
     for each in asked:

@@ -1,0 +1,168 @@
+"""Answers to what is asked of a rule's index over the control socket: `documents` says what that is.
+
+What reads or writes the index runs in pool threads. Who asks is kept with every decision, verify and seal.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any, Protocol, TypeVar
+
+from filewatchd.actions.base import Caller, Pool
+from filewatchd.actions.checksum import documents as d
+from filewatchd.actions.checksum.choosing import chosen
+from filewatchd.actions.checksum.importing import take
+from filewatchd.actions.checksum.packages.claim import labelled
+from filewatchd.errors import ActionError
+from filewatchd.state.index.audit import Snapshot, unpacked
+from filewatchd.state.index.reading import Reader
+from filewatchd.state.index.rows import Change, State
+from filewatchd.state.index.writing import Index
+from filewatchd.state.pack import unpack
+
+T = TypeVar("T")
+
+
+class Engine(Protocol):
+    """What a rule's opened action does of it."""
+
+    async def verify(self, path: str | None, *, quick: bool, fresh: bool, uid: int) -> tuple[int, bool]:
+        """Begin a verify of the rule, or of an absolute path in it; its run, and whether it goes on with a stopped one.
+
+        Raises:
+            ActionError: one runs already, or the path isn't the rule's.
+        """
+        ...
+
+    async def stop_verify(self, run: int) -> bool:
+        """Stop one at its cursor; False if it doesn't run."""
+        ...
+
+    async def decided(self, changes: Sequence[Change], state: State) -> None:
+        """Changes were approved or rejected."""
+        ...
+
+    async def imported(self) -> None:
+        """Rows were taken over from a list."""
+        ...
+
+
+class Answers:
+    """Answers for one rule."""
+
+    def __init__(self, index: Index, rule: str, pool: Pool, engine: Engine, versions: Callable[[], int]) -> None:
+        """``versions``: how many earlier records of a path the rule keeps."""
+        self._index = index
+        self._rule = rule
+        self._pool = pool
+        self._engine = engine
+        self._versions = versions
+        self._ways: dict[str, Callable[[Any, Caller], Awaitable[Any]]] = {
+            "approve": self._approve, "reject": self._reject, "verify": self._verify, "stop": self._stop,
+            "import": self._import, "seal": self._seal, "sealed": self._sealed,
+        }  # fmt: skip
+
+    async def answer_to(self, endpoint: str, arguments: Any, caller: Caller) -> Any:
+        """See `actions.base.AnsweringTo`."""
+        return await self._ways[endpoint](arguments, caller)
+
+    async def _blocking(self, work: Callable[..., T], *args: Any) -> T:
+        return await self._pool.run("", work, *args)
+
+    # ---- decisions
+
+    async def _approve(self, choice: d.Choice, caller: Caller) -> d.Decided:
+        return await self._decide(choice, State.APPROVED, caller)
+
+    async def _reject(self, choice: d.Choice, caller: Caller) -> d.Decided:
+        return await self._decide(choice, State.REJECTED, caller)
+
+    async def _decide(self, choice: d.Choice, state: State, caller: Caller) -> d.Decided:
+        changes, waiting = await self._blocking(_chosen, self._index.path, self._rule, choice, state)
+        if changes and not choice.dry_run:
+            changes = await self._blocking(
+                _decide, self._index, changes, state, caller.uid, choice.comment, self._versions()
+            )
+            await self._engine.decided(changes, state)
+            waiting -= len(changes) if state is State.APPROVED else 0
+        return d.Decided(
+            rule=self._rule, state=state.value, changes=len(changes), waiting=waiting, dry_run=choice.dry_run
+        )
+
+    # ---- verify
+
+    async def _verify(self, asked: d.Verify, caller: Caller) -> d.Verifying:
+        run, resumed = await self._engine.verify(asked.where, quick=asked.quick, fresh=asked.fresh, uid=caller.uid)
+        return d.Verifying(run=run, resumed=resumed)
+
+    async def _stop(self, asked: d.Stop, caller: Caller) -> d.Stopped:
+        return d.Stopped(stopped=await self._engine.stop_verify(asked.run))
+
+    # ---- lists
+
+    async def _import(self, asked: d.Import, caller: Caller) -> d.Imported:
+        found = await self._blocking(take, self._index, self._rule, asked)
+        if not asked.dry_run:
+            await self._engine.imported()
+        return found
+
+    # ---- seals
+
+    async def _seal(self, asked: d.Nothing, caller: Caller) -> d.Sealing:
+        link = await self._blocking(self._index.seal)
+        when, taken = await self._blocking(_entry, self._index.path, link.number)
+        files = sum(root.files for root in taken.roots)
+        moment = datetime.fromtimestamp(when / 1e9, UTC).isoformat(timespec="microseconds")
+        return d.Sealing(number=link.number, head=link.hash.hex(), time=moment, files=files)
+
+    async def _sealed(self, asked: d.Signature, caller: Caller) -> d.Sealed:
+        try:
+            key, signature = (base64.b64decode(each, validate=True) for each in (asked.key, asked.signature))
+        except (binascii.Error, ValueError):
+            raise ActionError("key and signature must be base64", retryable=False) from None
+
+        def keep() -> bool:
+            return self._index.sealed(asked.number, asked.statement, key, signature, uid=caller.uid)
+
+        if not await self._blocking(keep):
+            raise ActionError(f"the chain has no seal {asked.number}", retryable=False)
+        return d.Sealed(number=asked.number)
+
+
+def _chosen(path: str, rule: str, choice: d.Choice, state: State) -> tuple[list[Change], int]:
+    """The changes that are meant, and how many wait in all."""
+    with Reader(path) as reader:
+        roots = {root.id: root for root in reader.roots(rule)}
+        waiting = reader.changes(rule=rule)
+    unlike = [change for change in waiting if change.state is not state]
+    return chosen(unlike, roots, choice), len(waiting)
+
+
+def _decide(
+    index: Index, changes: Sequence[Change], state: State, uid: int, comment: str, versions: int
+) -> list[Change]:
+    decided = index.decide([each.id for each in changes], state, uid=uid, comment=comment, versions=versions)
+    if state is State.APPROVED:
+        note_packages(index, decided)
+    return decided
+
+
+def note_packages(index: Index, accepted: Sequence[Change]) -> None:
+    """Remember the versions of packages whose files were accepted: the next upgrade is told as from them."""
+    labels = Counter(change.label for change in accepted if change.label)
+    found = [parts for label, _ in labels.most_common() if (parts := labelled(label)) is not None]
+    if found:
+        with index.edit() as edit:
+            edit.packages({f"{parts.database} {parts.package}": parts.version for parts in found})
+
+
+def _entry(path: str, number: int) -> tuple[int, Snapshot]:
+    with Reader(path) as reader:
+        when, note = reader.connection.execute(
+            "SELECT time_ns, note FROM chain WHERE number = ?", (number,)
+        ).fetchone()  # fmt: skip
+    return when, unpacked(unpack(note))
