@@ -1,6 +1,7 @@
-"""Answers to what is asked of a rule's index over the control socket: `documents` says what that is.
+"""Answers to what is asked of a rule's index over the control socket, but for runs: `documents` says what that is.
 
-What reads or writes the index runs in pool threads. Who asks is kept with every decision, verify and seal.
+What reads or writes the index runs in pool threads. Who asks is kept with every decision and seal. An action
+hands on to `Answers.answer_to` the endpoints that `documents.ENDPOINTS` has.
 """
 
 from __future__ import annotations
@@ -30,18 +31,6 @@ T = TypeVar("T")
 class Engine(Protocol):
     """What a rule's opened action does of it."""
 
-    async def verify(self, path: str | None, *, quick: bool, fresh: bool, uid: int) -> tuple[int, bool]:
-        """Begin a verify of the rule, or of an absolute path in it; its run, and whether it goes on with a stopped one.
-
-        Raises:
-            ActionError: one runs already, or the path isn't the rule's.
-        """
-        ...
-
-    async def stop_verify(self, run: int) -> bool:
-        """Stop one at its cursor; False if it doesn't run."""
-        ...
-
     async def decided(self, changes: Sequence[Change], state: State) -> None:
         """Changes were approved or rejected."""
         ...
@@ -62,8 +51,8 @@ class Answers:
         self._engine = engine
         self._versions = versions
         self._ways: dict[str, Callable[[Any, Caller], Awaitable[Any]]] = {
-            "approve": self._approve, "reject": self._reject, "verify": self._verify, "stop": self._stop,
-            "import": self._import, "seal": self._seal, "sealed": self._sealed,
+            "approve": self._approve, "reject": self._reject, "import": self._import, "seal": self._seal,
+            "sealed": self._sealed,
         }  # fmt: skip
 
     async def answer_to(self, endpoint: str, arguments: Any, caller: Caller) -> Any:
@@ -92,15 +81,6 @@ class Answers:
         return d.Decided(
             rule=self._rule, state=state.value, changes=len(changes), waiting=waiting, dry_run=choice.dry_run
         )
-
-    # ---- verify
-
-    async def _verify(self, asked: d.Verify, caller: Caller) -> d.Verifying:
-        run, resumed = await self._engine.verify(asked.where, quick=asked.quick, fresh=asked.fresh, uid=caller.uid)
-        return d.Verifying(run=run, resumed=resumed)
-
-    async def _stop(self, asked: d.Stop, caller: Caller) -> d.Stopped:
-        return d.Stopped(stopped=await self._engine.stop_verify(asked.run))
 
     # ---- lists
 

@@ -1,6 +1,6 @@
-"""What can be asked of a rule's index over the control socket, and what is answered: `endpoints` lists it.
+"""What can be asked of a rule's index over the control socket, besides runs: decisions, lists and seals (`ENDPOINTS`).
 
-What only reads the index needs no daemon (`state.index.reading`), so all of these act.
+`answering.Answers` answers. What only reads the index needs no daemon (`state.index.reading`), so all of these act.
 """
 
 from __future__ import annotations
@@ -45,39 +45,6 @@ class Decided(Struct, frozen=True, kw_only=True):
     changes: Annotated[int, Meta(description="So many changes.")]
     waiting: Annotated[int, Meta(description="So many wait still.")]
     dry_run: bool = False
-
-
-class Verify(Struct, frozen=True, kw_only=True):
-    """What to verify."""
-
-    path: Annotated[Text, Meta(description="Only this path and what is below it.")] | None = None
-    path_b64: Annotated[Text, Meta(description="The same, where it isn't UTF-8.")] | None = None
-    quick: Annotated[bool, Meta(description="Compare metadata; read only files that look changed.")] = False
-    fresh: Annotated[bool, Meta(description="Begin anew, also where a verify like this was stopped.")] = False
-
-    @property
-    def where(self) -> str | None:
-        """The path, from whichever form it came in."""
-        return os.fsdecode(base64.b64decode(self.path_b64)) if self.path_b64 else self.path
-
-
-class Verifying(Struct, frozen=True, kw_only=True):
-    """A verify that has begun, or goes on. How far it is stands in the index."""
-
-    run: int
-    resumed: bool = False
-
-
-class Stop(Struct, frozen=True, kw_only=True):
-    """Which verify."""
-
-    run: int
-
-
-class Stopped(Struct, frozen=True, kw_only=True):
-    """Whether it ran."""
-
-    stopped: bool
 
 
 class Line(Struct, frozen=True, kw_only=True):
@@ -148,14 +115,10 @@ class Sealed(Struct, frozen=True, kw_only=True):
     number: int
 
 
-endpoints = (
+ENDPOINTS = (
     Endpoint("approve", "Take changes that wait: they become the index's rows.", Decided, Choice, acts=True),
     Endpoint("reject", "Refuse changes that wait: findings until the files are as before.", Decided, Choice, acts=True),
-    Endpoint("verify", "Compare files with the index, in the background.", Verifying, Verify, acts=True),
-    Endpoint("stop", "Stop a verify; the next one like it goes on there.", Stopped, Stop, acts=True),
     Endpoint("import", "Take digests of a list made elsewhere into the index.", Imported, Import, acts=True),
-    Endpoint(
-        "seal", "Append a digest of all rows to the chain, to be signed.", Sealing, Nothing, acts=True
-    ),
+    Endpoint("seal", "Append a digest of all rows to the chain, to be signed.", Sealing, Nothing, acts=True),
     Endpoint("sealed", "Keep the signature of such an entry.", Sealed, Signature, acts=True),
 )

@@ -1,0 +1,206 @@
+"""What is asked of an index: approvals by every condition, lists taken over, seals; and who asked is kept."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from filewatchd.actions.base import Caller
+from filewatchd.actions.checksum import documents as d
+from filewatchd.actions.checksum.answering import Answers
+from filewatchd.actions.checksum.packages.grouping import grouped
+from filewatchd.errors import ActionError
+from filewatchd.model import FileIdentity
+from filewatchd.state.index.audit import audit
+from filewatchd.state.index.reading import Reader
+from filewatchd.state.index.rows import Change, Record, State, Verdict
+from filewatchd.state.index.writing import Index, Told
+from filewatchd.testing import FakeClock
+from filewatchd.testing.context import FakePool
+
+ME = Caller(1000, 42)
+ODD = "\udcff\n"
+
+
+def record(content: int, size: int = 1) -> Record:
+    return Record(FileIdentity(content, size, content, content), "sha256", content.to_bytes(32, "big"), verified=9)
+
+
+class Engine:
+    def __init__(self) -> None:
+        self.told: list[tuple[str, list[str]]] = []
+
+    async def decided(self, changes: Sequence[Change], state: State) -> None:
+        self.told.append((state.value, [change.path for change in changes]))
+
+    async def imported(self) -> None:
+        self.told.append(("imported", []))
+
+
+class Stage:
+    """An index with some files and changes that wait."""
+
+    def __init__(self, directory: Path) -> None:
+        self.clock = FakeClock()
+        self.index = Index(str(directory / "index.db"), self.clock)
+        self.root = self.index.root("rule", "/r")
+        self.other = self.index.root("other", "/r")
+        self.engine = Engine()
+        self.answers = Answers(self.index, "rule", FakePool(), self.engine, lambda: 5)
+        with self.index.edit() as edit:
+            for number, path in enumerate(["a", "d/b", "d/e/c", ODD], 1):
+                edit.put(self.root, path, record(number))
+            edit.built(self.root, "fs")
+
+    def change(self, path: str, *, label: str | None = None, root: int | None = None) -> int:
+        with Reader(self.index.path) as reader, self.index.edit() as edit:
+            root = root or self.root
+            before = reader.row(root, path)
+            told = Told(root, path, Verdict.MODIFIED, State.PENDING, before, record(100), label=label)
+            return edit.tell(told)[0]
+
+    def ask(self, endpoint: str, **arguments: Any) -> Any:
+        (taken,) = (each.arguments for each in d.ENDPOINTS if each.name == endpoint)
+        return asyncio.run(self.answers.answer_to(endpoint, msgspec.convert(arguments, taken), ME))
+
+    def read(self, what: Callable[[Reader], Any]) -> Any:
+        with Reader(self.index.path) as reader:
+            return what(reader)
+
+    def waiting(self) -> list[str]:
+        found = self.read(lambda reader: reader.changes(rule="rule"))
+        return [change.path for change in found if change.state is not State.REJECTED]
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Iterator[Stage]:
+    made = Stage(tmp_path)
+    yield made
+    made.index.close()
+
+
+def test_what_is_approved_becomes_the_row_and_who_did_it_is_kept(stage: Stage) -> None:
+    number = stage.change("a")
+    found = stage.ask("approve", ids=[number], comment="mine")
+    assert found == d.Decided(rule="rule", state="approved", changes=1, waiting=0)
+    assert stage.read(lambda reader: reader.row(stage.root, "a")).digest == record(100).digest
+    (change,) = stage.read(lambda reader: reader.changes(states=("approved",)))
+    assert (change.uid, change.comment) == (1000, "mine")
+    assert stage.engine.told == [("approved", ["a"])]
+    assert stage.read(lambda reader: audit(reader.connection)).faults == []
+
+
+@pytest.mark.parametrize(
+    ("choice", "decided"),
+    [
+        ({"path": "/r/d"}, ["d/b", "d/e/c"]),
+        ({"path": "/r/d/b"}, ["d/b"]),
+        ({"path": "/r/d/"}, ["d/b", "d/e/c"]),
+        ({"path": "/elsewhere"}, []),
+        ({"path_b64": base64.b64encode(b"/r/\xff\n").decode()}, [ODD]),
+        ({"glob": "*c"}, ["d/e/c"]),
+        ({"glob": "/d/**"}, ["d/b", "d/e/c"]),
+        ({"package": "tool"}, ["d/b"]),
+        ({"package": "lib"}, ["d/e/c"]),
+        ({"package": "lib:amd64"}, ["d/e/c"]),
+        ({"package": "li"}, []),
+        ({"package": "lib", "path": "/r/a"}, []),
+        ({"all": True}, ["a", "d/b", "d/e/c", ODD]),
+        ({"all": True, "until": 2}, ["a", "d/b"]),
+        ({"since": "2000-01-01T00:00:00Z"}, ["a", "d/b", "d/e/c", ODD]),
+        ({"since": "2100-01-01T00:00:00Z"}, []),
+    ],
+)
+def test_each_condition_chooses(stage: Stage, choice: dict[str, Any], decided: list[str]) -> None:
+    for path, label in [("a", None), ("d/b", "dpkg tool 2"), ("d/e/c", "dpkg lib:amd64 1"), (ODD, "rotated")]:
+        stage.change(path, label=label)
+    before = stage.waiting()
+    assert stage.ask("reject", **choice, dry_run=True).changes == len(decided)
+    assert stage.waiting() == before
+    assert stage.ask("approve", **choice).changes == len(decided)
+    assert stage.waiting() == [path for path in before if path not in decided]
+
+
+@pytest.mark.parametrize("choice", [{}, {"since": "yesterday"}, {"comment": "all of them", "until": 9}])
+def test_a_choice_of_nothing_in_particular_is_refused(stage: Stage, choice: dict[str, Any]) -> None:
+    stage.change("a")
+    with pytest.raises(ActionError):
+        stage.ask("approve", **choice)
+    assert stage.waiting() == ["a"]
+
+
+def test_another_rules_changes_are_out_of_reach(stage: Stage) -> None:
+    number = stage.change("a", root=stage.other)
+    assert stage.ask("approve", ids=[number]).changes == 0
+    assert stage.ask("approve", all=True).changes == 0
+
+
+def test_what_is_rejected_stays_a_finding_and_can_be_approved_later(stage: Stage) -> None:
+    number = stage.change("a")
+    assert stage.ask("reject", ids=[number]) == d.Decided(rule="rule", state="rejected", changes=1, waiting=1)
+    assert stage.ask("reject", ids=[number]).changes == 0
+    assert stage.ask("approve", ids=[number]).changes == 1
+
+
+def test_an_upgrade_is_one_thing_and_tells_from_which_version(stage: Stage) -> None:
+    with stage.index.edit() as edit:
+        edit.packages({"dpkg tool": "1"})
+    stage.change("a", label="dpkg tool 2")
+    stage.change("d/b", label="dpkg tool 2")
+    stage.change("d/e/c")
+    waiting = stage.read(lambda reader: reader.changes())
+    (upgrade,), others = grouped(waiting, stage.read(lambda reader: reader.packages()))
+    assert upgrade.text == "package tool 1 \N{RIGHTWARDS ARROW} 2, 2 files"
+    assert [change.path for change in others] == ["d/e/c"]
+    assert stage.ask("approve", package="tool").changes == 2
+    assert stage.read(lambda reader: reader.packages()) == {"dpkg tool": "2"}
+    assert stage.waiting() == ["d/e/c"]
+
+
+def line(path: str, number: int, algorithm: str = "sha256") -> dict[str, str]:
+    size = {"sha512": 64, "md5": 16}.get(algorithm, 32)
+    where = {"path_b64": base64.b64encode(path.encode("utf-8", "surrogateescape")).decode()}
+    return {**where, "algorithm": algorithm, "digest": number.to_bytes(size, "big").hex()}
+
+
+def test_a_list_is_compared_and_taken_over(stage: Stage) -> None:
+    files = [
+        line("/r/a", 1), line(f"/r/{ODD}", 99), line("/r/d/b", 5, "sha512"), line("/r/none", 1), line("/x", 1),
+        line("/r/d/e/c", 1, "md5"),
+    ]  # fmt: skip
+    looked = stage.ask("import", files=files, dry_run=True)
+    assert stage.read(lambda reader: reader.row(stage.root, ODD)) == record(4)
+    found = stage.ask("import", files=files)
+    assert found == looked
+    assert (found.same, found.taken, found.unfit) == (1, 1, 1)
+    assert [each.path_b64 for each in found.differ] == [base64.b64encode(b"/r/\xff\n").decode()]
+    assert [each.path for each in found.unknown] == ["/r/none", "/x"]
+    taken = stage.read(lambda reader: reader.row(stage.root, ODD))
+    assert taken == record(4)._replace(digest=(99).to_bytes(32, "big"), verified=0)
+    assert stage.read(lambda reader: reader.row(stage.root, "d/b")).algorithm == "sha512"
+    assert stage.read(lambda reader: audit(reader.connection)).faults == []
+
+
+@pytest.mark.parametrize("digest", ["00", "zz", ""])
+def test_what_is_no_digest_is_refused(stage: Stage, digest: str) -> None:
+    with pytest.raises(ActionError, match="no digest of sha256"):
+        stage.ask("import", files=[{"path": "/r/a", "algorithm": "sha256", "digest": digest}])
+
+
+def test_a_seal_waits_for_its_signature_and_then_is_kept(stage: Stage) -> None:
+    sealing = stage.ask("seal")
+    assert sealing.files == 4
+    said = {"statement": "text", "key": base64.b64encode(b"key").decode(), "signature": "c2ln"}
+    assert stage.ask("sealed", number=sealing.number, **said) == d.Sealed(number=sealing.number)
+    with pytest.raises(ActionError, match="no seal 1"):
+        stage.ask("sealed", number=1, **said)
+    with pytest.raises(ActionError, match="base64"):
+        stage.ask("sealed", number=sealing.number, **{**said, "key": "%"})
+    rows = stage.index.connection.execute("SELECT number, statement, key, signature, uid FROM seals").fetchall()
+    assert rows == [(sealing.number, "text", b"key", b"sig", 1000)]
