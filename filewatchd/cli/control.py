@@ -27,6 +27,7 @@ COMMANDS: Mapping[str, str] = {
     "jobs": "filewatchd.cli.commands.jobs",
     "changes": "filewatchd.cli.commands.changes",
     "explain": "filewatchd.cli.commands.explain",
+    "archive": "filewatchd.cli.commands.archive",
     "top": "filewatchd.cli.commands.top",
     "flush": "filewatchd.cli.commands.steering",
     "trigger": "filewatchd.cli.commands.steering",

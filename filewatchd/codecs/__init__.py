@@ -17,6 +17,7 @@ from filewatchd.codecs.base import Extent as Extent
 from filewatchd.codecs.base import Member as Member
 from filewatchd.codecs.reading import check as check
 from filewatchd.codecs.reading import contents as contents
+from filewatchd.codecs.reading import hops as hops
 from filewatchd.codecs.reading import members as members
 from filewatchd.codecs.reading import read as read
 from filewatchd.codecs.reading import resume as resume

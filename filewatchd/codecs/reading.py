@@ -13,15 +13,16 @@ from filewatchd.codecs.base import MEMBER, Codec, DamagedError, Extent, Member
 _AHEAD = 2 * MEMBER  # a member with more content isn't held in memory
 
 
-def members(fd: int, codec: Codec, *, offset: int = 0, start: int = 0) -> Iterator[Member]:
+def members(fd: int, codec: Codec, *, offset: int = 0, start: int = 0, end: int | None = None) -> Iterator[Member]:
     """The members of an archive, without decompressing where the format allows (`codecs.base`).
 
-    ``offset`` and ``start``: where in the archive and in its content to begin, at a member's beginning.
+    ``offset`` and ``start``: where in the archive and in its content to begin, at a member's beginning. ``end``: where
+    the archive ends, if that isn't the file's end.
 
     Raises:
         DamagedError: there is something else than a whole member; those before it have been given.
     """
-    end = os.fstat(fd).st_size
+    end = os.fstat(fd).st_size if end is None else end
     if offset == 0 and (known := codec.table(fd, end)) is not None:
         yield from laid_out(known)
         return
@@ -31,6 +32,12 @@ def members(fd: int, codec: Codec, *, offset: int = 0, start: int = 0) -> Iterat
         extent = codec.measure(fd, offset, end) or decoded_extent(fd, codec, offset, end)
         yield Member(start, extent.size, offset, extent.length)
         offset, start = offset + extent.length, start + extent.size
+
+
+def hops(fd: int, codec: Codec, end: int | None = None) -> bool:
+    """Whether an archive's (first) members are found without decompressing them."""
+    end = os.fstat(fd).st_size if end is None else end
+    return codec.table(fd, end) is not None or (end > 0 and codec.measure(fd, 0, end) is not None)
 
 
 def laid_out(extents: Iterable[Extent]) -> Iterator[Member]:
@@ -64,13 +71,15 @@ def decoded_extent(fd: int, codec: Codec, offset: int, end: int) -> Extent:
             return Extent(stop.value, size)
 
 
-def read(fd: int, codec: Codec, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+def read(fd: int, codec: Codec, start: int = 0, stop: int | None = None, *, end: int | None = None) -> Iterator[bytes]:
     """The content from ``start`` to ``stop`` (its end), in pieces; members before it are hopped over.
+
+    ``end``: where the archive ends, if that isn't the file's end.
 
     Raises:
         DamagedError: after everything before the damage was given.
     """
-    end = os.fstat(fd).st_size
+    end = os.fstat(fd).st_size if end is None else end
     known = codec.table(fd, end)
     table = iter(laid_out(known)) if known is not None else None
     offset = place = 0

@@ -295,6 +295,11 @@ class Reader:
         name = f"action_{number}_archives"
         return bool(self._connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (name,)).fetchone())
 
+    def version(self) -> int:
+        """Changes whenever something was written."""
+        (number,) = self._connection.execute("PRAGMA data_version").fetchone()
+        return int(number)
+
     def logs(self) -> list[tuple[str, str]]:
         """(rule, path) of every log that has archives."""
         return [

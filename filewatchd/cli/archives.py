@@ -1,0 +1,144 @@
+"""Reading a log with its archives for `filewatchctl archive`: which ledger, which times, how many processes."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager
+from multiprocessing import get_context
+from typing import NamedTuple
+
+from filewatchd import codecs
+from filewatchd.actions.rotate.ledger import Archive, Part, Reader
+from filewatchd.actions.rotate.offline import Ledgers, named_parts
+from filewatchd.actions.rotate.stream import Piece, Stream, Whole
+from filewatchd.cli.searching import Found, Query, Searcher
+from filewatchd.codecs import Codec, Member
+from filewatchd.errors import FatalError, StateError
+
+_SLACK_NS = 3600 * 10**9  # a line's own time may be that of a request's begin, an archive's is that of writing
+_LARGEST = 2 * codecs.MEMBER  # a member with more content isn't given to a process
+
+
+class Log(NamedTuple):
+    """A log. ``rows``: what the ledger has of it, None by names alone; ``why``: then, why so."""
+
+    path: str
+    parts: Callable[[], Sequence[Part]]
+    rows: Sequence[Archive] | None
+    why: str = ""
+
+
+def find(path: str, state_dir: str, folders: Sequence[str] = ()) -> Log:
+    """A log's archives, by the ledger or else by their names.
+
+    Raises:
+        FatalError: there is nothing of it.
+    """
+    live = os.path.join(os.path.realpath(os.path.dirname(os.path.abspath(path))), os.path.basename(path))
+    try:
+        for name in dict.fromkeys((os.path.abspath(path), live)):  # a rule's root may be reached through a link
+            ledger = Ledgers(Reader(state_dir), name)
+            if rows := ledger.rows():
+                return Log(name, ledger, rows)
+        why = "no rule has rotated it so far"
+    except StateError as error:
+        why = str(error)
+    found = named_parts(live, folders)
+    if all(part.archive is None for part in found) and not os.path.lexists(live):
+        raise FatalError(f"there is neither {path} nor an archive of it ({why})")
+    return Log(live, lambda: found, None, why)
+
+
+def stream(log: Log, since: float | None, until: float | None, threads: int, whole: Whole | None = None) -> Stream:
+    """The log, without archives that are too old or too young."""
+
+    def wanted(part: Part) -> bool:
+        late = since is None or part.last_ns is None or part.last_ns + _SLACK_NS >= since * 1e9
+        return late and (until is None or part.first_ns - _SLACK_NS <= until * 1e9)
+
+    return Stream(log.path, log.parts, threads=threads, wanted=wanted, whole=whole)
+
+
+def bounded(pieces: Iterator[Piece]) -> Iterator[tuple[bytes, float]]:
+    """The lines, each with a time that it isn't younger than."""
+    pending, latest = bytearray(), 0.0
+    for piece in pieces:
+        latest = piece.part.last_ns / 1e9 if piece.part.last_ns else time.time()
+        first = piece.data.find(b"\n") + 1
+        pending += piece.data[:first] if first else piece.data
+        if first:
+            yield bytes(pending), latest
+            *lines, rest = piece.data[first:].split(b"\n")
+            yield from ((line + b"\n", latest) for line in lines)
+            pending = bytearray(rest)
+    if pending:
+        yield bytes(pending), latest
+
+
+# ---- searching in processes
+
+
+class Task(NamedTuple):
+    """A member to search."""
+
+    path: str
+    inode: tuple[int, int]
+    codec: str
+    member: Member
+    query: Query
+
+
+def search_member(task: Task) -> Found | None:
+    """Search one member, in a process of its own; None if its file isn't there any more."""
+    try:
+        fd = os.open(task.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        seen = os.fstat(fd)
+        if (seen.st_dev, seen.st_ino) != task.inode:
+            return None
+        return searched(fd, codecs.codec(task.codec), task.member, task.query)
+    finally:
+        os.close(fd)
+
+
+def searched(fd: int, codec: Codec, member: Member, query: Query) -> Found:
+    """Search one member."""
+    return Searcher(query).search(b"".join(codecs.contents(fd, codec, [member])))
+
+
+@contextmanager
+def processes(count: int, query: Query) -> Iterator[Whole | None]:
+    """What searches whole archives in so many processes; with one, nothing does."""
+    if count <= 1:
+        yield None
+        return
+    with ProcessPoolExecutor(count, mp_context=get_context("fork")) as pool:
+
+        def whole(fd: int, codec: Codec, part: Part) -> Iterator[tuple[Found, int]]:
+            seen = os.fstat(fd)
+            waiting: deque[tuple[Member, Future[Found | None] | None]] = deque()
+            for member in codecs.members(fd, codec, end=part.end):
+                task = Task(part.path, (seen.st_dev, seen.st_ino), codec.name, member, query)
+                waiting.append((member, pool.submit(search_member, task) if member.size <= _LARGEST else None))
+                if len(waiting) > 2 * count:
+                    yield from taken(fd, codec, *waiting.popleft())
+            while waiting:
+                yield from taken(fd, codec, *waiting.popleft())
+
+        def taken(
+            fd: int, codec: Codec, member: Member, future: Future[Found | None] | None
+        ) -> Iterator[tuple[Found, int]]:
+            if future is not None and (found := future.result()) is not None:
+                yield found, member.size
+                return
+            searcher = Searcher(query)
+            for data in codecs.contents(fd, codec, [member]):
+                yield searcher.search(data), len(data)
+
+        yield whole
