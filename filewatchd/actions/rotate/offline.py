@@ -24,7 +24,8 @@ from filewatchd.work.inodes import inode_of
 _FOLDERS = ("", "archive", "archives", "old")  # beside the log, where archives usually are
 _SUFFIXES = tuple(codec.suffix for codec in codecs.CODECS.values() if codec.suffix)
 _NUMBER = re.compile(r"[0-9]{1,5}")
-_MARK = r"[.-](?P<mark>[0-9][0-9A-Za-z:_+.-]*?)"
+_SWAPPED = r"(?P<mark>\d{8}-\d{6}-[0-9a-f]{8})\.rotated"  # not packed yet: `ledger.hidden`
+_MARK = r"[.-](?P<mark>[0-9][0-9TZ:_+.-]*?)"
 
 
 class Ledgers:
@@ -98,7 +99,7 @@ def named(live: str, folders: Iterable[str] = ()) -> list[Named]:
 def _in_folder(place: str, log: str) -> Iterator[Named]:
     stem, extension = os.path.splitext(log)
     ends = "(?P<packed>" + "|".join(map(re.escape, _SUFFIXES)) + ")?"
-    patterns = [re.compile(re.escape(log) + _MARK + ends)]
+    patterns = [re.compile(re.escape(log) + _MARK + ends), re.compile(re.escape(f".{log}.") + _SWAPPED)]
     if extension:
         patterns.append(re.compile(re.escape(stem) + _MARK + re.escape(extension) + ends))
     try:

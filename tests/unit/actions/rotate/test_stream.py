@@ -7,6 +7,7 @@ import random
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -51,11 +52,13 @@ class Rotation:
         rows = [row for row in self.ledger.of(str(self.live)) if row.inode == inode_of(str(self.live))]
         return rows[-1].skip if rows else 0
 
-    def begun(self, method: str, **values: int) -> Archive:
+    def begun(self, method: str, **values: Any) -> Archive:
         self.turns += 1
         inode = inode_of(str(self.live))
-        times = {"first_ns": self.turns * 10**12, "last_ns": (self.turns + 1) * 10**12}
-        row = Archive(0, str(self.live), State.NONE, method, f"t{self.turns}", *inode, **values, **times)
+        times: dict[str, Any] = {"first_ns": self.turns * 10**12, "last_ns": (self.turns + 1) * 10**12}
+        row = Archive(
+            0, str(self.live), State.NONE, method, f"t{self.turns}", inode.ino, inode.btime_ns, **values, **times
+        )
         return self.ledger.begin(row)
 
     def pack(self, source: Path, start: int, end: int | None, name: str) -> Path:
@@ -64,7 +67,7 @@ class Rotation:
             list(codecs.compress(content.fileno(), target.fileno(), self.gzip, start=start, end=end, member=300))
         return made
 
-    def named(self, row: Archive, temp: Path, **values: int) -> Archive:
+    def named(self, row: Archive, temp: Path, **values: Any) -> Archive:
         final = temp.with_name(f"app.log.{row.txn}.gz")
         temp.rename(final)
         ino, btime = inode_of(str(final))
@@ -137,7 +140,7 @@ class Rotation:
             self.write(chance.randrange(60))
             yield
 
-    def stream(self, **options: int) -> Stream:
+    def stream(self, **options: Any) -> Stream:
         return Stream(str(self.live), Ledgers(Reader(str(self.state)), str(self.live)), **options)
 
 
@@ -224,6 +227,8 @@ def names(live: Path) -> list[str]:
          ["archive/app.log-20261125.xz", "app.log-20261126.gz", "app.log-20261127"]),
         (["app-20261126.log.gz", "app-20261127.log", "application.log.1"], ["app-20261126.log.gz", "app-20261127.log"]),
         (["app.log.1", "app.log.1.gz"], ["app.log.1"]),
+        (["app.log-20261126-010203.gz", ".app.log.20261127-010203-0a1b2c3d.rotated", "app.log.1.tmp"],
+         ["app.log-20261126-010203.gz", ".app.log.20261127-010203-0a1b2c3d.rotated"]),
     ],
 )  # fmt: skip
 def test_archives_are_found_by_their_names(tmp_path: Path, files: list[str], expected: list[str]) -> None:
