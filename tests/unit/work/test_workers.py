@@ -17,7 +17,7 @@ import pytest
 
 from filewatchd.errors import ActionError
 from filewatchd.testing import FakeWorker
-from filewatchd.work import workers as module
+from filewatchd.work import employee as module
 from filewatchd.work.cgroup import Groups
 from filewatchd.work.helper import Commands
 from filewatchd.work.pool import Pool
