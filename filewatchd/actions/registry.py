@@ -25,6 +25,7 @@ from filewatchd.security import others_may_write
 GROUP = "filewatchd.actions"
 _BUILT_IN = {
     "exec": "filewatchd.actions.exec",
+    "expire": "filewatchd.actions.expire",
     "log": "filewatchd.actions.log",
     "rotate": "filewatchd.actions.rotate",
 }
