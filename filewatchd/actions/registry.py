@@ -28,6 +28,7 @@ _BUILT_IN = {
     "expire": "filewatchd.actions.expire",
     "log": "filewatchd.actions.log",
     "rotate": "filewatchd.actions.rotate",
+    "checksum": "filewatchd.actions.checksum.package",
 }
 _MEMBERS = ("Options", "check", "rule_defaults", "needs", "open")
 

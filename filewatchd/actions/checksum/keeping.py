@@ -21,6 +21,7 @@ from filewatchd.state.index.rows import (
     WAITS,
     Change,
     Record,
+    Run,
     State,
     Verdict,
     encode,
@@ -30,6 +31,9 @@ from filewatchd.state.index.rows import (
 from filewatchd.state.index.writing import Edit, Index, Told
 
 _REPLACING = frozenset({Verdict.MODIFIED, Verdict.OLDER, Verdict.REWRITTEN, Verdict.GROWN})
+
+
+_MENDED = frozenset({Verdict.TOUCHED, Verdict.METADATA, Verdict.MOVED})  # the content is the row's
 
 
 class Policy(NamedTuple):
@@ -84,6 +88,7 @@ class Ledger:
         self.root = root
         self.id = index.root(rule, root)
         self._clock = clock
+        self._rule = rule
         self._reader = Reader(index.path)
         self._lock = threading.Lock()
 
@@ -154,21 +159,115 @@ class Ledger:
         with self._lock:
             return self._reader.by_inode(self.id, set(inodes))
 
+    def some(self, directory: str, after: str, limit: int) -> dict[str, Record]:
+        """By name, the next rows directly in a directory."""
+        with self._lock:
+            return self._reader.names(self.id, directory, after, None, limit)
+
+    def directory_after(self, directory: str) -> str | None:
+        """The next directory with rows, in order."""
+        with self._lock:
+            return self._reader.directory_after(self.id, directory)
+
+    def unreadable(self) -> set[str]:
+        """Paths of which it waits that they couldn't be read."""
+        with self._lock:
+            return {c.path for c in self._reader.changes(root=self.id) if c.verdict is Verdict.UNREADABLE}
+
+    def count(self) -> int:
+        """How many files are known."""
+        with self._lock:
+            return self._reader.count(self.id)
+
     def close(self) -> None:
         """Close the reader."""
         with self._lock:
             self._reader.close()
 
+    def waits(self) -> list[tuple[str, int, str]]:
+        """(verdict, how many, one's path) of what waits."""
+        with self._lock:
+            return self._reader.waits(self.id)
+
+    # ---- runs
+
+    def run(self, number: int) -> Run | None:
+        """A run of this root."""
+        with self._lock:
+            found = [run for run in self._reader.runs(self._rule, limit=-1) if run.id == number]
+        return found[0] if found else None
+
+    def cut_off(self) -> list[Run]:
+        """Runs of this root that were under way when the daemon ended."""
+        with self._lock:
+            return [r for r in self._reader.runs(self._rule, limit=-1) if r.root == self.root and r.state == "running"]
+
+    def scrub_run(self) -> Run | None:
+        """The last scrub of this root."""
+        with self._lock:
+            return next((r for r in self._reader.runs(self._rule, "scrub", limit=-1) if r.root == self.root), None)
+
+    def begin_run(self, kind: str, mode: str, scope: str, uid: int | None) -> Run:
+        """A run of this root begins."""
+        total = self.count()
+        with self.index.edit() as edit:
+            number = edit.begin_run(self._rule, kind, mode, scope, total, uid)
+            edit.advance(number, self.root, None, 0, 0)
+            edit.trim()
+        found = self.run(number)
+        assert found is not None, "it was written just now"
+        return found
+
+    def end_run(self, number: int, state: str, built: bool = False) -> None:
+        """A run has ended; with a build the root is complete."""
+        with self.index.edit() as edit:
+            edit.end_run(number, state)
+            if built:
+                edit.built(self.id, "")
+
     # ---- writing
+
+    def carry(self, old: str, new: str, label: str, *, whole: bool) -> None:
+        """A file was moved by another action: its row goes along, ``whole`` or without its digest."""
+        row = self.rows([old]).get(old)
+        if row is None:
+            return
+        moved = row if whole else Record(row.identity)
+        with self.index.edit() as edit:
+            edit.move(self.id, old, new, moved)
+            edit.clear(self.id, old)
+            edit.tell(Told(self.id, new, Verdict.MOVED, State.ACCEPTED, row, moved, old, label=label))
+
+    def clear(self, path: str) -> None:
+        """What waits of a path is over."""
+        with self.index.edit() as edit:
+            edit.clear(self.id, path)
+
+    def forget(self, paths: Iterable[str]) -> None:
+        """Drop rows that aren't the rule's any more."""
+        with self.index.edit() as edit:
+            for path in paths:
+                edit.drop(self.id, path)
+                edit.clear(self.id, path)
+
+    def root_gone(self, gone: bool) -> Settled:
+        """The whole root is gone, or is there: one finding, which deletes nothing."""
+        told = Told(self.id, "", Verdict.ROOT_GONE, State.OPEN, message="nothing is left of it; is it mounted?")
+        news: list[Told] = []
+        with self.index.edit() as edit:
+            if gone:
+                news = [told] if edit.tell(told)[1] else []
+            else:
+                cleared = edit.clear_verdict(self.id, Verdict.ROOT_GONE)
+        return Settled(Counter(), news, [], not gone and cleared > 0, 0)
 
     def settle(
         self,
         looked: Sequence[Looked],
         policy: Policy,
-        *,
         build: bool = False,
         mark: Mark | None = None,
-        filesystems: Mapping[str, str] = {},
+        filesystems: Mapping[str, str] | None = None,
         quiet: int = 0,
     ) -> Settled:
         """Judge looks and write what follows. ``build``: what is new is the beginning, and no change.
@@ -179,8 +278,11 @@ class Ledger:
         settling = _Settling(self, policy, now, build=build)
         judged = [(each, settling.judge(each)) for each in looked]
         with self.index.edit() as edit:
+            known = dict(filesystems or {})
             for directory, group in _grouped(judged):
-                settling.write(edit, directory, group, filesystems.get(directory, ""))
+                settling.write(edit, directory, group, known.pop(directory, ""))
+            for directory, filesystem in known.items():
+                self.index.directory(edit.connection, self.id, directory, filesystem)
             if mark is not None:
                 size = sum(each.seen.read for each in looked)
                 edit.advance(mark.run, mark.root, mark.cursor, len(looked) + quiet, size, settling.findings)
@@ -223,7 +325,7 @@ class _Settling:
                 self.racy.append(looked.path)
             if found.verdict is Verdict.SAME:
                 self._same(edit, looked, found, puts, verified)
-            elif found.verdict is Verdict.NEW and self._build and not self._policy.approval and found.record:
+            elif found.verdict is Verdict.NEW and self._build and found.record:
                 puts.append((looked.seen.name, found.record))
                 self.written = True
             else:
@@ -289,7 +391,7 @@ class _Settling:
         pinned = False
         if row is not None and row.flags & WAITING:
             waiting = self._ledger.waiting(looked.path)
-            pinned = any(change.verdict is Verdict.CORRUPT for change in waiting)
+            pinned = verdict not in _MENDED and any(change.verdict is Verdict.CORRUPT for change in waiting)
             for change in waiting:
                 same = change.after is not None and found.record is not None
                 if pinned and same and change.after.digest == found.record.digest:  # type: ignore[union-attr]

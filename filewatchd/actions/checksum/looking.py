@@ -331,6 +331,18 @@ def _identity(fd: int, entry: os.DirEntry[str], follow: bool) -> FileIdentity | 
     return FileIdentity(found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 
+def is_bare(root: str) -> bool:
+    """Whether there is nothing at a root: no file, or a directory without anything in it."""
+    try:
+        status = os.stat(root)
+        if not stat.S_ISDIR(status.st_mode):
+            return not stat.S_ISREG(status.st_mode)
+        with os.scandir(root) as entries:
+            return next(entries, None) is None
+    except OSError as error:
+        return error.errno in _GONE
+
+
 def standing(root: str, directories: list[str]) -> list[bool]:
     """Which of these directories are there, and real directories beneath the root."""
     found = []

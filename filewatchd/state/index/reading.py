@@ -172,14 +172,31 @@ class Reader:
                     break
                 after, first = found[-1][0], False
 
-    def names(self, root: int, directory: str, after: str, last: str | None) -> dict[str, Record]:
+    def directory_after(self, root: int, directory: str) -> str | None:
+        """The next directory in the order of paths."""
+        found = self._ask(
+            "SELECT path FROM directories WHERE root = ? AND path > ? ORDER BY path LIMIT 1", (root, encode(directory))
+        )
+        return decode(found[0][0]) if found else None
+
+    def names(
+        self, root: int, directory: str, after: str, last: str | None = None, limit: int = -1
+    ) -> dict[str, Record]:
         """The rows directly in a directory, by name: behind ``after`` ("": all), up to ``last`` (None: all)."""
         found = self._ask(
             f"SELECT name, {_ROW} FROM files WHERE dir = (SELECT id FROM directories WHERE root = ? AND path = ?)"
-            " AND name >= ? AND (?4 IS NULL OR name <= ?4)",
-            (root, encode(directory), encode(after), None if last is None else encode(last)),
+            " AND name >= ? AND (?4 IS NULL OR name <= ?4) ORDER BY name LIMIT ?5",
+            (root, encode(directory), encode(after), None if last is None else encode(last), limit + (limit > 0)),
         )
         return {name: self._record(columns) for raw, *columns in found if (name := decode(raw)) != after or not after}
+
+    def count(self, root: int) -> int:
+        """How many files of a root are known. Reads the keys of all."""
+        found = self._ask(
+            "SELECT count(*) FROM directories JOIN files ON dir = id WHERE root = ?",
+            (root,),
+        )
+        return int(found[0][0])
 
     def racy(self, root: int, limit: int) -> list[str]:
         """Paths whose rows are racy."""
@@ -292,6 +309,15 @@ class Reader:
                 (after, since_ns, *states, root, root, rule, rule, limit),
             )
         ]
+
+    def waits(self, root: int) -> list[tuple[str, int, str]]:
+        """(verdict, how many, one's path) of what waits of a root; what was rejected waits for nobody."""
+        found = self._ask(
+            "SELECT verdict, count(*), min(path) FROM changes WHERE root = ?"
+            " AND state IN ('open', 'pending', 'rejected') AND state <> 'rejected' GROUP BY verdict",
+            (root,),
+        )
+        return [(verdict, number, decode(path)) for verdict, number, path in found]
 
     def waiting(self, root: int, path: str) -> list[Change]:
         """The open, pending and rejected changes of one path."""

@@ -200,6 +200,15 @@ class Edit:
         )
         return gone.rowcount
 
+    def clear_verdict(self, root: int, verdict: Verdict) -> int:
+        """What waits of a root with this verdict is over."""
+        gone = self.connection.execute(
+            "UPDATE changes SET state = 'cleared', decided_ns = ? WHERE root = ? AND verdict = ?"
+            " AND state IN ('open', 'pending', 'rejected')",
+            (self.now_ns, root, verdict.value),
+        )
+        return gone.rowcount
+
     # ---- runs
 
     def begin_run(

@@ -1,0 +1,387 @@
+"""Builds and verifies: a whole root, or what is below a path, held against the index.
+
+A walk lists directories before what is in them, in the order of their names (`looking.walk`), so one path, its cursor,
+says what is done. It is written in the transaction of the rows it stands for: an interrupted run goes on there. Two
+batches are under way at once, one being read while the other is compared and written; they are written in their order.
+
+What jobs have written meanwhile is newer than what a batch saw before, so such paths are left out of it.
+
+Files that are new and rows whose files are missing wait for the end of the walk, when all of both are known: those
+that belong together were moved. Until then the cursor stays before the first of them.
+
+A file is gone only if its directory is on the filesystem it was on (`Ground.regions`); a directory, if that filesystem
+stands anywhere. If nothing at all is left of a root of which something was known, that is one finding and deletes
+nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from contextlib import aclosing
+from typing import Any, NamedTuple, TypeVar
+
+from filewatchd.actions.base import Context, Ground
+from filewatchd.actions.checksum.judging import Reading, to_read
+from filewatchd.actions.checksum.keeping import Ledger, Looked, Mark, Policy, Settled, still_waits
+from filewatchd.actions.checksum.looking import is_bare, look, look_large, standing, walk
+from filewatchd.actions.checksum.seeing import Entry, Listing, Presence, Seen, Tracking, Wanted
+from filewatchd.actions.checksum.selecting import selected
+from filewatchd.model import FileIdentity
+from filewatchd.state.index.rows import WAITING, Record, Verdict, joined, split, stamp
+from filewatchd.state.pack import pack, unpack
+
+T = TypeVar("T")
+LANE = "index"  # of the pool, for the database
+_AT_ONCE = 2
+_MOST = 50_000  # new or missing files that wait for the end of the walk
+_SOME = 500  # directories, or files, asked about at once
+
+
+class Plan(NamedTuple):
+    """What has to be looked at of a batch, and what is known of it. ``quiet``: files that are as they were."""
+
+    wanted: list[Wanted]
+    rows: dict[str, Record]  # by path
+    unknown: list[tuple[str, FileIdentity | None]]
+    missing: list[tuple[str, Record]]
+    quiet: int
+    away: int
+
+
+class Walk:
+    """One walk over one root; `run` does it."""
+
+    def __init__(
+        self,
+        ctx: Context,
+        ledger: Ledger,
+        ground: Ground,
+        policy: Policy,
+        tracking: Tracking,
+        how: Reading,
+        run: int,
+        *,
+        scope: str = "",
+        cursor: bytes | None = None,
+        build: bool = False,
+        settled: Callable[[Ledger, Settled], None] = lambda ledger, settled: None,
+        unstable: Callable[[Ledger, Seen], None] = lambda ledger, seen: None,
+    ) -> None:
+        """``settled`` is told what came of each batch, ``unstable`` of files to try again later; on the loop."""
+        self._ctx = ctx
+        self._ledger = ledger
+        self._ground = ground
+        self._policy = policy
+        self._tracking = tracking._replace(granularity_ns=ground.granularity_ns)
+        self._how = how
+        self._run = run
+        self._scope = scope
+        self._after: tuple[str, str] | None = None
+        self._cursor = cursor
+        if cursor is not None:
+            directory, name = unpack(cursor)
+            self._after = (directory, name)
+        self._build = build
+        self._told, self._unstable = settled, unstable
+        self._fresh = False  # nothing is known: nothing to compare
+        self._unreadable: set[str] = set()  # directories that couldn't be listed before
+        self._unknown: dict[str, FileIdentity | None] = {}
+        self._missing: dict[str, Record] = {}
+        self._regions = sorted(ground.regions, key=lambda region: -len(region.inside))
+        self.touched: set[str] = set()  # paths that jobs have written since the walk began
+        self.verdicts: Counter[Verdict] = Counter()
+        self.files = 0
+        self.bytes = 0
+        self.reading = 0  # bytes read of a large file
+        self.away = 0  # known files on filesystems that aren't there
+
+    async def run(self) -> None:
+        """Walk to the end.
+
+        Raises:
+            StateError, ActionError, OSError: it can't go on; the cursor stands.
+        """
+        self._fresh = await self._in_pool(self._ledger.is_empty)
+        if not self._fresh and await self._is_gone():
+            return
+        self._unreadable = await self._in_pool(self._ledger.unreadable)
+        turns = asyncio.Semaphore(_AT_ONCE)
+        before: asyncio.Task[None] | None = None
+        async with asyncio.TaskGroup() as group, aclosing(self._listings()) as batches:
+            async for batch in batches:
+                await turns.acquire()
+                before = group.create_task(self._batch(batch, before, turns))
+        if not self._fresh and not self._build:
+            await self._vanished()
+            await self._leftovers()
+
+    def _listings(self) -> AsyncGenerator[list[Listing]]:
+        ground = self._ground
+        patterns = (ground.include, ground.exclude)
+        return self._ctx.worker.steps(
+            walk, ground.root, self._scope, self._after, *patterns, not self._fresh, self._tracking.follow
+        )
+
+    def _in_pool(self, work: Callable[..., T], *args: Any) -> Any:
+        return self._ctx.pool.run(LANE, work, *args)
+
+    async def _is_gone(self) -> bool:
+        bare = await self._ctx.worker.call(is_bare, self._ground.root)
+        settled = await self._in_pool(self._ledger.root_gone, bare)
+        self._told(self._ledger, settled)
+        return bool(bare)
+
+    # ---- a batch
+
+    async def _batch(self, batch: list[Listing], before: asyncio.Task[None] | None, turns: asyncio.Semaphore) -> None:
+        try:
+            plan = await self._in_pool(self._plan, batch)
+            looked = await self._look(plan.wanted, plan.rows)
+            if before is not None:
+                await before
+            await self._settle(batch, plan, looked)
+        finally:
+            turns.release()
+
+    def _plan(self, batch: list[Listing]) -> Plan:
+        """What has to be looked at; in a pool thread."""
+        if self._fresh:
+            return self._first(batch)
+        plan = Plan([], {}, [], [], 0, 0)
+        quiet = away = 0
+        for listing in batch:
+            if listing.error:
+                continue
+            known = self._ledger.rows_of(listing)
+            for entry in listing.entries:
+                quiet += self._sort(listing.directory, entry, known.pop(entry.name, None), plan)
+            if known and self._is_elsewhere(listing.directory):
+                away += len(known)
+            elif not self._build:
+                plan.missing.extend((joined(listing.directory, name), row) for name, row in known.items())
+        return plan._replace(quiet=quiet, away=away)
+
+    def _first(self, batch: list[Listing]) -> Plan:
+        """Nothing is known: all is read."""
+        algorithms = self._algorithms()
+        wanted = [Wanted(each.directory, entry.name, algorithms) for each in batch for entry in each.entries]
+        return Plan(wanted, {}, [], [], 0, 0)
+
+    def _sort(self, directory: str, entry: Entry, row: Record | None, plan: Plan) -> bool:
+        """Put a file where it belongs in the plan; True if it needs no look."""
+        path = joined(directory, entry.name)
+        if row is None and entry.identity is None:  # gone since
+            return False
+        if row is None and not self._build:
+            plan.unknown.append((path, entry.identity))
+            return False
+        if row is not None and self._is_quiet(path, row, entry.identity):
+            return True
+        plan.wanted.append(self._wanted(path, row, entry.identity))
+        if row is not None:
+            plan.rows[path] = row
+        return False
+
+    def _is_quiet(self, path: str, row: Record, identity: FileIdentity | None) -> bool:
+        """Whether a known file needs no look."""
+        if identity is None or self._how is Reading.FULL:
+            return False
+        now = stamp(*identity)
+        if row.flags & WAITING:
+            return still_waits(self._ledger, path, now)
+        return now == stamp(*row.identity) and not to_read(row, now, self._policy.track, self._how)
+
+    def _wanted(self, path: str, row: Record | None, identity: FileIdentity | None) -> Wanted:
+        track = self._policy.track
+        now = stamp(*identity) if identity is not None else None
+        prefix = row.identity.size if row is not None and track.growing else -1
+        return Wanted(*split(path), to_read(row, now, track, self._how), prefix)
+
+    async def _look(self, wanted: Sequence[Wanted], rows: dict[str, Record]) -> list[Looked]:
+        found = []
+        seen = await look_at(self._ctx, self._ground.root, wanted, self._tracking, self._reads)
+        for asked, each in zip(wanted, seen, strict=True):
+            if each.presence is Presence.UNSTABLE:
+                self._unstable(self._ledger, each)
+            else:
+                found.append(Looked(each, asked.algorithms, rows.get(joined(asked.directory, asked.name))))
+        return found
+
+    def _reads(self, done: int) -> None:
+        self.reading = done
+
+    async def _settle(self, batch: list[Listing], plan: Plan, looked: list[Looked]) -> None:
+        listed = [listing.directory for listing in batch if not listing.error]
+        regions = {directory: self._filesystem(directory) for directory in listed}
+        looked = [each for each in looked if each.path not in self.touched]
+        looked += [unlisted(listing) for listing in batch if listing.error]
+        self._unknown.update(plan.unknown)
+        self._missing.update(plan.missing)
+        if not (self._unknown or self._missing):
+            last = batch[-1]
+            self._cursor = pack([last.directory, last.entries[-1].name if last.entries else ""])
+        mark = Mark(self._run, self._ground.root, self._cursor)
+        await self._write(looked, mark, regions, plan.quiet)
+        for directory in self._unreadable.intersection(listed):
+            await self._in_pool(self._ledger.clear, directory)
+        self.away += plan.away
+        self.verdicts[Verdict.SAME] += plan.quiet
+        self.files += plan.quiet
+        if len(self._unknown) > _MOST or len(self._missing) > _MOST:
+            await self._leftovers()
+
+    async def _write(
+        self, looked: list[Looked], mark: Mark | None, filesystems: dict[str, str] | None = None, quiet: int = 0
+    ) -> None:
+        settled = await self._in_pool(
+            self._ledger.settle, looked, self._policy, self._build, mark, filesystems or {}, quiet
+        )
+        self.files += len(looked)
+        self.bytes += settled.bytes
+        self.verdicts.update(settled.verdicts)
+        self._told(self._ledger, settled)
+
+    # ---- filesystems
+
+    def _filesystem(self, directory: str) -> str:
+        """The name of the filesystem that a directory is on."""
+        for region in self._regions:
+            inside = region.inside
+            if not inside or directory == inside or directory.startswith(inside + "/"):
+                return region.filesystem
+        return ""
+
+    def _is_elsewhere(self, directory: str) -> bool:
+        """Whether what is known of a directory is on another filesystem than the one that is there now."""
+        return self._ledger.filesystem_of(directory) not in ("", self._filesystem(directory))
+
+    # ---- the end
+
+    async def _vanished(self) -> None:
+        """Directories that are known and weren't listed."""
+        there = {region.filesystem for region in self._regions}
+        directories = await self._in_pool(self._ledger.directories, self._scope)
+        for some in slices(directories, _SOME):
+            stands = await self._ctx.worker.call(standing, self._ground.root, some)
+            for directory, present in zip(some, stands, strict=True):
+                if self._is_out(directory) or not present:
+                    known = await self._in_pool(self._ledger.beneath, directory)
+                    gone = self._is_out(directory) or await self._in_pool(self._ledger.filesystem_of, directory) in (
+                        "",
+                        *there,
+                    )
+                    if gone:
+                        self._missing.update((joined(directory, name), row) for name, row in known.items())
+                    else:
+                        self.away += len(known)
+            if len(self._missing) > _MOST:
+                await self._leftovers()
+
+    def _is_out(self, directory: str) -> bool:
+        """Whether the rule's patterns leave a directory out."""
+        choose = selected(self._ground.include, self._ground.exclude)
+        steps = directory.split("/") if directory else []
+        return any(choose.prunes("/".join(steps[: end + 1])) for end in range(len(steps)))
+
+    def _is_chosen(self, path: str) -> bool:
+        directory, name = split(path)
+        choose = selected(self._ground.include, self._ground.exclude)
+        return not self._is_out(directory) and choose.chooser(directory)(name)
+
+    async def _leftovers(self) -> None:
+        """Pair what is new with what is missing, and settle both."""
+        unknown = {path: ident for path, ident in self._unknown.items() if path not in self.touched}
+        missing = {path: row for path, row in self._missing.items() if path not in self.touched}
+        self._unknown, self._missing = {}, {}
+        gone = await self._confirmed(missing)
+        moved = paired(unknown, gone)
+        taken = set(moved.values())
+        by_digest: dict[bytes | None, str] = {
+            row.digest: path for path, row in gone.items() if row.digest and path not in taken
+        }
+        for some in slices(sorted(unknown), _SOME):
+            wanted = [Wanted(*split(path), () if path in moved else self._algorithms()) for path in some]
+            looked = [self._paired(each, moved, gone, by_digest) for each in await self._look(wanted, {})]
+            await self._write([each for each in looked if each.path not in self.touched], self._mark())
+        left = gone.keys() - set(moved.values())
+        for some in slices(sorted(left), _SOME):
+            looked = [Looked(Seen(*split(path), Presence.ABSENT), (), gone[path]) for path in some]
+            await self._write([each for each in looked if each.path not in self.touched], self._mark())
+
+    def _mark(self) -> Mark:
+        return Mark(self._run, self._ground.root, self._cursor)
+
+    def _algorithms(self) -> tuple[str, ...]:
+        track = self._policy.track
+        return (track.algorithm,) if track.content else ()
+
+    def _paired(
+        self, looked: Looked, moved: dict[str, str], gone: dict[str, Record], by_digest: dict[bytes | None, str]
+    ) -> Looked:
+        """A new file with the row of the one it was."""
+        path = looked.path
+        if path not in moved and looked.seen.digests:
+            old = by_digest.pop(looked.seen.digests[0], None)
+            if old is not None:
+                moved[path] = old
+        if path in moved:
+            return looked._replace(row=gone[moved[path]], old_path=moved[path])
+        return looked
+
+    async def _confirmed(self, missing: dict[str, Record]) -> dict[str, Record]:
+        """Those rows whose files aren't there indeed; rows that the patterns left out since are dropped."""
+        gone: dict[str, Record] = {}
+        for some in slices(sorted(missing), _SOME):
+            wanted = [Wanted(*split(path)) for path in some]
+            seen = await self._ctx.worker.call(look, self._ground.root, wanted, self._tracking)
+            outside = [path for path in some if not self._is_chosen(path)]
+            if outside:
+                await self._in_pool(self._ledger.forget, outside)
+            for path, found in zip(some, seen, strict=True):
+                if found.presence is Presence.ABSENT and path not in outside:
+                    gone[path] = missing[path]
+        return gone
+
+
+def paired(unknown: dict[str, FileIdentity | None], gone: dict[str, Record]) -> dict[str, str]:
+    """New path -> old, where all of a file's identity is as it was: only a directory above it was renamed."""
+    by_stamp = {stamp(*row.identity): path for path, row in gone.items() if not row.flags & WAITING}
+    found = {}
+    for path, identity in unknown.items():
+        old = by_stamp.pop(stamp(*identity), None) if identity is not None else None
+        if old is not None:
+            found[path] = old
+    return found
+
+
+async def look_at(
+    ctx: Context,
+    root: str,
+    wanted: Sequence[Wanted],
+    tracking: Tracking,
+    progress: Callable[[int], None] = lambda done: None,
+) -> list[Seen]:
+    """Look at files; large ones one by one. ``progress`` is told of bytes as they are read of those."""
+    found: list[Seen] = await ctx.worker.call(look, root, list(wanted), tracking)
+    for number, seen in enumerate(found):
+        if seen.presence is not Presence.LARGE:
+            continue
+        async with aclosing(ctx.worker.steps(look_large, root, wanted[number], tracking)) as steps:
+            async for step in steps:
+                progress(step.done)
+                if step.seen is not None:
+                    found[number] = step.seen
+    return found
+
+
+def unlisted(listing: Listing) -> Looked:
+    """A directory that can't be listed, as something to tell of."""
+    reason = f"{listing.error}; let the rule's user read it, or exclude it"
+    return Looked(Seen(*split(listing.directory), Presence.UNREADABLE, reason=reason))
+
+
+def slices(items: Sequence[str], size: int) -> Iterable[list[str]]:
+    """In parts of at most so many."""
+    return ([*items[start : start + size]] for start in range(0, len(items), size))

@@ -1,0 +1,388 @@
+"""The action: builds, jobs, verifies, approvals, and what it does about files it can't trust."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import subprocess
+from pathlib import Path
+from unittest import mock
+
+from filewatchd.actions.checksum import looking
+from filewatchd.actions.checksum.options import Options, Scrub
+from filewatchd.model import Kind
+from filewatchd.state.index.rows import Verdict
+from filewatchd.testing import FakeClock
+from tests.unit.actions.checksum.scene import Scene, story, written
+
+ODD = os.fsdecode(b"odd \xff\n\\'")
+
+
+def digest(path: Path) -> bytes:
+    return hashlib.sha256(path.read_bytes()).digest()
+
+
+async def built(tmp_path: Path, *names: str, **options: object) -> Scene:
+    scene = Scene(tmp_path, **options)  # type: ignore[arg-type]
+    written(scene.root, names)
+    return scene
+
+
+@story
+async def test_a_build_knows_every_file(tmp_path: Path) -> None:
+    names = ["a", "d/b", "d/e/c", ODD, f"d/{ODD}"]
+    async with await built(tmp_path, *names) as scene:
+        rows = scene.rows()
+        assert {name: row.digest for name, row in rows.items()} == {n: digest(scene.root / n) for n in names}
+        assert scene.told() == []  # what was there is no change
+        assert (await scene.ask("status")).roots[0].files == len(names)
+        run = (await scene.ask("runs")).runs[0]
+        assert (run.kind, run.state, run.files) == ("build", "done", len(names))
+
+
+@story
+async def test_ten_idle_verifies_say_nothing(tmp_path: Path) -> None:
+    async with await built(tmp_path, "a", "d/b", ODD) as scene:
+        for number in range(10):
+            await scene.verify("quick" if number % 2 else "full")
+        assert scene.told() == []
+        assert scene.action.verdicts[Verdict.SAME] == 5 * 3  # a quick one looks at none
+
+
+@story
+async def test_jobs_tell_changes_apart(tmp_path: Path) -> None:
+    async with await built(tmp_path, "written", "gone", "chmod", "touch", "moved", "older") as scene:
+        root = scene.root
+        (root / "written").write_text("other")
+        (root / "gone").unlink()
+        (root / "chmod").chmod(0o600)
+        os.utime(root / "touch", (1, 1))
+        (root / "moved").rename(root / "there")
+        (root / "older").write_text("from the past")
+        os.utime(root / "older", (1, 1))
+        (root / "new").write_text("x")
+        await scene.job(
+            scene.change("gone", Kind.DELETED),
+            scene.change("there", Kind.MOVED, "moved"),
+            scene.change("written"),
+            scene.change("chmod", Kind.METADATA),
+            scene.change("touch"),
+            scene.change("older"),
+            scene.change("new", Kind.CREATED),
+        )
+        assert sorted(scene.told()) == [
+            ("deleted", "gone"),
+            ("metadata", "chmod"),
+            ("modified", "written"),
+            ("moved", "there"),
+            ("new", "new"),
+            ("older", "older"),
+            ("touched", "touch"),
+        ]
+        rows = scene.rows()
+        assert set(rows) == {"written", "chmod", "touch", "there", "older", "new"}
+        assert rows["written"].digest == digest(root / "written")
+        await scene.verify()
+        assert len(scene.told()) == 7
+
+
+@story
+async def test_a_verify_tells_the_same(tmp_path: Path) -> None:
+    async with await built(tmp_path, "d/written", "gone/a", "d/chmod", "moved/a", "moved/b") as scene:
+        root = scene.root
+        (root / "d/written").write_text("other")
+        (root / "gone/a").unlink()
+        (root / "gone").rmdir()
+        (root / "d/chmod").chmod(0o600)
+        (root / "moved").rename(root / "there")
+        (root / "new").write_text("x")
+        await scene.verify("quick")
+        assert sorted(scene.told()) == [
+            ("deleted", "gone/a"),
+            ("metadata", "d/chmod"),
+            ("modified", "d/written"),
+            ("moved", "there/a"),
+            ("moved", "there/b"),
+            ("new", "new"),
+        ]
+        await scene.verify("full")
+        assert len(scene.told()) == 6
+
+
+@story
+async def test_a_renamed_directory_is_not_read_again(tmp_path: Path) -> None:
+    names = [f"d{number % 10}/{number}" for number in range(500)]
+    async with await built(tmp_path, *("old/" + name for name in names)) as scene:
+        (scene.root / "old").rename(scene.root / "new")
+        before = scene.action.statistics()["hashed_bytes"]
+        await scene.verify("quick")
+        assert {verdict for verdict, _ in scene.told()} == {"moved"}
+        assert scene.action.statistics()["hashed_bytes"] == before
+        assert set(scene.rows()) == {f"new/{name}" for name in names}
+        (scene.root / "new").rename(scene.root / "newer")
+        await scene.job(*(scene.change(f"newer/{n}", Kind.MOVED, f"new/{n}") for n in names))
+        assert scene.action.statistics()["hashed_bytes"] == before
+        assert set(scene.rows()) == {f"newer/{name}" for name in names}
+
+
+@story
+async def test_a_file_that_vanished_and_comes_back_elsewhere_was_moved(tmp_path: Path) -> None:
+    async with await built(tmp_path, "a", "b") as scene:
+        content = (scene.root / "a").read_bytes()
+        (scene.root / "a").unlink()
+        await scene.changed("a", kind=Kind.DELETED)
+        (scene.root / "c").write_bytes(content)  # another inode
+        await scene.changed("c", kind=Kind.CREATED)
+        assert scene.told() == [("deleted", "a"), ("moved", "c")]
+
+
+def rot(path: Path) -> None:
+    """Other content, with every stamp as it was; what a disk does. The ctime stays because the clock is ours."""
+    found = path.stat()
+    data = path.read_bytes()
+    path.write_bytes(bytes([data[0] ^ 1]) + data[1:])
+    os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns))
+
+
+async def corrupted(scene: Scene, name: str) -> None:
+    """Make the index believe that the file's stamps are those of the row."""
+    rot(scene.root / name)
+    found = (scene.root / name).stat()
+    with scene.action.index.edit() as edit:
+        edit.connection.execute(
+            "UPDATE files SET later = ? - mtime WHERE name = ?",
+            (found.st_ctime_ns, os.fsencode(name.rpartition("/")[2])),
+        )
+
+
+@story
+async def test_damage_stays_until_it_is_approved(tmp_path: Path) -> None:
+    async with await built(tmp_path, "a", "b") as scene:
+        old = digest(scene.root / "a")
+        await corrupted(scene, "a")
+        for mode in ("full", "quick", "full"):
+            await scene.verify(mode)
+        assert scene.told() == [("corrupt", "a")]
+        assert scene.changes("open")[0].times == 2
+        assert scene.rows()["a"].digest == old
+        assert "corrupt" in scene.ctx.findings["index-corrupt"][0]
+        os.utime(scene.root / "a", (5, 5))  # other times don't launder it
+        await scene.changed("a")
+        assert scene.told("open") == [("corrupt", "a")]
+        answer = await scene.ask("approve", uid=1234, ids=(scene.changes("open")[0].id,))
+        assert answer.changes == 1
+        assert scene.changes("approved")[0].uid == 1234
+        assert scene.rows()["a"].digest == digest(scene.root / "a") != old
+        assert "index-corrupt" not in scene.ctx.findings
+        await scene.verify()
+        assert scene.told("open") == []
+
+
+@story
+async def test_damage_that_is_mended_is_cleared(tmp_path: Path) -> None:
+    async with await built(tmp_path, "a") as scene:
+        before = (scene.root / "a").read_bytes()
+        await corrupted(scene, "a")
+        await scene.verify()
+        assert scene.told("open") == [("corrupt", "a")]
+        (scene.root / "a").write_bytes(before)
+        await scene.changed("a")
+        assert scene.told("open") == []
+        assert scene.told("cleared") == [("corrupt", "a")]
+        assert "index-corrupt" not in scene.ctx.findings
+
+
+@story
+async def test_changes_wait_for_approval(tmp_path: Path) -> None:
+    async with await built(tmp_path, "a", "gone", "moved", approval="required") as scene:
+        old = digest(scene.root / "a")
+        (scene.root / "a").write_text("other")
+        (scene.root / "gone").unlink()
+        (scene.root / "moved").rename(scene.root / "there")
+        (scene.root / "new").write_text("new")
+        await scene.job(
+            scene.change("gone", Kind.DELETED),
+            scene.change("there", Kind.MOVED, "moved"),
+            scene.change("a"),
+            scene.change("new", Kind.CREATED),
+        )
+        waiting = [("deleted", "gone"), ("modified", "a"), ("moved", "there"), ("new", "new")]
+        for mode in ("quick", "full"):
+            await scene.verify(mode)
+            assert sorted(scene.told("pending")) == waiting
+        assert scene.rows()["a"].digest == old
+        rejected = next(change.id for change in scene.changes("pending") if change.path == "new")
+        await scene.ask("reject", ids=(rejected,))
+        others = tuple(change.id for change in scene.changes("pending"))
+        await scene.ask("approve", ids=others)
+        assert set(scene.rows()) == {"a", "there"}
+        await scene.verify()
+        assert scene.told("pending") == []
+        assert scene.told("rejected") == [("new", "new")]
+
+
+@story
+async def test_a_whole_root_that_is_gone_deletes_nothing(tmp_path: Path) -> None:
+    async with await built(tmp_path, "a", "d/b") as scene:
+        scene.root.rename(tmp_path / "elsewhere")
+        scene.root.mkdir()
+        await scene.verify()
+        assert scene.told() == [("root-gone", "")]
+        assert len(scene.rows()) == 2
+        scene.root.rmdir()
+        (tmp_path / "elsewhere").rename(scene.root)
+        await scene.verify()
+        assert scene.told("open") == []
+        assert len(scene.rows()) == 2
+
+
+@story
+async def test_growing_files_may_grow(tmp_path: Path) -> None:
+    async with await built(tmp_path, "log", "other", growing=True) as scene:
+        with (scene.root / "log").open("a") as file:
+            file.write("more")
+            file.flush()
+            await scene.changed("log")  # while it is open for writing
+        assert scene.told() == [("grown", "log")]
+        assert scene.rows()["log"].digest == digest(scene.root / "log")
+        (scene.root / "other").write_text("OTHER and more")
+        await scene.changed("other")
+        assert scene.told("open") == [("rewritten", "other")]
+
+
+@story
+async def test_a_rotated_log_is_moved(tmp_path: Path) -> None:
+    async with await built(tmp_path, "log") as scene:
+        root = scene.root
+        (root / "log").rename(root / "log.1")
+        scene.ctx.tell("moved", str(root / "log"), str(root / "log.1"))
+        await scene.follow()
+        (root / "log").write_text("fresh")
+        await scene.job(scene.change("log"), scene.change("log.1", Kind.CREATED))
+        assert scene.told() == [("moved", "log.1"), ("new", "log")]
+        (root / "log.1").unlink()
+        (root / "log.1.gz").write_text("packed")
+        scene.ctx.tell("archived", str(root / "log.1"), str(root / "log.1.gz"))
+        await scene.follow()
+        await scene.job(scene.change("log.1", Kind.DELETED), scene.change("log.1.gz", Kind.CREATED))
+        assert scene.told()[2:] == [("moved", "log.1.gz")]
+        assert scene.rows()["log.1.gz"].digest == digest(root / "log.1.gz")
+        assert {change.label for change in scene.changes()} == {"rotation"}
+
+
+@story
+async def test_an_unstable_file_is_tried_again_and_then_told(tmp_path: Path) -> None:
+    clock = FakeClock()
+    scene = Scene(tmp_path, clock)
+    written(scene.root, ["a"])
+    with (scene.root / "a").open("a"):  # somebody has it open for writing
+        async with scene:
+            assert scene.rows() == {}
+            for seconds in (1.1, 5.1, 20.1):
+                assert scene.told() == []
+                clock.advance(seconds)
+                await scene.follow()
+            assert scene.told("open") == [("unstable", "a")]
+            assert scene.rows() == {}
+
+
+@story
+async def test_an_unstable_file_that_settles_is_taken(tmp_path: Path) -> None:
+    clock = FakeClock()
+    scene = Scene(tmp_path, clock)
+    written(scene.root, ["a"])
+    with (scene.root / "a").open("a"):
+        await scene.__aenter__()
+    clock.advance(2)
+    await scene.follow()
+    assert scene.rows()["a"].digest == digest(scene.root / "a")
+    await scene.__aexit__()
+
+
+@story
+async def test_a_racy_row_is_read_again(tmp_path: Path) -> None:
+    clock = FakeClock()
+    scene = Scene(tmp_path, clock)
+    written(scene.root, ["a"])
+    scene.ctx.standing = [ground._replace(granularity_ns=2_000_000_000) for ground in scene.ctx.grounds()]
+    async with scene:
+        assert scene.rows()["a"].flags == 1
+        scene.ctx.standing = None  # as if the clock had moved on
+        clock.advance(3)
+        await scene.follow()
+        assert scene.rows()["a"].flags == 0
+        assert scene.told() == []
+
+
+@story
+async def test_an_algorithm_is_taken_over_as_files_are_read(tmp_path: Path) -> None:
+    async with await built(tmp_path, "a", "b") as scene:
+        scene.action.reconfigure(scene.options.__class__(algorithm="blake3"))
+        (scene.root / "a").write_text("other")
+        await scene.changed("a")
+        assert {name: row.algorithm for name, row in scene.rows().items()} == {"a": "blake3", "b": "sha256"}
+        await scene.verify()
+        assert {row.algorithm for row in scene.rows().values()} == {"blake3"}
+        assert scene.told() == [("modified", "a")]
+
+
+@story
+async def test_sha256sum_reads_the_checksum_file(tmp_path: Path) -> None:
+    async with await built(tmp_path, "a", "d/b", ODD, checksum_file="SUMS") as scene:
+        assert [trigger.value for trigger, _ in scene.ctx.requested] == ["schedule"]
+        job = await scene.job()
+        sums = scene.root / "SUMS"
+        assert [path for path, _ in job.writes] == [str(sums)]
+        check = ["sha256sum", "--quiet", "--strict", "-c", "SUMS"]
+        subprocess.run(check, cwd=scene.root, check=True)  # noqa: ASYNC221 - nothing else runs
+        assert len(sums.read_bytes().splitlines()) == 3
+        await scene.changed("SUMS", kind=Kind.CREATED)
+        assert "SUMS" not in scene.rows()
+
+
+@story
+async def test_versions_are_kept_and_what_comes_back_is_older(tmp_path: Path) -> None:
+    async with await built(tmp_path, "a") as scene:
+        for text in ("second", "a"):
+            (scene.root / "a").write_text(text)
+            await scene.changed("a")
+        assert scene.told() == [("modified", "a"), ("older", "a")]
+
+
+@story
+async def test_an_interrupted_verify_goes_on(tmp_path: Path) -> None:
+    names = [f"d{number:02}/{file:03}" for number in range(30) for file in range(20)]
+    with mock.patch.object(looking, "_BATCH", 50):
+        async with await built(tmp_path, *names) as scene:
+            action = scene.action
+            settled = action.settled
+
+            def halt(*_: object) -> None:
+                for running in action.runs.running.values():
+                    running.task.cancel()
+
+            action.settled = halt  # type: ignore[method-assign, assignment]
+            begun = (await scene.ask("verify", mode="full")).runs[0]
+            tasks, scene.ctx.follow_ups = scene.ctx.follow_ups, {}
+            await asyncio.gather(*tasks.values(), return_exceptions=True)
+            run = (await scene.ask("runs")).runs[0]
+            assert run.state == "stopped"
+            assert 0 < run.files < 600
+            action.settled = settled  # type: ignore[method-assign]
+            await scene.ask("resume", run=begun)
+            await scene.follow()
+            run = (await scene.ask("runs")).runs[0]
+            assert (run.state, run.files) == ("done", 600)
+            assert scene.told() == []
+
+
+@story
+async def test_a_scrub_finds_damage(tmp_path: Path) -> None:
+    async with await built(tmp_path, "a", "d/b", "d/c") as scene:
+        await corrupted(scene, "d/b")
+        scene.action.reconfigure(Options(scrub=Scrub(every=3600.0, rate=1e12, files=1e9)))
+        await scene.follow()
+        assert scene.told("open") == [("corrupt", "d/b")]
+        run = (await scene.ask("runs")).runs[0]
+        assert (run.kind, run.state, run.files) == ("scrub", "done", 3)
