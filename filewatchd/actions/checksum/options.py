@@ -50,8 +50,8 @@ class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Meta(description="`required`: changes wait as pending until `filewatchctl index approve`."),
     ] = "none"
     checksum_file: Annotated[
-        str | None,
-        Meta(min_length=1, description="A file in the root, by its relative path, that `sha256sum -c` reads."),
+        Annotated[str, Meta(min_length=1)] | None,
+        Meta(description="A file in the root, by its relative path, that `sha256sum -c` reads."),
     ] = None
     keep: Annotated[Keep, Meta(description="What is kept of the past.")] = Keep()
     growing: Annotated[
