@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from filewatchd.actions import probing
+from filewatchd.actions.reload.states import MOVES as RELOAD
+from filewatchd.actions.reload.states import State as ReloadState
 from filewatchd.actions.rotate.machine import MOVES, State
 from filewatchd.jobs.queue import BUSY, DRAINS, JOBS, Drain, JobState
 from filewatchd.model import RootState
@@ -36,6 +38,7 @@ MACHINES = {
     "pause": Machine(PAUSES, Pausing.NONE),
     "suspicion": Machine(SUSPICIONS, Suspicion.NONE),
     "drain": Machine(DRAINS, Drain.INTAKE),
+    "reload": Machine(RELOAD, ReloadState.UNSURE),
     "busy": Machine(BUSY, None),
     "archive": Machine(MOVES, State.NONE),
     "probe": Machine(probing.STAGES, probing.Stage.WAITING),

@@ -27,6 +27,7 @@ _BUILT_IN = {
     "exec": "filewatchd.actions.exec",
     "expire": "filewatchd.actions.expire",
     "log": "filewatchd.actions.log",
+    "reload": "filewatchd.actions.reload",
     "rotate": "filewatchd.actions.rotate",
     "checksum": "filewatchd.actions.checksum.package",
 }

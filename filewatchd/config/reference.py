@@ -54,6 +54,7 @@ not `at` |
 | user, group | a name that this system knows |
 | secret | `{file: PATH}` or `{credential: NAME}` (systemd's `LoadCredential=`); read when needed, never shown |
 | command | a list of words, never a shell's line |
+| host and port | `127.0.0.1:8080`, `"[::1]:8080"` |
 
 ## Layers
 
@@ -61,8 +62,8 @@ Low to high; a higher one wins. Mappings merge, lists replace, rules merge by na
 are a mistake.
 
 1. The defaults on this page.
-2. What a rule's actions bring: any of `batch`, `ready`, `initial`, `changes`, `retry`. Where two disagree, the first
-   wins.
+2. What a rule's actions bring: any of `batch`, `ready`, `initial`, `changes`, `retry`, `follow_symlinks`. Where two
+   disagree, the first wins.
 3. The main file. Its `defaults:` apply to all rules, below what a rule says itself.
 4. Its `rule_files`: they hold `rules` (and `version`) alone. A missing file is a mistake; a glob without any is not.
 5. `filewatchd.$FILEWATCHD_ENV.yaml` beside the main file, if `FILEWATCHD_ENV` is set; it must exist then.

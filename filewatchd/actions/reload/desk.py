@@ -1,0 +1,183 @@
+"""What one rule's reload works with: its options, store, record, staged tree and checker."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Sequence
+
+from filewatchd.actions.base import Bind, Context
+from filewatchd.actions.reload import publishing
+from filewatchd.actions.reload import record as records
+from filewatchd.actions.reload.checking import Checker, Verdict
+from filewatchd.actions.reload.entries import FILE, Set, differences, path_of, summary
+from filewatchd.actions.reload.options import Options
+from filewatchd.actions.reload.record import Record, Version
+from filewatchd.actions.reload.staging import Stage
+from filewatchd.actions.reload.states import Happening, move
+from filewatchd.actions.reload.store import Store, adopt
+from filewatchd.actions.reload.taking import Taken, Taker
+from filewatchd.errors import ActionError
+
+FINDING = "reload"
+_LANE = "state"
+
+
+class Desk:
+    """All of it. Everything that reads or writes the record or the staged tree holds ``lock``."""
+
+    def __init__(self, options: Options, ctx: Context) -> None:
+        self.options = options
+        self.ctx = ctx
+        self.lock = asyncio.Lock()
+        self.store = Store(f"{ctx.state_dir}/versions/{ctx.rule.name}")
+        self.record = Record()
+        self.stage = Stage(self.store)
+        self.checker = Checker(ctx)
+        self.taker = Taker(ctx, self.store, self.roots)
+        self.rooted = ctx.rule.roots
+        self._loaded = False
+        self._saved = b""
+
+    @property
+    def roots(self) -> Sequence[str]:
+        """Where the candidate is."""
+        publish = self.options.publish
+        return [publish.source] if publish is not None else self.ctx.rule.roots
+
+    @property
+    def live(self) -> Sequence[str]:
+        """Where the service reads."""
+        publish = self.options.publish
+        return [publish.target] if publish is not None else self.ctx.rule.roots
+
+    # ---- the record
+
+    async def load(self) -> None:
+        """Read the record, once.
+
+        Raises:
+            ActionError: it can't be read.
+        """
+        if self._loaded:
+            return
+        self.record, aside = await self.ctx.pool.run(_LANE, self._load)
+        self._loaded = True
+        if aside:
+            self.ctx.log.error("the record of versions was damaged and is kept as %s; it begins anew", aside)
+
+    def _load(self) -> tuple[Record, str]:
+        former = self.ctx.rule.renamed_from
+        if former:
+            adopt(self.store.directory, f"{os.path.dirname(self.store.directory)}/{former}")
+        try:
+            self.store.prepare()
+        except OSError as error:
+            raise ActionError(f"versions can't be kept: {error}") from error
+        return records.load(self.store.directory)
+
+    async def save(self) -> None:
+        """Write the record, if it says something new. Raises StateError."""
+        text = records.encode(self.record)
+        if text != self._saved:
+            await self.ctx.pool.run(_LANE, records.save, self.store.directory, text)
+            self._saved = text
+
+    async def move(self, happening: Happening) -> None:
+        """Something happened; what it made of the state is on the disk when this returns."""
+        self.record.state = move(self.record.state, happening)
+        await self.save()
+
+    async def prune(self) -> None:
+        """Keep to the options' number of versions."""
+        before = len(self.record.versions)
+        self.record.bound(self.options.keep.versions)
+        if len(self.record.versions) < before:
+            await self.save()
+            await self.ctx.pool.run(_LANE, self.store.prune, [version.digest for version in self.record.versions])
+
+    # ---- sets
+
+    async def enter(self, taken: Taken, job: int, origin: str = "disk") -> Version:
+        """The version that a set is: a known one, or a new one, kept from now on."""
+        known = self.record.version(self.record.desired) if origin == "disk" else None
+        if known is not None and known.digest == taken.digest:
+            return known
+        found = self.record.find(taken.digest)
+        if found is None:
+            await self.ctx.pool.run(_LANE, self.store.put_set, taken.text)
+            base = await self.load_set(known or self.record.version(self.record.good))
+            added, changed, removed = summary(differences(base, taken.entries))
+            files = [entry.size for entry in taken.entries.values() if entry.kind == FILE]
+            found = self.record.add(
+                Version(
+                    number=0, digest=taken.digest, selected=taken.selected, seen=self.now, origin=origin, job=job,
+                    files=len(files), size=sum(files), added=added, changed=changed, removed=removed,
+                )
+            )  # fmt: skip
+        return found
+
+    async def load_set(self, version: Version | None) -> Set:
+        """A version's set; an empty one for none."""
+        if version is None:
+            return {}
+        return await self.ctx.pool.run(_LANE, self.store.load, version.digest)
+
+    async def look_live(self) -> None:
+        """With `publish`: whether the live directory is as it was published."""
+        publish, live = self.options.publish, self.record.version(self.record.live)
+        if publish is None or live is None:
+            return
+        taken = await Taker(self.ctx, self.store, [publish.target]).take(keep=False)
+        self.record.differs = "" if taken.digest == live.digest else f"{publish.target} isn't version {live.number}"
+        if self.record.differs:
+            self.ctx.finding(
+                f"{FINDING}-live", f"{self.record.differs}: somebody edited it; the next publish keeps that"
+            )
+        else:
+            self.ctx.clear_finding(f"{FINDING}-live")
+
+    def named(self, keys: Sequence[str], most: int = 3) -> str:
+        """A few of the names, for people."""
+        shown = [path_of(key, self.roots) for key in keys[:most]]
+        more = len(keys) - len(shown)
+        return ", ".join(shown) + (f" and {more} more" if more else "")
+
+    @property
+    def now(self) -> float:
+        """Seconds since the epoch."""
+        return self.ctx.clock.wall_ns() / 1e9
+
+    # ---- the check
+
+    async def check(self, entries: Set, job: int, output: Callable[[bytes], None]) -> Verdict:
+        """Stage a set and check it in the live place.
+
+        Raises:
+            ActionError: it couldn't be checked.
+        """
+        option = self.options.check
+        try:
+            if self.options.publish is not None:
+                await self.ctx.pool.run("", publishing.prepare, self.options.publish.target)
+            if option is None:
+                return Verdict(True, "")
+            await self.ctx.pool.run(_LANE, self.stage.make, entries)
+            binds = [
+                Bind(self.stage.place(number), os.path.realpath(root))
+                for number, root in sorted(enumerate(self.live), key=lambda place: len(place[1]))
+            ]
+            verdict = await self.checker.check(option, binds, job, output)
+        except OSError as error:
+            self.stage.doubt()
+            raise ActionError(f"the candidate can't be staged: {error}") from error
+        if verdict.blind:
+            self.stage.doubt()  # nothing held the check back from writing there
+        return verdict
+
+    def tell_blindness(self, verdict: Verdict) -> None:
+        """Warn, once, of a check that can't see everything."""
+        if verdict.blind:
+            self.ctx.finding(f"{FINDING}-check", verdict.blind)
+        else:
+            self.ctx.clear_finding(f"{FINDING}-check")

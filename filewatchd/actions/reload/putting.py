@@ -1,0 +1,74 @@
+"""Putting a version back where its rule's files are, name by name; and what a live directory had is kept."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+
+from filewatchd.actions.base import JobContext
+from filewatchd.actions.reload import publishing, restoring
+from filewatchd.actions.reload.desk import FINDING, Desk
+from filewatchd.actions.reload.entries import FILE, OUTSIDE, Difference, differences, path_of
+from filewatchd.actions.reload.record import Version
+from filewatchd.actions.reload.restoring import Item
+from filewatchd.actions.reload.taking import Taker
+
+
+async def tidy(desk: Desk, job: JobContext | None) -> None:
+    """Clear what a crash left beside the live directory; edits that nobody has kept are kept first."""
+    publish = desk.options.publish
+    if publish is not None and (left := publishing.leftover(publish.target)):
+        await keep_tree(desk, left, job)
+        await desk.ctx.pool.run("", publishing.clear, publish.target)
+
+
+async def keep_tree(desk: Desk, tree: str, job: JobContext | None) -> None:
+    """What was live is kept as a version, unless it is one."""
+    taken = await Taker(desk.ctx, desk.store, [tree]).take()
+    if not taken.missing and taken.entries and desk.record.find(taken.digest) is None and len(taken.entries) > 1:
+        version = await desk.enter(taken, job.id if job is not None else 0, "live")
+        version.fate, version.why = "replaced", "found in the live directory"
+        desk.ctx.finding(
+            f"{FINDING}-live", f"the live directory had been edited: that is kept as version {version.number}"
+        )
+        await desk.save()
+
+
+async def put_back(desk: Desk, job: JobContext | None, bad: Version, good: Version) -> str:
+    """Put the files of the good version back where the disk has the bad one's. Returns why not; "" if it is done.
+
+    It may have been begun by an attempt that was killed: names that are good already are left alone.
+    """
+    before, after = await desk.load_set(bad), await desk.load_set(good)
+    changed = differences(before, after)
+    outside = [each.key for each in changed if each.key.startswith(OUTSIDE)]
+    if outside:
+        return f"{outside[0][1:]} is outside the roots, and not ours to write; add its directory to the roots"
+    for each in ordered(changed):
+        path = path_of(each.key, desk.roots)
+        if each.key.isdigit() and (each.before is None or each.after is None):
+            return f"{path} itself came or went"
+        item = await desk.ctx.pool.run("state", item_of, desk, each, path)
+        try:
+            why = await desk.ctx.worker.call(restoring.put_back, item)
+        except OSError as error:
+            why = error.strerror or str(error)
+        if why:
+            return f"{path}: {why}"
+        if job is not None:
+            job.wrote(path)
+    folders = sorted({os.path.dirname(path_of(each.key, desk.roots)) for each in changed})
+    await desk.ctx.worker.call(restoring.sync, folders)
+    return ""
+
+
+def ordered(changed: list[Difference]) -> list[Difference]:
+    """What goes comes first: a directory after what was in it. A directory that comes precedes what is in it."""
+    return [each for each in reversed(changed) if each.after is None] + [each for each in changed if each.after]
+
+
+def item_of(desk: Desk, each: Difference, path: str) -> Item:
+    """What is to be done at a path."""
+    data = desk.store.content(each.after) if each.after is not None and each.after.kind == FILE else b""
+    name = hashlib.sha256(f"{desk.ctx.rule.name} {each.key}".encode("utf-8", "surrogateescape")).hexdigest()[:16]
+    return Item(path, each.before, each.after, data, f"{os.path.dirname(path)}/.filewatchd-{name}")

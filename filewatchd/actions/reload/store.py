@@ -1,0 +1,154 @@
+"""Kept versions of a rule's set: contents and sets by their digests, written once and never changed. Blocking.
+
+``<state_dir>/versions/RULE/`` has ``blobs/ab/abcdef...`` for what is in files, ``sets/DIGEST`` for sets (deflated
+text), and ``record.json`` for what became of them (`record`).
+A file gets its name when all of it is on the disk, so whatever
+has a name is whole. Readers check it against its name all the same.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import secrets
+import shutil
+import zlib
+from collections.abc import Iterable
+
+from filewatchd.actions.reload.entries import FILE, Entry, Set, decode, digest_of
+from filewatchd.errors import ActionError
+from filewatchd.state.atomic import sync_directory
+
+_TEMPORARY = ".tmp-"
+_MOST_TEXT = 256 << 20  # bytes of a set's text
+
+
+class Store:
+    """The versions of one rule below ``directory``."""
+
+    def __init__(self, directory: str) -> None:
+        self.directory = directory
+        self.blobs = f"{directory}/blobs"
+        self.sets = f"{directory}/sets"
+
+    def prepare(self) -> None:
+        """Make the directories, and remove what a crash left half-written.
+
+        Raises:
+            OSError: they can't be made.
+        """
+        for directory in (os.path.dirname(self.directory), self.directory, self.blobs, self.sets):
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(directory, 0o700)
+        for directory in (self.blobs, self.sets):
+            for name in os.listdir(directory):
+                if name.startswith(_TEMPORARY):
+                    os.unlink(f"{directory}/{name}")
+
+    # ---- writing
+
+    def put(self, data: bytes) -> str:
+        """Keep a content; returns its SHA-256."""
+        name = hashlib.sha256(data).hexdigest()
+        folder = f"{self.blobs}/{name[:2]}"
+        if not os.path.exists(f"{folder}/{name}"):
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(folder, 0o700)
+            self._write(self.blobs, f"{folder}/{name}", data)
+        return name
+
+    def put_set(self, text: bytes) -> str:
+        """Keep a set, all of whose contents are kept; returns its digest. It survives power loss."""
+        digest = digest_of(text)
+        if not os.path.exists(f"{self.sets}/{digest}"):
+            for entry in decode(text).values():
+                if entry.kind == FILE and not os.path.exists(self.blob(entry.content)):
+                    raise ActionError(f"the content {entry.content} of a set is missing in {self.blobs}")
+            self._write(self.sets, f"{self.sets}/{digest}", zlib.compress(text, 1))
+            sync_directory(self.sets)
+        return digest
+
+    def _write(self, beside: str, path: str, data: bytes) -> None:
+        temporary = f"{beside}/{_TEMPORARY}{secrets.token_hex(8)}"
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            with os.fdopen(fd, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.rename(temporary, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            raise
+        sync_directory(os.path.dirname(path))
+
+    # ---- reading
+
+    def blob(self, content: str) -> str:
+        """Where a content is."""
+        return f"{self.blobs}/{content[:2]}/{content}"
+
+    def content(self, entry: Entry) -> bytes:
+        """What is in a file of a set.
+
+        Raises:
+            ActionError: it is missing or damaged.
+        """
+        try:
+            with open(self.blob(entry.content), "rb") as file:
+                data = file.read()
+        except OSError as error:
+            raise ActionError(f"a kept content can't be read: {error}", retryable=False) from error
+        if hashlib.sha256(data).hexdigest() != entry.content:
+            raise ActionError(f"{self.blob(entry.content)} is damaged: its name isn't its digest", retryable=False)
+        return data
+
+    def load(self, digest: str) -> dict[str, Entry]:
+        """A kept set.
+
+        Raises:
+            ActionError: it is missing or damaged.
+        """
+        try:
+            with open(f"{self.sets}/{digest}", "rb") as file:
+                text = zlib.decompressobj().decompress(file.read(), _MOST_TEXT)
+            if digest_of(text) != digest:
+                raise ValueError("its name isn't its digest")
+            return decode(text)
+        except (OSError, ValueError, zlib.error) as error:
+            raise ActionError(f"the kept version {digest[:12]} can't be read: {error}", retryable=False) from error
+
+    # ---- forgetting
+
+    def prune(self, kept: Iterable[str]) -> int:
+        """Remove all sets but these, and contents that none of these has. Returns how many sets went."""
+        keep = set(kept)
+        gone = [name for name in os.listdir(self.sets) if name not in keep and not name.startswith(_TEMPORARY)]
+        if not gone:
+            return 0
+        needed = {entry.content for digest in keep for entry in self._loaded(digest).values() if entry.kind == FILE}
+        for name in gone:
+            os.unlink(f"{self.sets}/{name}")
+        for folder in os.listdir(self.blobs):
+            if len(folder) == 2:
+                for name in os.listdir(f"{self.blobs}/{folder}"):
+                    if name not in needed:
+                        os.unlink(f"{self.blobs}/{folder}/{name}")
+        return len(gone)
+
+    def _loaded(self, digest: str) -> Set:
+        return self.load(digest) if os.path.exists(f"{self.sets}/{digest}") else {}
+
+
+def adopt(directory: str, former: str) -> None:
+    """A renamed rule takes its former versions over, unless it has some."""
+    if not os.path.exists(directory) and os.path.isdir(former):
+        with contextlib.suppress(OSError):
+            os.rename(former, directory)
+
+
+def discard(directory: str) -> None:
+    """Remove a tree of ours, whatever of it is there."""
+    shutil.rmtree(directory, ignore_errors=True)

@@ -1,0 +1,170 @@
+"""Taking a set: looked at, read where it isn't known, looked at again, kept.
+
+What was read is remembered by identity, so that the set of five thousand files with one changed costs two looks and one
+read. The memory is of this process; a start reads everything once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from filewatchd.actions.base import Context
+from filewatchd.actions.reload import looking
+from filewatchd.actions.reload.entries import (
+    FILE,
+    OUTSIDE,
+    Entry,
+    digest_of,
+    encode,
+    path_of,
+    selected,
+)
+from filewatchd.actions.reload.looking import Content, Names, Seen
+from filewatchd.actions.reload.store import Store
+from filewatchd.errors import ActionError
+
+_SHARE = 16 << 20  # bytes read before they are kept
+_TRIES = 20
+_PAUSE = 0.1  # seconds
+
+
+class Taken(NamedTuple):
+    """A set as it stood.
+
+    Attributes:
+        entries: all of it.
+        text: the same as text; ``digest`` is its digest.
+        selected: the digest of what counts as a change of it.
+        missing: roots that aren't there: then nothing else counts.
+        leading_out: symlinks to directories outside the roots, which are not of the set.
+    """
+
+    entries: Mapping[str, Entry]
+    text: bytes
+    digest: str
+    selected: str
+    missing: Sequence[str] = ()
+    leading_out: Sequence[str] = ()
+
+
+class Taker:
+    """Takes one rule's set. ``roots``: without globs."""
+
+    def __init__(self, ctx: Context, store: Store, roots: Sequence[str]) -> None:
+        self._ctx = ctx
+        self._store = store
+        self.roots = list(roots)
+        self._known: dict[str, tuple[Seen, Entry]] = {}
+        self._counts: dict[str, bool] = {}
+        self.read = 0  # files
+
+    async def take(self, *, keep: bool = True) -> Taken:
+        """The set, once it stands still. ``keep``: its contents go to the store, so that they can be had again.
+
+        Raises:
+            ActionError: it doesn't stand still, or can't be read.
+        """
+        for _ in range(_TRIES):
+            taken = await self._try(keep)
+            if taken is not None:
+                return taken
+            await self._pause()
+        raise ActionError(f"the set keeps changing: {_TRIES} looks found no two alike")
+
+    def forget_patterns(self) -> None:
+        """The rule may select other files from now on."""
+        self._counts.clear()
+
+    async def _pause(self) -> None:
+        import asyncio
+
+        await asyncio.sleep(_PAUSE)
+
+    async def _try(self, keep: bool) -> Taken | None:
+        began = self._ctx.clock.wall_ns()
+        names = await self._look()
+        if names.missing:
+            return Taken({}, b"", "", "", names.missing)
+        fresh = [key for key, seen in names.seen.items() if not self._is_known(key, seen)]
+        for share in shares(fresh, names.seen):
+            contents = await self._ctx.worker.call(looking.read, [self.path(key) for key in share],
+                                                   [names.seen[key] for key in share])  # fmt: skip
+            if None in contents:
+                return None
+            found = [content for content in contents if content is not None]
+            await self._ctx.pool.run("state", self._enter, share, names.seen, found, keep, began)
+        again = await self._look()
+        if again != names:
+            return None
+        return await self._ctx.pool.run("state", self._whole, names)
+
+    async def _look(self) -> Names:
+        try:
+            return await self._ctx.worker.call(looking.look, self.roots)
+        except OSError as error:
+            raise ActionError(f"the set can't be looked at: {error.filename}: {error.strerror}") from error
+
+    def _is_known(self, key: str, seen: Seen) -> bool:
+        known = self._known.get(key)
+        return known is not None and known[0] == seen
+
+    def path(self, key: str) -> str:
+        """Where a key is on the disk."""
+        return path_of(key, self.roots)
+
+    # ---- in the pool
+
+    def _enter(
+        self, keys: Sequence[str], seen: Mapping[str, Seen], contents: Sequence[Content], keep: bool, began: int
+    ) -> None:
+        """Remember what was read; what is racy, only until the next time."""
+        for key, content in zip(keys, contents, strict=True):
+            entry = self._entry(seen[key], content, keep)
+            racy = seen[key].kind == FILE and looking.is_racy(seen[key], began)
+            self._known[key] = (seen[key]._replace(ino=-1) if racy or not keep else seen[key]), entry
+            self.read += seen[key].kind == FILE
+
+    def _entry(self, seen: Seen, content: Content, keep: bool) -> Entry:
+        what = seen.target
+        if seen.kind == FILE:
+            what = self._store.put(content.data) if keep else hashlib.sha256(content.data).hexdigest()
+        xattrs = tuple((name, value) for name, value in content.xattrs)
+        return Entry(seen.kind, seen.mode, seen.uid, seen.gid, seen.size, what, xattrs)
+
+    def _whole(self, names: Names) -> Taken:
+        for key in self._known.keys() - names.seen.keys():
+            del self._known[key]
+            self._counts.pop(key, None)
+        entries = {key: self._known[key][1] for key in names.seen}
+        text = encode(entries)
+        digest = digest_of(text)
+        counting = selected(entries, self._is_selected)
+        return Taken(entries, text, digest, digest_of(encode(counting)), (), names.leading_out)
+
+    def _is_selected(self, key: str) -> bool:
+        known = self._counts.get(key)
+        if known is None:
+            known = key.startswith(OUTSIDE) or self._ctx.selects(self.path(key))
+            self._counts[key] = known
+        return known
+
+
+def shares(keys: Sequence[str], seen: Mapping[str, Seen]) -> Iterator[list[str]]:
+    """The keys in shares of so many bytes."""
+    share: list[str] = []
+    size = 0
+    for key in keys:
+        share.append(key)
+        size += seen[key].size + 64
+        if size > _SHARE or len(share) >= 1000:
+            yield share
+            share, size = [], 0
+    if share:
+        yield share
+
+
+def without_globs(roots: Sequence[str]) -> bool:
+    """Whether all roots are plain paths."""
+    return not any(set("*?[") & set(root) for root in roots)

@@ -1,0 +1,246 @@
+"""Putting a name back, while somebody else writes at every possible moment."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from filewatchd.actions.reload import looking, restoring
+from filewatchd.actions.reload.entries import Entry
+from filewatchd.actions.reload.restoring import Item, put_back
+from filewatchd.actions.reload.staging import write
+from filewatchd.actions.reload.store import Store
+
+BAD, GOOD, THEIRS = b"bad\n", b"good, as before\n", b"somebody's\n"
+
+
+def entry(path: Path) -> Entry:
+    """What is at a path."""
+    seen = looking.seen_of(os.lstat(path))
+    content = looking.read([str(path)], [seen])[0]
+    assert content is not None
+    store = Store(str(path.parent.parent / "store"))
+    store.prepare()
+    what = os.readlink(path) if path.is_symlink() else store.put(content.data) if path.is_file() else ""
+    return Entry(seen.kind, seen.mode, seen.uid, seen.gid, seen.size, what, tuple(content.xattrs))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "etc").mkdir()
+    return tmp_path / "etc"
+
+
+def swap(folder: Path) -> Item:
+    """An item whose name has the bad content and shall have the good one."""
+    path = folder / "app.conf"
+    path.write_bytes(GOOD)
+    path.chmod(0o640)
+    good = entry(path)
+    path.unlink()
+    path.write_bytes(BAD)
+    return Item(str(path), entry(path), good, GOOD, str(folder / ".filewatchd-x"))
+
+
+def only(folder: Path, *names: str) -> None:
+    assert sorted(os.listdir(folder)) == sorted(names)
+
+
+def before(monkeypatch: pytest.MonkeyPatch, name: str, act: Callable[[], object], call: int = 1) -> None:
+    """Have somebody act right before the n-th call of a function of ``restoring``."""
+    real, calls = getattr(restoring, name), []
+
+    def wrapped(*args: object) -> object:
+        calls.append(args)
+        if len(calls) == call:
+            act()
+        return real(*args)
+
+    monkeypatch.setattr(restoring, name, wrapped)
+
+
+def test_the_good_file_comes_back_with_its_rights(folder: Path) -> None:
+    item = swap(folder)
+    assert put_back(item) == ""
+    assert (folder / "app.conf").read_bytes() == GOOD
+    assert entry(folder / "app.conf") == item.good
+    only(folder, "app.conf")
+    assert put_back(item) == ""  # once more does nothing
+
+
+def test_another_content_is_left_alone(folder: Path) -> None:
+    item = swap(folder)
+    (folder / "app.conf").write_bytes(THEIRS)
+    assert put_back(item) == "it is no longer what was rejected"
+    assert (folder / "app.conf").read_bytes() == THEIRS
+    only(folder, "app.conf")
+
+
+def test_a_change_of_mode_alone_counts(folder: Path) -> None:
+    item = swap(folder)
+    (folder / "app.conf").chmod(0o600)
+    assert put_back(item) == "it is no longer what was rejected"
+
+
+@pytest.mark.parametrize("how", ["in place", "by a rename over"])
+def test_an_edit_right_before_the_exchange_comes_back(folder: Path, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    item, path = swap(folder), folder / "app.conf"
+
+    def edit() -> None:
+        if how == "in place":
+            path.write_bytes(THEIRS)
+        else:
+            (folder / "new").write_bytes(THEIRS)
+            (folder / "new").rename(path)
+
+    before(monkeypatch, "exchange", edit)
+    assert "somebody changed it meanwhile" in put_back(item)
+    assert path.read_bytes() == THEIRS
+    only(folder, "app.conf")
+
+
+def test_who_has_it_open_for_writing_keeps_it(folder: Path) -> None:
+    item, path = swap(folder), folder / "app.conf"
+    with path.open("r+b") as writer:
+        assert "has it open for writing" in put_back(item)
+        writer.write(THEIRS)
+    assert path.read_bytes() == THEIRS
+    only(folder, "app.conf")
+
+
+def test_two_edits_in_a_row_are_both_kept(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    item, path = swap(folder), folder / "app.conf"
+
+    def newer() -> None:
+        (folder / "new").write_bytes(b"newer\n")
+        (folder / "new").rename(path)
+
+    before(monkeypatch, "exchange", lambda: path.write_bytes(THEIRS))
+    before(monkeypatch, "exchange", newer, call=2)
+    assert f"what was there is {path}.kept-by-filewatchd" in put_back(item)
+    assert path.read_bytes() == b"newer\n"
+    assert Path(f"{path}.kept-by-filewatchd").read_bytes() == THEIRS
+    only(folder, "app.conf", "app.conf.kept-by-filewatchd")
+
+
+def test_a_new_name_goes_only_if_it_is_as_rejected(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    item = swap(folder)._replace(good=None, data=b"")
+    path = folder / "app.conf"
+    before(monkeypatch, "rename_free", lambda: path.write_bytes(THEIRS))
+    assert "somebody changed it meanwhile" in put_back(item)
+    assert path.read_bytes() == THEIRS
+    path.write_bytes(BAD)
+    assert put_back(item) == ""
+    only(folder)
+
+
+def test_a_missing_name_comes_back_only_if_it_is_free(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    item, path = swap(folder)._replace(bad=None), folder / "app.conf"
+    path.unlink()
+    before(monkeypatch, "rename_free", lambda: path.write_bytes(THEIRS))
+    assert put_back(item) == "somebody made it meanwhile"
+    assert path.read_bytes() == THEIRS
+    path.unlink()
+    assert put_back(item) == ""
+    assert path.read_bytes() == GOOD
+    only(folder, "app.conf")
+
+
+def test_symlinks_directories_and_changes_of_kind(folder: Path) -> None:
+    path = folder / "current"
+    path.symlink_to("one")
+    good = entry(path)
+    path.unlink()
+    path.symlink_to("two")
+    item = Item(str(path), entry(path), good, b"", str(folder / ".filewatchd-x"))
+    assert put_back(item) == ""
+    assert os.readlink(path) == "one"
+    path.unlink()
+    path.mkdir(0o700)
+    item = item._replace(bad=entry(path))
+    (path / "theirs").touch()
+    assert put_back(item) == "somebody put something into it"
+    (path / "theirs").unlink()
+    assert put_back(item) == ""
+    assert os.readlink(path) == "one"
+    there = folder / "conf.d"
+    there.mkdir(0o750)
+    good = entry(there)
+    there.rmdir()
+    assert put_back(Item(str(there), None, good, b"", str(folder / ".filewatchd-y"))) == ""
+    assert entry(there) == good
+    there.chmod(0o755)
+    assert put_back(Item(str(there), entry(there), good, b"", str(folder / ".filewatchd-y"))) == ""
+    assert entry(there) == good
+
+
+# ---- killed, and called again
+
+
+class Killed(BaseException):
+    """The daemon dies here."""
+
+
+def moments(folder: Path, kind: str) -> Item:
+    item, path = swap(folder), folder / "app.conf"
+    if kind == "comes":
+        path.unlink()
+        return item._replace(bad=None)
+    return item._replace(good=None, data=b"") if kind == "goes" else item
+
+
+@pytest.mark.parametrize("kind", ["changes", "comes", "goes"])
+@pytest.mark.parametrize("call", ["write", "exchange", "rename_free", "unlink"])
+@pytest.mark.parametrize("done", [False, True], ids=["before", "after"])
+def test_a_kill_at_any_call_is_made_up_for(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, kind: str, call: str, done: bool
+) -> None:
+    item, path = moments(folder, kind), folder / "app.conf"
+    where = os if call == "unlink" else restoring
+    real = getattr(where, call)
+
+    def die(*args: object, **more: object) -> None:
+        if done:
+            real(*args, **more)
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(where, call, die)
+        with contextlib.suppress(Killed):
+            put_back(item)
+    assert put_back(item) == ""
+    if kind == "goes":
+        only(folder)
+    else:
+        assert path.read_bytes() == GOOD
+        only(folder, "app.conf")
+
+
+def test_a_foreign_content_that_a_kill_left_aside_comes_back(folder: Path) -> None:
+    item, path = swap(folder), folder / "app.conf"
+    Path(item.beside).write_bytes(THEIRS)  # exchanged out, and not yet looked at
+    path.unlink()
+    assert item.good is not None
+    write(str(path), GOOD, item.good, exactly=True)
+    assert put_back(item) == "somebody changed it while it was put back"
+    assert path.read_bytes() == THEIRS
+    only(folder, "app.conf")
+
+
+def test_half_a_good_file_is_ours_and_goes(folder: Path) -> None:
+    item = swap(folder)
+    Path(item.beside).write_bytes(GOOD[:3])
+    assert put_back(item) == ""
+    only(folder, "app.conf")
+
+
+def test_what_is_neither_ours_nor_anybodys_name_is_shown(folder: Path) -> None:
+    item, path = swap(folder), folder / "app.conf"
+    Path(item.beside).write_bytes(THEIRS)
+    assert f"{path}.kept-by-filewatchd" in put_back(item)
+    assert path.read_bytes() == BAD
+    only(folder, "app.conf", "app.conf.kept-by-filewatchd")
