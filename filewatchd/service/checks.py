@@ -34,6 +34,18 @@ def disabled_rules(facts: Facts) -> Iterator[Finding]:
             )  # fmt: skip
 
 
+def endless_archives(facts: Facts) -> Iterator[Finding]:
+    """Logs whose archives nobody deletes."""
+    for rule in facts.configuration.rules:
+        for action in rule.actions:
+            if action.name == "rotate" and getattr(action.options, "keep", None) is None:
+                yield Finding(
+                    Severity.WARNING, "archives-endless", "archives are kept for ever: rotate has no `keep`",
+                    "they fill the filesystem one day",
+                    "add limits, such as `keep: {age: 30d, total: 5GiB}`", rule.name,
+                )  # fmt: skip
+
+
 def stalled_roots(facts: Facts) -> Iterator[Finding]:
     """Roots whose filesystem doesn't answer."""
     for root in facts.survey.roots:

@@ -140,6 +140,7 @@ CHECKS: tuple[Callable[[Facts], Iterator[Finding]], ...] = (
     checks.uncounted,
     checks.own_output,
     checks.idle_patterns,
+    checks.endless_archives,
     checks.configuration_warnings,
     checks.disabled_rules,
     state_filesystem,

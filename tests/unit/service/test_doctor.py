@@ -264,6 +264,12 @@ def test_what_check_warns_of_and_rules_that_rest(desk: Desk) -> None:
     assert report.roots == ()
 
 
+@pytest.mark.parametrize(("keep", "found"), [("", ["archives-endless"]), (", keep: {count: 9}", [])])
+def test_archives_that_nobody_deletes(desk: Desk, keep: str, found: list[str]) -> None:
+    report = desk.report(desk.rule(actions=f"[rotate: {{when: {{size: 1MiB}}{keep}}}]"))
+    assert [each.code for each in report.findings if each.code.startswith("archives")] == found
+
+
 # ---- filesystems that don't answer
 
 
