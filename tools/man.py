@@ -116,6 +116,8 @@ def _control() -> Manual:
         tuple(code for code in _CODES if code != "73"),
         [
             Tag("FILEWATCHCTL_SOCKET, FILEWATCHD_SOCKET", "The control socket, where --socket doesn't say."),
+            Tag("FILEWATCHCTL_STATE_DIR", "Of index: the daemon's state directory, where --state-dir doesn't say."),
+            Tag("FILEWATCHCTL_SEAL_KEY", "Of index seal: the key's file, where --key doesn't say."),
             Tag("FILEWATCHD_CONFIG", "As --config."),
             Tag("NO_COLOR", "If it isn't empty, nothing is coloured."),
         ],

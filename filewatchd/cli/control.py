@@ -28,6 +28,7 @@ COMMANDS: Mapping[str, str] = {
     "changes": "filewatchd.cli.commands.changes",
     "explain": "filewatchd.cli.commands.explain",
     "archive": "filewatchd.cli.commands.archive",
+    "index": "filewatchd.cli.commands.index",
     "top": "filewatchd.cli.commands.top",
     "flush": "filewatchd.cli.commands.steering",
     "trigger": "filewatchd.cli.commands.steering",

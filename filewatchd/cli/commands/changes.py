@@ -37,10 +37,10 @@ def changes(session: Session, follow: bool, path: str | None, **which: Any) -> N
     if follow:  # Python misses a signal that comes between its last look for one and a read that waits
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     for line in session.lines("changes", {"follow": follow or None, **which, **where}):
-        click.echo(line.decode().rstrip("\n") if session.as_json else _text(json.loads(line)), color=_coloured())
+        click.echo(line.decode().rstrip("\n") if session.as_json else _text(json.loads(line)), color=coloured())
 
 
-def _coloured() -> bool | None:
+def coloured() -> bool | None:
     """None: click decides by whether it is a terminal."""
     return False if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" else None
 

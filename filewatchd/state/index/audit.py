@@ -50,13 +50,12 @@ class Fault(NamedTuple):
 
 
 class Audited(NamedTuple):
-    """What an audit found. ``first``: the oldest entry that is kept; ``sealed``: the newest seal's number."""
+    """What an audit found. ``first``: the oldest entry that is kept."""
 
     entries: int
     first: int
     head: Link | None
     rows: int
-    sealed: int | None
     faults: list[Fault]
 
 
@@ -154,35 +153,42 @@ class Packed(dict[int | None, bytes | None]):
 # ---- the audit
 
 
-def audit(connection: sqlite3.Connection, progress: Progress = lambda done, total: None) -> Audited:
-    """Recompute the chain, and compare it with the rows and decisions; signatures are the caller's."""
+def audit(
+    connection: sqlite3.Connection, seal: int | None = None, progress: Progress = lambda done, total: None
+) -> Audited:
+    """Recompute the chain, and compare it with the rows and decisions.
+
+    ``seal``: the number of a seal whose signature the caller trusts. Without one the rows that the chain never touched
+    can't be proven: whoever can write to the file could have appended an entry like a seal.
+    """
     connection.execute("BEGIN")
     try:
-        return _Audit(connection, progress).run()
+        return _Audit(connection, seal, progress).run()
     finally:
         connection.execute("COMMIT")
 
 
 class _Audit:
-    def __init__(self, connection: sqlite3.Connection, progress: Progress) -> None:
+    def __init__(self, connection: sqlite3.Connection, seal: int | None, progress: Progress) -> None:
         self._connection = connection
+        self._seal = seal
         self._progress = progress
         self._faults: list[Fault] = []
-        self._touched: dict[int, dict[bytes, Touched]] = {}  # by root, after the newest seal's snapshot
+        self._touched: dict[int, dict[bytes, Touched]] = {}  # by root, after the seal's snapshot
         self._rebuilt: set[int] = set()  # roots built anew after it
 
     def run(self) -> Audited:
-        seal = self._connection.execute(
-            "SELECT number, note FROM chain WHERE kind = 'seal' ORDER BY number DESC LIMIT 1"
+        found = self._connection.execute(
+            "SELECT number, note FROM chain WHERE kind = 'seal' AND number = ?", (self._seal,)
         ).fetchone()
-        taken = self._taken(*seal) if seal else None
+        taken = self._taken(*found) if found else None
         entries, first, head = self._chain(taken.as_of if taken else -1)
-        if (taken is not None and first > max(taken.as_of, 1) + 1) or (taken is None and self._sealed_before(first)):
+        if self._seal is not None and (taken is None or first > max(taken.as_of, 1) + 1):
             self._faults.append(Fault("entries since the seal are no longer kept: seal more often", first))
             taken = None
         rows = self._compare(taken) if taken else self._compare_touched()
         self._decisions()
-        return Audited(entries, first, head, rows, seal[0] if seal else None, self._faults)
+        return Audited(entries, first, head, rows, self._faults)
 
     def _taken(self, number: int, note: bytes) -> Snapshot | None:
         try:
@@ -190,9 +196,6 @@ class _Audit:
         except (ValueError, TypeError):
             self._faults.append(Fault("the seal's entry is damaged", number))
             return None
-
-    def _sealed_before(self, first: int) -> bool:
-        return self._connection.execute("SELECT 1 FROM seals WHERE number < ?", (first,)).fetchone() is not None
 
     def _chain(self, as_of: int) -> tuple[int, int, Link | None]:
         count, first, before = 0, 0, Link(0, b"")

