@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
+from functools import lru_cache
 from typing import NamedTuple
 
 from filewatchd.actions.checksum.seeing import Presence, Seen
@@ -83,6 +84,7 @@ LINES: tuple[Line, ...] = (
 )
 
 
+@lru_cache(maxsize=1024)  # few combinations come up, and each for many files
 def verdict_of(found: Facts) -> Verdict:
     """The verdict of the first line that fits."""
     return next(
