@@ -34,6 +34,7 @@ COMMANDS: Mapping[str, str] = {
     "trigger": "filewatchd.cli.commands.steering",
     "pause": "filewatchd.cli.commands.steering",
     "resume": "filewatchd.cli.commands.steering",
+    "reload": "filewatchd.cli.commands.reload",
     "config": "filewatchd.cli.commands.config",
     "log-level": "filewatchd.cli.commands.daemon",
     "shutdown": "filewatchd.cli.commands.daemon",

@@ -21,4 +21,5 @@ class Example(NamedTuple):
 # Each has its text in data/rules.d/NAME.yaml.
 EXAMPLES = (
     Example("exec", "a command for each file that lands in a directory", "/srv/incoming", "date > {}/today.txt"),
+    Example("reload", "a service's configuration: checked, applied, and watched", "/etc/nginx"),
 )

@@ -11,7 +11,7 @@ from msgspec import Meta, Struct
 from filewatchd.actions import probing, telling
 from filewatchd.actions.base import Endpoint
 from filewatchd.actions.reload import diffing
-from filewatchd.actions.reload.desk import Desk
+from filewatchd.actions.reload.desk import Desk, plain
 from filewatchd.actions.reload.entries import Set, differences, path_of
 from filewatchd.actions.reload.record import Record, Version
 from filewatchd.actions.reload.store import Store
@@ -169,7 +169,8 @@ def show(rule: str, record: Record, store: Store, roots: Sequence[str], word: st
 def compare(rule: str, store: Store, roots: Sequence[str], one: tuple[str, Set], other: tuple[str, Set]) -> Compared:
     """Two sets. Blocks."""
     changed = differences(one[1], other[1])
-    return Compared(rule=rule, before=one[0], after=other[0], lines=list(diffing.lines(changed, roots, store.content)))
+    told = [plain(line) for line in diffing.lines(changed, roots, store.content)]
+    return Compared(rule=rule, before=one[0], after=other[0], lines=told)
 
 
 # ---- with the daemon

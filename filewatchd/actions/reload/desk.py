@@ -63,6 +63,7 @@ class Desk:
             return
         self.record, aside = await self.ctx.pool.run(_LANE, self._load)
         self._loaded = True
+        self.record.roots = [plain(root) for root in self.roots]
         if aside:
             self.ctx.log.error("the record of versions was damaged and is kept as %s; it begins anew", aside)
 
@@ -129,7 +130,9 @@ class Desk:
         if publish is None or live is None:
             return
         taken = await Taker(self.ctx, self.store, [publish.target]).take(keep=False)
-        self.record.differs = "" if taken.digest == live.digest else f"{publish.target} isn't version {live.number}"
+        self.record.differs = (
+            "" if taken.digest == live.digest else f"{plain(publish.target)} isn't version {live.number}"
+        )
         if self.record.differs:
             self.ctx.finding(
                 f"{FINDING}-live", f"{self.record.differs}: somebody edited it; the next publish keeps that"
@@ -181,3 +184,8 @@ class Desk:
             self.ctx.finding(f"{FINDING}-check", verdict.blind)
         else:
             self.ctx.clear_finding(f"{FINDING}-check")
+
+
+def plain(text: str) -> str:
+    """Text for people and JSON: what isn't UTF-8 in a path is replaced."""
+    return text.encode("utf-8", "replace").decode()

@@ -51,6 +51,7 @@ class Record(Struct, kw_only=True):
     """All of it.
 
     Attributes:
+        roots: where the set is, for who reads this without the daemon.
         desired: number of the version that is on the disk.
         applied: the one that the service was last told of, and ``sure`` whether it has it.
         good: the last one that the service took and was healthy with.
@@ -60,6 +61,7 @@ class Record(Struct, kw_only=True):
     """
 
     format: int = FORMAT
+    roots: list[str] = field(default_factory=list)
     state: State = State.UNSURE
     next_number: int = 1
     versions: list[Version] = field(default_factory=list)
@@ -126,7 +128,7 @@ def load(directory: str) -> tuple[Record, str]:
     Raises:
         ActionError: it can't be read, or a newer filewatchd wrote it.
     """
-    path = f"{directory}/{_NAME}"
+    path = place(directory)
     try:
         with open(path, "rb") as file:
             text = file.read()
@@ -135,19 +137,34 @@ def load(directory: str) -> tuple[Record, str]:
     except OSError as error:
         raise ActionError(f"{path} can't be read: {error.strerror}") from error
     try:
-        found: dict[str, Any] = msgspec.json.decode(text, type=dict[str, Any])
-        if found.get("format", 0) > FORMAT:
-            raise ActionError(f"{path} is a newer filewatchd's; install that again", retryable=False)
-        return msgspec.convert(found, Record), ""
+        return parse(text, path), ""
     except msgspec.MsgspecError:
         aside = f"{path}.damaged-{int(time.time())}"
         os.rename(path, aside)
         return Record(), aside
 
 
+def parse(text: bytes, path: str) -> Record:
+    """A record from its file's text.
+
+    Raises:
+        msgspec.MsgspecError: it is damaged.
+        ActionError: a newer filewatchd wrote it.
+    """
+    found: dict[str, Any] = msgspec.json.decode(text, type=dict[str, Any])
+    if found.get("format", 0) > FORMAT:
+        raise ActionError(f"{path} is a newer filewatchd's; install that again", retryable=False)
+    return msgspec.convert(found, Record)
+
+
+def place(directory: str) -> str:
+    """Where the record of the versions in a directory is."""
+    return f"{directory}/{_NAME}"
+
+
 def save(directory: str, text: bytes) -> None:
     """Replace the record. Raises StateError."""
-    atomic.replace(f"{directory}/{_NAME}", text)
+    atomic.replace(place(directory), text)
 
 
 def encode(record: Record) -> bytes:
