@@ -19,7 +19,9 @@ from filewatchd.actions.checksum.endpoints import ENDPOINTS
 from filewatchd.actions.checksum.figures import Figures
 from filewatchd.actions.checksum.judging import Reading, to_read
 from filewatchd.actions.checksum.keeping import Ledger, Looked, Policy, Settled, still_waits
+from filewatchd.actions.checksum.labelling import LABELLED, Labelling
 from filewatchd.actions.checksum.options import Options
+from filewatchd.actions.checksum.reporting import report
 from filewatchd.actions.checksum.rotated import Rotated
 from filewatchd.actions.checksum.runs import Runs
 from filewatchd.actions.checksum.seeing import Presence, Seen, Tracking, Wanted
@@ -53,6 +55,7 @@ class Checksum:
         self._sums = Sums(self)
         self.runs = Runs(self)
         self._figures = Figures(self)
+        self.labelling = Labelling(self)
         self._answers = Answers(self.index, ctx.rule.name, ctx.pool, self, lambda: self.options.keep.versions)
         self._recount = False
         if self.index.set_aside is not None:
@@ -240,6 +243,8 @@ class Checksum:
         for told in settled.news:
             self._recount = self._recount or told.state is not State.ACCEPTED
             self.ctx.count(told.verdict.value)
+        if any(told.verdict in LABELLED and told.label is None for told in settled.news):
+            self.labelling.news()
         self._recount = self._recount or settled.written
 
     def unstable(self, ledger: Ledger, seen: Seen) -> None:
@@ -279,24 +284,21 @@ class Checksum:
         self._sums.when_due()
 
     async def report(self) -> None:
-        """Say in status what waits, a line for each verdict."""
+        """Say in status what waits."""
         if not self._recount:
             return
         self._recount = False
-        counts: Counter[str] = Counter()
-        first: dict[str, str] = {}
-        for ledger in list(self.ledgers.values()):
-            for verdict, number, path in await self.ctx.pool.run(LANE, ledger.waits):
-                counts[verdict] += number
-                first.setdefault(verdict, full(ledger.root, path))
-        for verdict in Verdict:
-            key = f"index-{verdict.value}"
-            if counts[verdict.value]:
-                more = f", and {counts[verdict.value] - 1} more" if counts[verdict.value] > 1 else ""
-                words = f"{verdict.value}: {first[verdict.value]}{more}; see filewatchctl index pending"
-                self.ctx.finding(key, words, first[verdict.value])
-            else:
-                self.ctx.clear_finding(key)
+        waits = [
+            (verdict, number, full(ledger.root, path))
+            for ledger in list(self.ledgers.values())
+            for verdict, number, path in await self.ctx.pool.run(LANE, ledger.waits)
+        ]
+        report(self.ctx, waits, await self.labelling.upgrades())
+
+    async def labelled(self) -> None:
+        """Changes are known to be a package's doing."""
+        self._recount = True
+        await self.report()
 
     async def again_racy(self, ledger: Ledger) -> None:
         """Rows that an earlier life left racy."""
@@ -306,6 +308,7 @@ class Checksum:
 
     async def walked(self, ledger: Ledger) -> None:
         """A walk or scrub has ended."""
+        await self.labelling.remember()
         await self.report()
         self._sums.when_due()
 

@@ -311,10 +311,11 @@ class Reader:
         ]
 
     def waits(self, root: int) -> list[tuple[str, int, str]]:
-        """(verdict, how many, one's path) of what waits of a root; what was rejected waits for nobody."""
+        """(verdict, how many, one's path) of what waits of a root; not what was rejected, nor packages' changes."""
         found = self._ask(
             "SELECT verdict, count(*), min(path) FROM changes WHERE root = ?"
-            " AND state IN ('open', 'pending', 'rejected') AND state <> 'rejected' GROUP BY verdict",
+            " AND state IN ('open', 'pending', 'rejected') AND state <> 'rejected'"
+            " AND NOT (state = 'pending' AND (label GLOB 'dpkg *' OR label GLOB 'rpm *') IS TRUE) GROUP BY verdict",
             (root,),
         )
         return [(verdict, number, decode(path)) for verdict, number, path in found]

@@ -241,6 +241,11 @@ class Edit:
             "UPDATE roots SET built_ns = ?, filesystem = ? WHERE id = ?", (self.now_ns, filesystem, root)
         )
 
+    def label(self, change: int, label: str) -> bool:
+        """Note why a change is as it should be; False if it has a label already."""
+        noted = self.connection.execute("UPDATE changes SET label = ? WHERE id = ? AND label IS NULL", (label, change))
+        return noted.rowcount > 0
+
     def packages(self, versions: Mapping[str, str]) -> None:
         """These versions are what is installed, by ``dpkg NAME`` or ``rpm NAME``."""
         self.connection.executemany("INSERT OR REPLACE INTO packages VALUES (?, ?)", versions.items())

@@ -23,7 +23,11 @@ _DIRECTORY = b"/var/lib/dpkg"
 _INSTALLED = (b"installed", b"triggers-pending", b"triggers-awaited")
 _LINE = re.compile(rb"([0-9a-f]{32})  (.+)")
 _CONFFILE = re.compile(rb" (/.+?) ([0-9a-f]{32})(?: (?:obsolete|remove-on-upgrade))*", re.DOTALL)
+_REMEMBERED = 100  # directories
 _FLOCK = struct.Struct("@hhqqi4x")  # struct flock, 64 bits
+
+
+_below: dict[tuple[bytes, bytes], tuple[tuple[int, int, int], bool]] = {}  # by database and directory
 
 
 class Package(NamedTuple):
@@ -52,6 +56,38 @@ class Dpkg:
     def versions(self) -> dict[str, str]:
         """The versions of all packages that are installed, by name."""
         return {package.name: package.version for package in self._packages().values()}
+
+    def with_files_below(self, directories: Collection[str]) -> list[str]:
+        """Those directories beneath which a package has a file; asked once for each state of the database.
+
+        Raises:
+            OSError: the database can't be read.
+        """
+        try:
+            found = os.stat(self._base + b"/status")
+        except FileNotFoundError:
+            return []
+        state = found.st_mtime_ns, found.st_ino, found.st_size
+        return [each for each in directories if self._has_files_below(state, os.fsencode(each))]
+
+    def _has_files_below(self, state: tuple[int, int, int], directory: bytes) -> bool:
+        key = self._base, directory
+        if key not in _below or _below[key][0] != state:
+            if len(_below) >= _REMEMBERED:
+                _below.clear()
+            _below[key] = state, self._look_below(directory.rstrip(b"/") + b"/")
+        return _below[key][1]
+
+    def _look_below(self, directory: bytes) -> bool:
+        if directory == b"/":
+            return True
+        real = Names(merged(self._root), ()).canonical(directory)
+        names = {real, real.removeprefix(b"/usr")}  # as packages from before merged /usr list it
+        if any(b" " + name in contents(self._base + b"/status") for name in names):
+            return True
+        with os.scandir(self._base + b"/info") as entries:
+            lists = [entry.path for entry in entries if entry.name.endswith(b".md5sums")]
+        return any(b"  " + name[1:] in data for data in map(contents, lists) for name in names)
 
     def claims(self, paths: Collection[str]) -> dict[str, tuple[Claim, ...]]:
         """What packages say of these absolute paths, below the root and named without it; only those they know.

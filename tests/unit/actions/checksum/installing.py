@@ -27,6 +27,12 @@ def dpkg(root: Path, *arguments: object) -> None:
     subprocess.run([program, *where, *map(str, arguments[1:])], check=True, capture_output=True)
 
 
+def dpkg_in_place(database: Path, built: Path) -> None:
+    """Install a package where its files say, but into a database of our own."""
+    command = ["dpkg", f"--admindir={database}/var/lib/dpkg", "--instdir=/", "--force-not-root", "-i", str(built)]
+    subprocess.run(command, check=True, capture_output=True)
+
+
 def deb(
     folder: Path,
     name: str,

@@ -42,6 +42,7 @@ class Scene:
         self.ctx = FakeContext(rule, clock=self.clock, state_dir=str(place / "state"))
         self.options = Options(**options)
         self.action: Checksum = package.open(self.options, self.ctx)
+        self.action.labelling.root = str(place)  # where no packages are
         self.action.runs.short = lambda: ""  # however busy the machine is that tests
         self._jobs = 0
 

@@ -40,7 +40,7 @@ class Host(Protocol):
     def spawn(self) -> Spawn: ...
 
 
-class Labelling:
+class Databases:
     """Asks the databases below a root."""
 
     def __init__(self, host: Host, root: str = "/") -> None:
@@ -51,6 +51,15 @@ class Labelling:
     async def busy(self) -> bool:
         """Whether a package manager runs, so that files without a label may get one later."""
         return await self._host.pool.run("", self._dpkg.busy)
+
+    async def concerned(self, roots: Sequence[str]) -> list[str]:
+        """Those of some directories beneath which packages have files; with rpm that isn't known, so all."""
+        if await self._has_rpm():
+            return list(roots)
+        try:
+            return await self._host.pool.run("", self._dpkg.with_files_below, list(roots))
+        except OSError:
+            return []
 
     async def versions(self) -> dict[str, str]:
         """The versions of all installed packages, by ``dpkg NAME`` or ``rpm NAME``."""

@@ -1,0 +1,40 @@
+"""What waits of a rule's index, as findings in status: one for each verdict, and one for upgraded packages."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from filewatchd.actions.base import Context
+from filewatchd.actions.checksum.packages.grouping import Upgrade
+from filewatchd.state.index.rows import Verdict
+
+_NAMED = 3  # upgrades that are told by name
+
+
+def report(ctx: Context, waits: Iterable[tuple[str, int, str]], upgrades: Sequence[Upgrade]) -> None:
+    """Raise and clear the findings. ``waits``: verdict, how many, one's path; those of upgrades aren't among them."""
+    counts: Counter[str] = Counter()
+    first: dict[str, str] = {}
+    for verdict, number, path in waits:
+        counts[verdict] += number
+        first.setdefault(verdict, path)
+    for verdict in (each.value for each in Verdict):
+        if counts[verdict]:
+            more = f", and {counts[verdict] - 1} more" if counts[verdict] > 1 else ""
+            words = f"{verdict}: {first[verdict]}{more}; see filewatchctl index pending"
+            ctx.finding(f"index-{verdict}", words, first[verdict])
+        else:
+            ctx.clear_finding(f"index-{verdict}")
+    if upgrades:
+        ctx.finding("index-packages", packages_text(upgrades))
+    else:
+        ctx.clear_finding("index-packages")
+
+
+def packages_text(upgrades: Sequence[Upgrade]) -> str:
+    """Upgrades that wait, in a sentence."""
+    named = "; ".join(each.text for each in upgrades[:_NAMED])
+    more = f"; and {len(upgrades) - _NAMED} more packages" if len(upgrades) > _NAMED else ""
+    hint = upgrades[0].package if len(upgrades) == 1 else "NAME"
+    return f"{named}{more}; approve with filewatchctl index approve --package {hint}"
