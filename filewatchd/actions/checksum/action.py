@@ -79,7 +79,9 @@ class Checksum:
 
     def ground(self, root: str) -> Ground | None:
         """Where a root stands, if it does."""
-        return next((ground for ground in self.ctx.grounds() if ground.root == root), None)
+        own = self._sums.patterns
+        found = (ground for ground in self.ctx.grounds() if ground.root == root)
+        return next((ground._replace(exclude=ground.exclude + own) for ground in found), None)
 
     async def ledger(self, root: str) -> Ledger:
         """A root's part of the index."""

@@ -365,7 +365,7 @@ class _Settling:
 
     def _change(self, edit: Edit, looked: Looked, found: Judgement, puts: list[tuple[str, Record]]) -> None:
         row, record, path = looked.row, found.record, looked.path
-        verdict, state, pinned = self._decided(looked, found)
+        verdict, state = self._decided(looked, found)
         told = Told(
             self._ledger.id, path, verdict, state, row, record, looked.old_path, looked.seen.reason, looked.label
         )
@@ -379,12 +379,11 @@ class _Settling:
             if row is not None:
                 edit.flag(self._ledger.id, looked.old_path or path, waiting=True)
             return
-        if pinned:
-            edit.clear(self._ledger.id, path)
+        edit.clear(self._ledger.id, path)
         self.written = True
         self._accept(edit, looked, found, puts)
 
-    def _decided(self, looked: Looked, found: Judgement) -> tuple[Verdict, State, bool]:
+    def _decided(self, looked: Looked, found: Judgement) -> tuple[Verdict, State]:
         """What a change is told as. A row that waits stays, whatever becomes of its file, until somebody approves."""
         row, verdict = looked.row, found.verdict
         approval = self._policy.approval
@@ -397,7 +396,7 @@ class _Settling:
                 if pinned and same and change.after.digest == found.record.digest:  # type: ignore[union-attr]
                     verdict = Verdict.CORRUPT  # the same damage, with other times
         state = state_of(verdict, approval=approval, pinned=pinned, expected=looked.label is not None)
-        return verdict, state, bool(row is not None and row.flags & WAITING)
+        return verdict, state
 
     def _accept(self, edit: Edit, looked: Looked, found: Judgement, puts: list[tuple[str, Record]]) -> None:
         row, record, path, number = looked.row, found.record, looked.path, self._ledger.id

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from filewatchd.actions.base import JobContext
@@ -9,6 +10,7 @@ from filewatchd.actions.checksum import summing
 from filewatchd.actions.checksum.walking import LANE
 from filewatchd.errors import ActionError
 from filewatchd.model import Change
+from filewatchd.state.index.rows import joined, split
 
 if TYPE_CHECKING:
     from filewatchd.actions.checksum.action import Checksum
@@ -33,6 +35,15 @@ class Sums:
         """Whether a change is of the checksum file itself."""
         name = self._action.options.checksum_file
         return name is not None and change.relative == name
+
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        """What leaves the checksum file, and what becomes one, out of a walk."""
+        name = self._action.options.checksum_file
+        if name is None:
+            return ()
+        directory, last = split(re.sub(r"([\\*?\[\]!# ])", r"\\\1", name))
+        return (f"/{joined(directory, last)}", f"/{joined(directory, f'.{last}.*.tmp')}")
 
     def when_due(self) -> None:
         """Ask for a job that writes, now or when it isn't too soon."""
