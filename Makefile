@@ -39,6 +39,7 @@ soak: $(VENV)/.test ## the core's and the control API's properties, then SOAK_SE
 	@$(BIN)/python -m tests.oracle
 	@$(BIN)/python -m tests.oracle --rounds 20
 	@$(BIN)/python -m tests.oracle --deaths
+	@$(BIN)/python -m tests.rotation
 
 lock: ## choose versions anew (pip-tools) and pin them with hashes
 	@tools/lock

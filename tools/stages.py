@@ -46,6 +46,7 @@ STAGES = (
     pytest("e2e", "-n", "3", "--durations=10", "--ignore=tests/e2e/systemd", "tests/e2e"),
     pytest("systemd", "-n", "2", "--dist=worksteal", "--durations=10", "tests/e2e/systemd", cover=False, root=True),
     pytest("oracle", "-n", "2", "--durations=3", "tests/oracle", cover=False),
+    pytest("rotation", "-n", "2", "--durations=3", "tests/rotation", cover=False, root=True),
     Stage("coverage", ("coverage", "report")),
 )
 

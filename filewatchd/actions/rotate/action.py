@@ -13,7 +13,7 @@ from typing import Any
 
 from filewatchd.actions import telling
 from filewatchd.actions.base import Context, JobContext, Schedule
-from filewatchd.actions.rotate import commands, deciding, examining, freeing, naming, packing
+from filewatchd.actions.rotate import commands, deciding, examining, freeing, naming, packing, swapping
 from filewatchd.actions.rotate.deciding import Decision
 from filewatchd.actions.rotate.due import Due, due
 from filewatchd.actions.rotate.examining import Seen
@@ -83,7 +83,7 @@ class RotateAction:
 
     async def _recover_numbers(self) -> None:
         for live in self._ledger.lives():
-            shifting = [archive for archive in self._ledger.of(live) if archive.was is not None]
+            shifting = [row for row in self._ledger.of(live) if row.was is not None and row.state is not State.SWAPPED]
             if shifting:
                 await self._rotation.shift_again(live, shifting)
 
@@ -318,10 +318,18 @@ class RotateAction:
             pause = min(pause * 2, _RETRY_LAST)
 
     async def _tell_again(self, archive: Archive) -> None:
-        """After a crash nobody knows whether the writer was told."""
-        if archive.state is State.SWAPPED and self._options.reopen is not None and archive.id not in self._told:
-            await telling.tell(self._options.reopen, self._ctx)
-            self._told.add(archive.id)
+        """After a crash nobody knows whether the writer was told; one that has ended needs no telling."""
+        if archive.state is not State.SWAPPED or self._options.reopen is None or archive.id in self._told:
+            return
+        setting = self._rotation.setting(archive.live)
+        left = await self._ctx.worker.call(swapping.writers_left, archive, setting)
+        try:
+            if left is not False:
+                await telling.tell(self._options.reopen, self._ctx)
+        except ActionError:
+            if left:
+                raise
+        self._told.add(archive.id)
 
     def _lost(self, archive: Archive, error: OSError) -> None:
         """Somebody took away the file that was to be archived: that is told, and nothing more can be done."""

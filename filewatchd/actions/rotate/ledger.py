@@ -363,10 +363,10 @@ def _parts(archive: Archive) -> Iterator[Part]:
             yield from _plain(archive)
         case State.SWAPPED | State.CLOSED:
             if archive.position > archive.begin and archive.path is not None:
-                yield _part(archive, archive.path, archive.codec, 0, archive.size)
+                yield _part(archive, where_written(archive), archive.codec, 0, archive.size)
             yield from _plain(archive)
         case State.WRITING:
-            yield _part(archive, archive.path or "", archive.codec, 0, archive.size)
+            yield _part(archive, where_written(archive), archive.codec, 0, archive.size)
         case State.NAMED | State.STAMPED | State.DONE | State.EXPIRING:
             path = where_named(archive)
             if archive.state is not State.EXPIRING or os.path.lexists(path):
@@ -381,11 +381,31 @@ def _plain(archive: Archive) -> Iterator[Part]:
 
 
 def where_plain(archive: Archive) -> str:
-    """The hidden name at which an inode waits that was swapped out."""
-    if archive.plain is not None:
-        return archive.plain
+    """Where an inode waits that was swapped out: under its hidden name, or where it was about to get its own."""
     folder, name = os.path.split(archive.live)
-    return os.path.join(folder, hidden(name, archive.txn, "rotated"))
+    plain = archive.plain or os.path.join(folder, hidden(name, archive.txn, "rotated"))
+    if archive.state is State.SWAPPED and archive.path is not None and not is_at(plain, archive.inode):
+        return found_in(os.path.dirname(archive.path), archive.inode) or plain
+    return plain
+
+
+def found_in(folder: str, inode: Inode) -> str | None:
+    """The path of an inode in a folder."""
+    try:
+        with os.scandir(folder) as entries:
+            names = [entry.name for entry in entries if entry.inode() == inode.ino]
+    except OSError:
+        return None
+    found = (os.path.join(folder, name) for name in names)
+    return next((path for path in found if is_at(path, inode)), None)
+
+
+def where_written(archive: Archive) -> str:
+    """Where an unfinished archive is: under its temporary name, or under its own if a crash came right after that."""
+    path = archive.path or ""
+    if is_at(path, archive.file):
+        return path
+    return found_in(os.path.dirname(path), archive.file) or path
 
 
 def where_named(archive: Archive) -> str:

@@ -43,7 +43,7 @@ class Step(StrEnum):
     NAME = "the archive is whole, synced and has its name"
     STAMP = "the archived head carries the stamp"
     FREE = "the source has it no more"
-    SHIFT = "it gets another number"
+    SHIFT = "it is about to get another name"
     EXPIRE = "a limit of keep is exceeded"
     DELETE = "the archive is deleted"
     UNDO = "the rotation is given up"
@@ -64,6 +64,7 @@ MOVES: dict[tuple[State, Step], State] = {
     (State.NAMED, Step.STAMP): State.STAMPED,
     (State.NAMED, Step.FREE): State.DONE,
     (State.STAMPED, Step.FREE): State.DONE,
+    (State.SWAPPED, Step.SHIFT): State.SWAPPED,
     (State.NAMED, Step.SHIFT): State.NAMED,
     (State.STAMPED, Step.SHIFT): State.STAMPED,
     (State.DONE, Step.SHIFT): State.DONE,

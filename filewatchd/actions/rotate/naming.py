@@ -12,10 +12,12 @@ import secrets
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from datetime import datetime, tzinfo
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from filewatchd import codecs
 from filewatchd.actions.rotate.ledger import Archive
+from filewatchd.actions.rotate.packing import named
 from filewatchd.actions.rotate.places import Setting, archives_of, folder_name, inode_at
 from filewatchd.work.swap import rename_new
 
@@ -71,15 +73,24 @@ def numbers(current: Sequence[int | None], taken: Collection[int]) -> list[int]:
     return result
 
 
-def taken_numbers(live: str, setting: Setting, ours: list[str]) -> list[int]:
-    """Numbers that files have which aren't ours.
+class Taken(NamedTuple):
+    """Numbers that files have which aren't ours; and the name that an archive has already after a crash."""
+
+    numbers: list[int]
+    own: str | None
+
+
+def taken(archive: Archive, setting: Setting, ours: list[str]) -> Taken:
+    """Look at the archives' folder.
 
     Raises:
-        OSError, ActionError: the folder can't be read.
+        OSError, ActionError: it can't be read.
     """
-    with archives_of(live, setting) as into:
-        names = set(os.listdir(into)) - set(ours)
-    return sorted({number for name in names if (number := number_of(live, name)) is not None})
+    with archives_of(archive.live, setting) as into:
+        own = named(archive, into)
+        names = [name for name in os.listdir(into) if name not in ours and name != own]
+    found = {number for name in names if (number := number_of(archive.live, name)) is not None}
+    return Taken(sorted(found), own)
 
 
 def shift(live: str, setting: Setting, archives: list[Archive]) -> list[str]:

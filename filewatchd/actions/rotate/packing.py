@@ -195,7 +195,7 @@ def give_name(archive: Archive, setting: Setting, names: list[str]) -> Iterator[
         OSError, ActionError: it couldn't be done.
     """
     with archives_of(archive.live, setting) as into:
-        name = named(archive, into, names) or _first_free(temporary(archive), into, into, names)
+        name = named(archive, into) or _first_free(temporary(archive), into, into, names)
         os.fsync(into)
         yield _named(archive, setting, into, name, archive.codec)
 
@@ -206,9 +206,9 @@ def give_plain_name(archive: Archive, setting: Setting, names: list[str]) -> Ite
     Raises:
         OSError: EXDEV: another filesystem.
     """
-    plain = where_plain(archive)
+    plain = where_hidden(archive)
     with folder_of(plain, setting.beneath) as folder, archives_of(archive.live, setting) as into:
-        name = named(archive, into, names) or _first_free(os.path.basename(plain), folder, into, names)
+        name = named(archive, into) or _first_free(os.path.basename(plain), folder, into, names)
         with opened(into, name, os.O_RDONLY) as fd:
             if (setting.owner, setting.group, setting.mode) != (None, None, None):
                 dress(fd, fd, setting)
@@ -217,16 +217,18 @@ def give_plain_name(archive: Archive, setting: Setting, names: list[str]) -> Ite
         yield _named(archive, setting, into, name, "none")
 
 
-def named(archive: Archive, into: int, names: list[str]) -> str | None:
+def named(archive: Archive, into: int) -> str | None:
     """The name that it has already, if a crash came after the rename."""
-    if inode_at(into, temporary(archive)) is not None:
-        return None
-    for name in names:
-        if archive.state is State.SWAPPED and inode_at(into, name) == archive.inode:
-            return name
-    if archive.state is not State.SWAPPED and archive.file_ino:
-        return next((name for name in names if inode_at(into, name) == archive.file), None)
-    return None
+    wanted = archive.inode if archive.state is State.SWAPPED else archive.file
+    hidden_name = os.path.basename(where_hidden(archive))
+    with os.scandir(into) as entries:
+        names = [entry.name for entry in entries if entry.inode() == wanted.ino and entry.name != hidden_name]
+    return next((name for name in names if inode_at(into, name) == wanted), None)
+
+
+def where_hidden(archive: Archive) -> str:
+    """The hidden name of what is about to get its own."""
+    return where_plain(archive._replace(path=None)) if archive.state is State.SWAPPED else temporary(archive)
 
 
 def _first_free(old: str, folder: int, into: int, names: list[str]) -> str:

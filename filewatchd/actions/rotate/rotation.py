@@ -22,7 +22,7 @@ from filewatchd.actions.rotate.options import Options
 from filewatchd.actions.rotate.places import Move, Setting, folder_name
 
 _FIRST_ASK, _LAST_ASK = 0.05, 5.0  # seconds between two questions whether the last writer has gone
-_STILL = 10.0  # seconds without growth that stand for a lease where none can tell
+STILL = 10.0  # seconds without growth that stand for a lease where none can tell
 _NAMED = (State.NAMED, State.STAMPED, State.DONE)
 
 Take = Callable[..., Iterator[Move]]
@@ -132,6 +132,11 @@ class Rotation:
 
     async def _name(self, archive: Archive, work: Take, codec: str) -> Archive:
         names = await self._names(archive, codec)
+        if archive.state is State.SWAPPED:  # from here on it may be at its own name, and who reads must find it
+            self._ledger.shift(
+                [(archive, os.path.join(folder_name(archive.live, self.setting(archive.live)), names[0]))]
+            )
+            archive = self._ledger.get(archive.id)
         archive = await self.take(archive, work, names)
         await self._whole(archive)
         return archive
@@ -163,7 +168,7 @@ class Rotation:
             if left is None:
                 grown, size = size, await self._ctx.worker.call(swapping.size_of, archive, self.setting(archive.live))
                 still = still + pause if grown == size else 0.0
-                if still >= _STILL:
+                if still >= STILL:
                     return
             await self.pause(pause)
             pause = min(pause * 1.5, _LAST_ASK)
@@ -207,9 +212,11 @@ class Rotation:
         ]
         rows = sorted([*others, archive], key=lambda row: row.id, reverse=True)
         ours = [os.path.basename(other.path or "") for other in others]
-        taken = await self._ctx.worker.call(naming.taken_numbers, archive.live, setting, ours)
+        taken = await self._ctx.worker.call(naming.taken, archive, setting, ours)
+        if taken.own is not None:  # a crash came after it had got it
+            return [taken.own]
         current = [naming.number_of(archive.live, row.path or "") if row is not archive else None for row in rows]
-        wanted = dict(zip((row.id for row in rows), naming.numbers(current, taken), strict=True))
+        wanted = dict(zip((row.id for row in rows), naming.numbers(current, taken.numbers), strict=True))
         await self._shift(archive.live, others, wanted)
         return [naming.numbered_name(archive.live, wanted[archive.id], codec)]
 

@@ -1,0 +1,73 @@
+"""Many random deaths of rotations, on every filesystem, one trial after the other.
+
+    python -m tests.rotation [--count N] [--first SEED] [--filesystem NAME]... [--kind NAME]... [--keep]
+
+A trial is a kind of rotation on a filesystem: it dies at each of all its steps, then ten times at random. A failing one
+is printed with the command that tries it again; --keep leaves its directory. Only root can mount. Exit status 1 if
+anything failed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import os
+import shutil
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+
+from tests.rotation.cases import KINDS, die_at_random, die_everywhere, trial_of
+from tests.scripts.mounts import Mounts
+
+_FILESYSTEMS = ("ext4", "xfs", "btrfs", "tmpfs", "overlay")
+
+
+def main() -> int:
+    """Run the trials."""
+    parser = argparse.ArgumentParser(prog="python -m tests.rotation", description=__doc__)
+    parser.add_argument("--count", type=int, default=int(os.environ.get("SOAK_SEEDS", "1000")))
+    parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--filesystem", action="append", choices=_FILESYSTEMS)
+    parser.add_argument("--kind", action="append", choices=list(KINDS))
+    parser.add_argument("--keep", action="store_true")
+    arguments = parser.parse_args()
+    cases = list(itertools.product(arguments.filesystem or _FILESYSTEMS, arguments.kind or KINDS))
+    failed = lines = deaths = 0
+    for seed in range(arguments.first, arguments.first + arguments.count):
+        filesystem, name = cases[seed % len(cases)]
+        directory = Path(tempfile.mkdtemp(prefix="filewatchd-rotation-"))
+        try:
+            found = one(filesystem, name, seed, directory)
+        except (AssertionError, OSError):
+            failed += 1
+            traceback.print_exc()
+            again = f"--first {seed} --count 1 --filesystem {filesystem} --kind '{name}'"
+            print(f"seed {seed} failed; python -m tests.rotation {again}", flush=True)
+        else:
+            lines, deaths = lines + found[0], deaths + found[1]
+        if not arguments.keep:
+            shutil.rmtree(directory, ignore_errors=True)
+        print(f"{seed}: {name} on {filesystem}; {deaths:,} deaths, {lines:,} lines, {failed} failed", flush=True)
+    return 1 if failed else 0
+
+
+def one(filesystem: str, name: str, seed: int, directory: Path) -> tuple[int, int]:
+    """One trial: its lines and deaths."""
+    place = directory / "mounted"
+    place.mkdir()
+    mounts = Mounts(directory)
+    try:
+        mounts.mount(filesystem, str(place), image=f"disk-{seed}")
+        trial = trial_of(KINDS[name], directory / "trial", place / "root")
+        if not (filesystem in ("btrfs", "tmpfs") and name == "collapse"):  # they can't, so it has no such step
+            die_everywhere(trial, KINDS[name].steps)
+        die_at_random(trial, seed, 10)
+        return trial.finish(), trial.deaths
+    finally:
+        mounts.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

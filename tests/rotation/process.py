@@ -1,0 +1,107 @@
+"""A process that rotates one log again and again with the real action, on a real journal, and dies where it is told to.
+
+    python -m tests.rotation.process CASE.json
+
+The daemon around the action is left out, so that a life takes a fifth of a second: its jobs come one after the other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, cast
+
+import msgspec
+
+from filewatchd import codecs
+from filewatchd.actions import rotate
+from filewatchd.actions.rotate import packing, rotation
+from filewatchd.actions.rotate.ledger import Ledger
+from filewatchd.actions.rotate.machine import Step
+from filewatchd.clock import SystemClock
+from filewatchd.model import RuleSettings
+from filewatchd.state.database import Database
+from filewatchd.state.tables import ActionTables
+from filewatchd.testing import FakeClock, FakeContext, FakeJob, FakeTables, FakeTimers, changed
+
+
+class Case(msgspec.Struct):
+    """One life. ``death``: a step's name, and ``before`` or ``after``. ``short``: as if space were short."""
+
+    root: str
+    live: str
+    state: str
+    options: dict[str, Any]
+    death: tuple[str, str] | None = None
+    short: bool = False
+    once: bool = False  # finish what is left, and end
+    stop: str = ""  # a file: when it is there, it ends
+
+
+def arm(death: tuple[str, str]) -> None:
+    """Die with the step, before it is written down or right after."""
+    name, when = death
+    record = Ledger.record
+
+    def dying(self: Ledger, step: Step, statements: Sequence[tuple[str, Sequence[Any]]]) -> None:
+        if step.name == name and when == "before":
+            os.kill(os.getpid(), signal.SIGKILL)
+        record(self, step, statements)
+        if step.name == name:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    Ledger.record = dying  # type: ignore[method-assign]
+
+
+def run_short() -> None:
+    """Space is short, and members are small."""
+    packing.short_of_space = lambda target, wanted: True
+    packing.codecs.compress = partial(codecs.compress, member=16384)  # type: ignore[attr-defined]
+
+
+async def live(case: Case) -> None:
+    """Recover, then rotate until it is stopped."""
+    database = Database(os.path.join(case.state, "journal.db"))
+    context = FakeContext(
+        RuleSettings(name="rule", roots=(case.root,), actions=()),
+        tables=cast(FakeTables, ActionTables(database, "rule", "0.rotate")),
+        timers=FakeTimers(FakeClock()),
+    )
+    context.clock = cast(FakeClock, SystemClock())
+    options = msgspec.convert(case.options, rotate.Options)
+    action = rotate.open(options, context)
+    await action.recover()
+    while not case.once and not os.path.exists(case.stop):
+        outcomes = await action.run(FakeJob([changed(case.live, case.root)]))
+        for outcome in outcomes.values():
+            if outcome.verdict not in ("ok", "skipped"):
+                print(outcome, flush=True)
+        await asyncio.sleep(0.01)
+    if case.once:
+        await asyncio.gather(*(task for name, task in context.follow_ups.items() if name.startswith("archive")))
+    await action.stop(0.0)
+    for key, finding in context.findings.items():
+        print("finding", key, finding, flush=True)
+    database.close()
+
+
+def main(path: str) -> None:
+    """Live one life."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    with open(path, "rb") as file:
+        case = msgspec.json.decode(file.read(), type=Case)
+    rotation.STILL = 0.5
+    if case.short:
+        run_short()
+    if case.death is not None:
+        arm(case.death)
+    asyncio.run(live(case))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
