@@ -46,11 +46,15 @@ class ConfigError(FilewatchdError):
 
 
 class ActionError(FilewatchdError):
-    """An action failed for every path it was given. ``retryable``: trying again may help."""
+    """An action failed for every path it was given.
 
-    def __init__(self, message: str, *, retryable: bool = True) -> None:
+    ``retryable``: trying again may help. ``after``: seconds before which it won't, if somebody has said so.
+    """
+
+    def __init__(self, message: str, *, retryable: bool = True, after: float = 0.0) -> None:
         super().__init__(message)
         self.retryable = retryable
+        self.after = after
 
 
 class StalledError(FilewatchdError):

@@ -29,6 +29,15 @@ class Trigger(StrEnum):
     SCHEDULE = "schedule"
     MANUAL = "manual"
     STARTUP = "startup"
+    NOTICE = "notice"  # somebody is to be told; over no path
+
+
+class Event(StrEnum):
+    """What somebody is to be told of a rule."""
+
+    FAILURE = "failure"  # it worked, and does so no more
+    RECOVERY = "recovery"  # it works again, or a finding doesn't stand any more
+    FINDING = "finding"  # there is something that a person should look at
 
 
 class Verdict(StrEnum):
@@ -156,6 +165,7 @@ class Outcome(NamedTuple):
     verdict: Verdict
     message: str = ""
     retryable: bool = True  # only of failed
+    after: float = 0.0  # seconds before which it isn't to be tried again, if somebody has said so
 
     @property
     def handled(self) -> bool:
@@ -165,6 +175,53 @@ class Outcome(NamedTuple):
 
 _HANDLED = frozenset({Verdict.OK, Verdict.SKIPPED, Verdict.REJECTED})
 OK = Outcome(Verdict.OK)
+
+
+class Found(NamedTuple):
+    """A finding as an action raises it. ``key`` tells it from the action's others."""
+
+    key: str
+    message: str
+    path: str | None = None
+
+
+class Entry(NamedTuple):
+    """One thing of a notice.
+
+    Attributes:
+        key: a finding's; of a rule's failure ``failed`` or ``held``.
+        message: a line for people.
+        path: the file that it is about, if it is about one.
+        first_ns: since when it is so; of a recovery: since when it was.
+        last_ns: when it was seen last; of a recovery: when it was over.
+        times: how often it was seen.
+        job: the job that failed, or after which all is well; 0 for none.
+    """
+
+    key: str
+    message: str
+    path: str | None
+    first_ns: int
+    last_ns: int
+    times: int = 1
+    job: int = 0
+
+
+class Notice(NamedTuple):
+    """What a notification's job tells, all that there is at once. ``more``: entries beyond these."""
+
+    rule: str
+    event: Event
+    entries: tuple[Entry, ...]
+    more: int = 0
+    test: bool = False  # somebody only wants to see whether it arrives
+
+    @property
+    def message(self) -> str:
+        """A line for people."""
+        others = len(self.entries) - 1 + self.more
+        first = self.entries[0].message if self.entries else ""
+        return f"{first} (and {others:,} more)" if others > 0 else first
 
 
 class Retry(NamedTuple):
@@ -229,3 +286,7 @@ class RuleSettings(NamedTuple):
     renamed_from: str | None = None
     backend: str = "auto"
     expect: Expect | None = None
+    on_failure: tuple[ActionSpec, ...] = ()
+    on_recovery: tuple[ActionSpec, ...] = ()
+    on_finding: tuple[ActionSpec, ...] = ()
+    event: Event | None = None  # it is no rule but another one's notifications of this event: no roots, no changes

@@ -132,6 +132,12 @@ Every = Annotated[
 ]
 
 
+#: A list of actions, as a rule's ``actions`` has it: each entry names one, with its options. In an action's options the
+#: fields ``on_failure``, ``on_recovery`` and ``on_finding`` of this type add to the rule's own notifications; there is
+#: nothing else to be done about them. To Python it is a tuple of `filewatchd.model.ActionSpec`.
+ActionList = Annotated[tuple[Any, ...], Meta(extra={"actions": True}, extra_json_schema={"x-actions": True})]
+
+
 # ---- values of several keys
 
 

@@ -79,6 +79,8 @@ _ENVIRONMENT = (
     Tag("PATH, LANG", "Commands get these two of the daemon's own."),
     Tag("HOME", "What ~ stands for in the configuration."),
     Tag("TZ", "The time zone of schedules that name none."),
+    Tag("https_proxy, HTTPS_PROXY, http_proxy", "Proxies of webhooks. In capitals the last one doesn't count."),
+    Tag("no_proxy, NO_PROXY", "Hosts and domains, with commas between, to which webhooks go without one; *: all."),
     Tag("NO_COLOR", "Set, the log isn't coloured."),
     Tag("XDG_CONFIG_HOME, XDG_STATE_HOME, XDG_RUNTIME_DIR",
         "Where init puts the configuration, state and control socket of another user than root. XDG_RUNTIME_DIR has "

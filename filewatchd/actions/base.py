@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from filewatchd.clock import Clock
-from filewatchd.model import Change, FileIdentity, Outcome, Region, RuleSettings, Trigger
+from filewatchd.model import Change, FileIdentity, Found, Notice, Outcome, Region, RuleSettings, Trigger
 from filewatchd.work.command import Bind as Bind
 from filewatchd.work.command import Command as Command
 from filewatchd.work.command import Finished as Finished
@@ -115,6 +115,11 @@ class JobContext(Protocol):
     def trigger(self) -> Trigger: ...
     @property
     def changes(self) -> Sequence[Change]: ...
+    @property
+    def notice(self) -> Notice | None:
+        """What is to be told, where the action stands in ``on_failure`` or its like; there are no changes then."""
+        ...
+
     @property
     def dry_run(self) -> bool: ...
     @property
@@ -440,7 +445,14 @@ class Context(Protocol):
         """Raise, or renew, something a person should look at."""
         ...
 
-    def clear_finding(self, key: str) -> None: ...
+    def raise_findings(self, found: Sequence[Found]) -> None:
+        """Raise, or renew, several at once: whoever is to be told of them (``on_finding``) gets one message."""
+        ...
+
+    def clear_finding(self, key: str) -> None:
+        """It doesn't stand any more, by itself: whoever is to be told of recoveries is told."""
+        ...
+
     def count(self, name: str, by: int = 1) -> None:
         """Add to a counter shown in status."""
         ...

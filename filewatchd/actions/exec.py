@@ -97,7 +97,7 @@ class ExecAction:
         variables = environment.base(await self._account())
         if self._options.env:
             variables |= await self._ctx.pool.run("", environment.reveal, self._options.env)
-        if self._mode is argv.Mode.BATCH:
+        if self._mode is argv.Mode.BATCH or job.notice is not None:
             return await self._spawn(job, list(job.changes), variables, deadline)
         outcomes: dict[str, Outcome] = {}
         for changes in self._shares(job, variables):
@@ -141,6 +141,8 @@ class ExecAction:
 
     def _shares(self, job: JobContext, variables: Mapping[str, str]) -> Iterator[list[Change]]:
         """The changes of each run: one each, or as many as fit."""
+        if job.notice is not None:
+            return iter([[]])
         if self._mode is argv.Mode.EACH:
             return ([change] for change in job.changes)
         return argv.split(job.changes, argv.room(self._words(job, []), variables))

@@ -10,10 +10,23 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, Struct
 
 from filewatchd.actions.base import Context, JobContext, Needs, Problem
-from filewatchd.actions.template import Template, TemplateError, change_values, job_values, parse
+from filewatchd.actions.template import (
+    NAMES,
+    PER_NOTICE,
+    TOLD,
+    Template,
+    TemplateError,
+    change_values,
+    job_values,
+    names_for,
+    parse,
+)
 from filewatchd.model import OK, Outcome, RuleSettings
 
 _TURN = 500  # lines between two turns of the event loop: some milliseconds
+
+_MESSAGE = "{kind} {path}"
+_NOTICE = "{rule}: {event}: {message}"  # in its place where there are no changes
 
 name = "log"
 
@@ -26,13 +39,15 @@ class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = "info"
     message: Annotated[
         str, Meta(description="The line; it may hold the placeholders of `exec`, such as `{kind}` and `{path}`.")
-    ] = "{kind} {path}"
+    ] = _MESSAGE
 
 
 def check(options: Options, rule: RuleSettings) -> Iterable[Problem]:
     """Unknown placeholders."""
+    if rule.event is not None and options.message == _MESSAGE:
+        return
     try:
-        parse(options.message)
+        parse(options.message, names_for(rule))
     except TemplateError as error:
         yield Problem(str(error), error.hint, ("message",))
 
@@ -64,7 +79,11 @@ class LogAction:
         """Nothing can be unfinished."""
 
     async def run(self, job: JobContext) -> Outcome:
-        """A line for each change, with pauses that let others work."""
+        """A line for each change, with pauses that let others work; of a notice one."""
+        if job.notice is not None:
+            self._ctx.log.log(self._level, "%s", told(self._notice, job))
+            self._lines += 1
+            return OK
         if self._ctx.log.isEnabledFor(self._level):
             for start in range(0, len(job.changes), _TURN):
                 for line in lines(self._template, job, start, start + _TURN):
@@ -75,12 +94,15 @@ class LogAction:
 
     def plan(self, job: JobContext) -> Sequence[str]:
         """The lines."""
+        if job.notice is not None:
+            return [f"log: {told(self._notice, job)}"]
         return [f"log: {line}" for line in lines(self._template, job, 0, len(job.changes))]
 
     def reconfigure(self, options: Options) -> bool:
         """Always possible in place."""
         self._level = logging.getLevelNamesMapping()[options.level.upper()]
-        self._template = parse(options.message)
+        self._template = parse(options.message, (*NAMES, *PER_NOTICE))
+        self._notice = parse(_NOTICE, TOLD) if options.message == _MESSAGE else self._template
         return True
 
     async def stop(self, grace: float) -> None:
@@ -95,6 +117,11 @@ def lines(template: Template, job: JobContext, start: int, end: int) -> list[str
     """The filled template of some of the job's changes; line breaks in names are shown, not written."""
     common = job_values(job)
     return [one_line(template.fill(change_values(change) | common)) for change in job.changes[start:end]]
+
+
+def told(template: Template, job: JobContext) -> str:
+    """The filled template of a notice."""
+    return one_line(template.fill(job_values(job)))
 
 
 def one_line(text: str) -> str:

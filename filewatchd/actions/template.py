@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 from collections.abc import Mapping
 from typing import NamedTuple
 
 from filewatchd.actions.base import JobContext
-from filewatchd.model import Change
+from filewatchd.model import Change, RuleSettings
 
 PER_PATH = ("path", "original_path", "name", "stem", "dir", "root", "kind", "old_path")
 PER_JOB = ("rule", "job", "attempt")
+PER_NOTICE = ("event", "message", "host")
 PATHS = "paths"
 NAMES = (*PER_PATH, *PER_JOB)
+TOLD = (*PER_JOB, *PER_NOTICE)  # where an action stands in a rule's notifications
 _TOKENS = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]|[^{}]+")
 
 
@@ -77,9 +80,22 @@ def known(name: str, names: tuple[str, ...]) -> str:
     raise TemplateError(f"there is no placeholder {{{name}}}", f"{hint}; write {{{{ and }}}} for braces themselves")
 
 
+def names_for(rule: RuleSettings) -> tuple[str, ...]:
+    """The placeholders that there are for an action of a rule, or of its notifications."""
+    return NAMES if rule.event is None else TOLD
+
+
 def job_values(job: JobContext) -> dict[str, str]:
     """The placeholders that are the same for all paths of a job."""
-    return {"rule": job.rule, "job": str(job.id), "attempt": str(job.attempt)}
+    return {"rule": job.rule, "job": str(job.id), "attempt": str(job.attempt), **notice_values(job)}
+
+
+def notice_values(job: JobContext) -> dict[str, str]:
+    """The placeholders of a notice; none where there is none."""
+    notice = job.notice
+    if notice is None:
+        return {}
+    return {"event": notice.event.value, "message": notice.message, "host": socket.gethostname()}
 
 
 def change_values(change: Change) -> dict[str, str]:

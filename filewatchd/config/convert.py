@@ -58,6 +58,15 @@ class Converter:
         self.environ = environ
         self.mistakes = mistakes
         self.partial = partial
+        self.actions: Callable[[Converter, Node], Any] | None = (
+            None  # reads a list of actions; whoever knows them sets it
+        )
+
+    def scratch(self) -> Converter:
+        """Another one for a try, whose mistakes aren't noted."""
+        trial = Converter(self.environ, [])
+        trial.actions = self.actions
+        return trial
 
     def struct(self, schema: type, node: Node) -> Any:
         """An instance of the struct, or INVALID."""
@@ -72,12 +81,14 @@ class Converter:
         field = next(field for field in kind.fields if field.encode_name == name)
         inner = node.get(name)
         if inner is not None:
-            return Converter(self.environ, []).convert(field.type, inner)
+            return self.scratch().convert(field.type, inner)
         return INVALID if field.required else field.default
 
     def convert(self, kind: inspect.Type, node: Node) -> Any:
         """The value that the type holds, or INVALID."""
         if isinstance(kind, inspect.Metadata):
+            if self.actions is not None and (kind.extra or {}).get("actions"):
+                return self.actions(self, node)
             reader = (kind.extra or {}).get("reader")
             return self._read(reader, kind.type, node) if reader else self.convert(kind.type, node)
         for types, method in _METHODS:
@@ -259,7 +270,7 @@ class Converter:
         if not fitting:
             return self._wrong(node, " or ".join(dict.fromkeys(_words(member) for member in kind.types)))
         for member in fitting[:-1]:
-            trial = Converter(self.environ, [])
+            trial = self.scratch()
             value = trial.convert(member, node)
             if not trial.mistakes:
                 return value

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from filewatchd.actions.base import ActionPackage
 
 Schema = dict[str, Any]
+ACTION: Schema = {"$ref": "#/$defs/Action"}
 
 
 def json_schema(registry: Mapping[str, ActionPackage]) -> Schema:
@@ -31,7 +32,8 @@ def json_schema(registry: Mapping[str, ActionPackage]) -> Schema:
     for name, key in _short_forms(types).items():
         definitions[name] = _with_short_form(definitions[name], key)
     actions = dict(zip(names, references[1:], strict=True))
-    definitions["Rule"]["properties"]["actions"]["items"] = _action_entry(actions, registry)
+    definitions["Action"] = _action_entry(actions, registry)
+    definitions["Rule"]["properties"]["actions"]["items"] = ACTION
     top = definitions.pop("File")
     top.pop("required")
     return {
@@ -57,6 +59,8 @@ def _readable(schema: Any) -> Any:
         result |= schema["x-value"] | {"x-name": schema["x-reader"]}
         if "default" in schema:
             result["default"] = READERS[schema["x-reader"]].write(schema["default"])
+    if result.pop("x-actions", False):
+        result["items"] = ACTION
     if result.get("properties"):
         result["additionalProperties"] = False
     if isinstance(result.get("default", {}), (dict, type(None))):  # a section (its own keys tell), or: not set
@@ -91,7 +95,8 @@ def _action_entry(actions: Mapping[str, Schema], registry: Mapping[str, ActionPa
     options = {}
     for name, reference in actions.items():
         needless = not any(field.required for field in msgspec.structs.fields(registry[name].Options))
-        options[name] = {"anyOf": [reference, {"type": "null"}]} if needless else reference
+        told = {"description": (registry[name].Options.__doc__ or name).partition("\n")[0]}
+        options[name] = {"anyOf": [reference, {"type": "null"}], **told} if needless else {**reference, **told}
     return {
         "description": "One action, with its options.",
         "type": "object",

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from filewatchd.config.editors import Schema, json_schema
+from filewatchd.config.editors import ACTION, Schema, json_schema
 
 if TYPE_CHECKING:
     from filewatchd.actions.base import ActionPackage
@@ -55,6 +55,7 @@ not `at` |
 | secret | `{file: PATH}` or `{credential: NAME}` (systemd's `LoadCredential=`); read when needed, never shown |
 | command | a list of words, never a shell's line |
 | host and port | `127.0.0.1:8080`, `"[::1]:8080"` |
+| actions | a list; each entry names one action, with its options: `- exec: {command: [true]}` |
 
 ## Layers
 
@@ -109,7 +110,7 @@ def reference(registry: Mapping[str, ActionPackage]) -> str:
         parts += [f"\n## {title}\n", section["description"] + "\n", *_table(section, schema)]
         if name == "Rule":
             parts.append(f"\n`defaults:` may hold each of these keys but {_NOT_IN_DEFAULTS}.")
-    actions = schema["$defs"]["Rule"]["properties"]["actions"]["items"]["properties"]
+    actions = schema["$defs"]["Action"]["properties"]
     for name in sorted(actions):
         options = _resolved(actions[name], schema)
         parts += [f"\n## action {name}\n", options.get("description", "") + "\n", *_table(options, schema)]
@@ -132,7 +133,7 @@ def _sections(value: Schema, schema: Schema) -> Iterator[Schema]:
     for member in members:
         if "properties" in member and "x-name" not in member:
             yield {**member, "description": member.get("description") or value["description"]}
-        elif member.get("type") == "array" and member.get("items") and len(members) == 1:
+        elif member.get("type") == "array" and member.get("items", ACTION) != ACTION and len(members) == 1:
             yield from _sections(member["items"], schema)
         elif "anyOf" in member and member is not value:
             yield from _sections(member, schema)
@@ -174,6 +175,8 @@ def _kind(value: Schema, schema: Schema) -> str:
         return " or ".join(sorted(kinds, key=lambda kind: kind.startswith("list of")))
     if "x-name" in value:
         return str(value["x-name"])
+    if value.get("items") == ACTION:
+        return "list of actions"
     if value.get("type") == "array":
         return f"list of {_kind(value['items'], schema)}"
     return "mapping" if value.get("type") == "object" else _WORDS.get(str(value.get("type")), "any")

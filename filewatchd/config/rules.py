@@ -23,7 +23,7 @@ from filewatchd.config.schema import Rule
 from filewatchd.config.show import BUILT_IN, rows
 from filewatchd.errors import Mistake, StalledError
 from filewatchd.extras import backend_lacks, lacks
-from filewatchd.model import ActionSpec, Busy, Expect, Limit, Retry, RuleSettings
+from filewatchd.model import ActionSpec, Busy, Event, Expect, Limit, Retry, RuleSettings
 from filewatchd.notation import quoted
 from filewatchd.patience import attend
 from filewatchd.security import others_may_write
@@ -42,6 +42,7 @@ class ActionNode(NamedTuple):
     package: ActionPackage
     options: Any
     node: Node
+    spec: ActionSpec | None = None  # of one in options or notifications; held so that it keeps its id
 
 
 class RuleBuilder:
@@ -56,7 +57,9 @@ class RuleBuilder:
         self._registry = registry
         self._defaults = defaults
         self._converter = converter
+        self._nested: dict[int, ActionNode] = {}  # actions in options and notifications, by their specs' ids
         self.warnings: list[Mistake] = []
+        converter.actions = self._listed
         self.origins: dict[str, Origins] = {}
 
     def build(self, node: Node, shown: list[Row] | None = None) -> RuleSettings | None:
@@ -64,7 +67,7 @@ class RuleBuilder:
         known = len(self._converter.mistakes)
         actions = list(self._actions(node))
         whole = self._whole(node, actions)
-        rule = self._sound(Rule, whole)
+        rule = self._sound(self._converter, Rule, whole)
         self._check_timing(node, whole)
         if rule is INVALID:
             return None
@@ -74,6 +77,8 @@ class RuleBuilder:
             self._converter.fail(whole.find(["backend"]), *lack)
         for action in actions:
             self._check_action(action, settings)
+        for event, spec in _notifications(settings):
+            self._check_action(self._nested[id(spec)], notified(settings, event))
         if len(self._converter.mistakes) > known:
             return None
         self.origins[rule.name] = origins(node, whole)
@@ -81,40 +86,55 @@ class RuleBuilder:
             shown.extend(self._rows(rule.name, whole, actions))
         return settings
 
-    def _sound(self, schema: type, node: Node) -> Any:
+    def _sound(self, converter: Converter, schema: type, node: Node) -> Any:
         """A struct, with defaults in the place of its mistakes: what else there is to check is checked all the same."""
-        found = self._converter.struct(schema, node)
+        found = converter.struct(schema, node)
         if found is not INVALID or not isinstance(node.value, dict):
             return found
         fields = {field.encode_name for field in msgspec.structs.fields(schema)} & node.value.keys()
-        sound = {key: node.value[key] for key in fields if self._converter.field(schema, node, key) is not INVALID}
-        scratch = Converter(self._converter.environ, [])
-        return scratch.struct(schema, Node(sound, node.source, node.line, node.column, node.key))
+        sound = {key: node.value[key] for key in fields if converter.field(schema, node, key) is not INVALID}
+        return converter.scratch().struct(schema, Node(sound, node.source, node.line, node.column, node.key))
 
     # ---- actions
 
     def _actions(self, node: Node) -> Iterator[ActionNode]:
         listed = node.get("actions")
-        for item in listed.value if listed is not None and isinstance(listed.value, list) else ():
+        if listed is not None:
+            yield from self._entries(self._converter, listed)
+
+    def _entries(self, converter: Converter, listed: Node) -> Iterator[ActionNode]:
+        for item in listed.value if isinstance(listed.value, list) else ():
             if not isinstance(item.value, dict):
                 hint = f"write `{item.value}: {{}}`" if item.value in self._registry else "write `- NAME: {...}`"
-                self._converter.fail(item, f"an action with its options is expected here, not {item.kind}", hint)
+                converter.fail(item, f"an action with its options is expected here, not {item.kind}", hint)
             elif len(item.value) != 1:
-                self._converter.fail(item, "an entry names exactly one action", "begin each action with its own dash")
+                converter.fail(item, "an entry names exactly one action", "begin each action with its own dash")
             else:
-                yield from self._action(*next(iter(item.value.items())))
+                yield from self._action(converter, *next(iter(item.value.items())))
 
-    def _action(self, name: str, node: Node) -> Iterator[ActionNode]:
+    def _action(self, converter: Converter, name: str, node: Node) -> Iterator[ActionNode]:
         package = self._registry.get(name)
         if package is None:
             hint = suggestion(name, self._registry)
-            self._converter.mistakes.append(node.key_mistake(f"there is no action {quoted(name)}", hint))
+            converter.mistakes.append(node.key_mistake(f"there is no action {quoted(name)}", hint))
             return
         if node.value is None:
             node = Node({}, node.source, node.line, node.column, node.key)
-        options = self._sound(package.Options, node)
+        options = self._sound(converter, package.Options, node)
         if options is not INVALID:
             yield ActionNode(package, options, node)
+
+    def _listed(self, converter: Converter, node: Node) -> Any:
+        """A list of actions somewhere else than in a rule's ``actions``: specs, or INVALID."""
+        if not isinstance(node.value, list):
+            return converter.fail(node, f"a list of actions is expected here, not {node.kind}", "write `- NAME: {...}`")
+        known = len(converter.mistakes)
+        found = list(self._entries(converter, node))
+        if len(converter.mistakes) > known:
+            return INVALID
+        specs = tuple(_spec(action) for action in found)
+        self._nested |= {id(spec): action._replace(spec=spec) for spec, action in zip(specs, found, strict=True)}
+        return specs
 
     def _check_action(self, action: ActionNode, settings: RuleSettings) -> None:
         problems: Iterable[Problem] = self._asked(
@@ -168,8 +188,14 @@ class RuleBuilder:
     def _rows(self, name: str, whole: Node, actions: list[ActionNode]) -> Iterator[Row]:
         key = ("rules", name)
         for row in rows(type_of(Rule), whole, key, self._converter):
-            if row.key[2] not in ("name", "actions"):
+            if row.key[2] not in ("name", "actions", *_NOTIFICATIONS):
                 yield row
+        for key_of_list in _NOTIFICATIONS:
+            listed = whole.get(key_of_list)
+            for index, (action_name, item) in enumerate(_named(listed)):
+                where = (*key, key_of_list, index, action_name)
+                options_of: Any = self._registry[action_name].Options
+                yield from rows(type_of(options_of), item, where, self._converter)
         for index, action in enumerate(actions):
             where = (*key, "actions", index, action.package.name)
             options: Any = action.package.Options
@@ -222,6 +248,33 @@ def fixed_part(root: str) -> str:
     return "/".join(parts[:magic]) or "/"
 
 
+_NOTIFICATIONS = tuple(f"on_{event.value}" for event in Event)
+
+
+def _named(listed: Node | None) -> Iterator[tuple[str, Node]]:
+    """The entries of a list of actions that has no mistakes."""
+    for item in listed.value if listed is not None and isinstance(listed.value, list) else ():
+        for name, options in item.value.items() if isinstance(item.value, dict) else ():
+            empty = Node({}, options.source, options.line, options.column, options.key)
+            yield name, empty if options.value is None else options
+
+
+def _notifications(settings: RuleSettings) -> Iterator[tuple[Event, ActionSpec]]:
+    for event in Event:
+        for spec in getattr(settings, f"on_{event.value}"):
+            yield event, spec
+
+
+def notified(rule: RuleSettings, event: Event) -> RuleSettings:
+    """What a rule is to the actions of its notifications: they have no roots, and no changes."""
+    return rule._replace(roots=(), actions=(), include=(), exclude=(), event=event)
+
+
+def _told(rule: Rule, actions: list[ActionNode], key: str) -> tuple[ActionSpec, ...]:
+    """A rule's own notifications of an event, and those that stand in its actions' options."""
+    return sum((tuple(getattr(action.options, key, ())) for action in actions), tuple(getattr(rule, key)))
+
+
 def _settings(rule: Rule, actions: list[ActionNode]) -> RuleSettings:
     limit = rule.limit
     return RuleSettings(
@@ -252,6 +305,9 @@ def _settings(rule: Rule, actions: list[ActionNode]) -> RuleSettings:
         renamed_from=rule.renamed_from,
         backend=rule.backend,
         expect=Expect(*msgspec.structs.astuple(rule.expect)) if rule.expect else None,
+        on_failure=_told(rule, actions, "on_failure"),
+        on_recovery=_told(rule, actions, "on_recovery"),
+        on_finding=_told(rule, actions, "on_finding"),
     )
 
 

@@ -16,7 +16,7 @@ from filewatchd.extras import BACKENDS
 from filewatchd.model import BatchBy, Busy, Initial, Kind, Ready
 from filewatchd.notation import MalformedError, parse_listen, parse_principal, quoted
 from filewatchd.patterns import translated
-from filewatchd.values import Duration, Every, PathTo, Reader, Size, TimeOfDay, User, Weekday, annotation
+from filewatchd.values import ActionList, Duration, Every, PathTo, Reader, Size, TimeOfDay, User, Weekday, annotation
 
 BACKENDS_ALLOWED = ("auto", *BACKENDS)
 NAME_PATTERN = "[A-Za-z0-9_.-]{1,64}"
@@ -274,6 +274,16 @@ class RuleDefaults(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     follow_symlinks: Annotated[
         Literal["never", "files"], _about("Symbolic links below a root: `never`, or follow those that lead to `files`.")
     ] = "never"
+    on_failure: Annotated[
+        ActionList,
+        _about("What to do once when the rule fails: a job failed for good, or the rule is held but by a person."),
+    ] = ()
+    on_recovery: Annotated[
+        ActionList, _about("What to do once when it works again, or when a finding doesn't stand any more by itself.")
+    ] = ()
+    on_finding: Annotated[
+        ActionList, _about("What to do about new findings, such as of `expect`; all that there are at once.")
+    ] = ()
     backend: Annotated[Backend, _about("How changes are noticed: `auto` chooses for each root, others insist.")] = (
         "auto"
     )

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from filewatchd.actions.base import Use
 from filewatchd.errors import StalledError, StateError
 from filewatchd.jobs.looking import ERROR_PAUSE
-from filewatchd.jobs.queue import Drain, backoff
+from filewatchd.jobs.queue import Drain, JobState, backoff
 from filewatchd.jobs.runner import Item, JobRun, Key, OpenAction, Record, counts, run_actions
 from filewatchd.jobs.story import Start, log_end
 from filewatchd.model import OK, FileIdentity, Hint, Kind, Look, Outcome, Verdict
@@ -25,6 +25,9 @@ from filewatchd.work.files import look_at
 
 if TYPE_CHECKING:
     from filewatchd.jobs.pipeline import Pipeline
+
+
+_LONGEST = 3600.0  # seconds that a retry is put off because somebody wishes it
 
 
 class Attempts:
@@ -46,6 +49,8 @@ class Attempts:
 
     async def attempt(self, record: Record) -> None:
         """Journal an attempt, run it, and settle its outcomes."""
+        if self._pipeline.settings.event is not None and record.notice is None:
+            self._pipeline.engine.notifying.gather(self._pipeline, record)
         record.attempt += 1
         task = asyncio.current_task()
         assert task is not None
@@ -111,12 +116,17 @@ class Attempts:
         left = [item for item in items if not (item.outcome is not None and item.outcome.handled)]
         again = [item for item in left if self._is_retried(item.outcome, record)]
         repeats = bool(again) or self._is_retried(record.alone, record)
-        pause = backoff(self._pipeline.settings.retry, record.attempt, self._random)
+        pause = self._pause(record, again)
+        state = JobState.BACKOFF
 
         def write() -> None:
+            nonlocal state
             until_ns = self._pipeline.clock.wall_ns() + int(pause * 1e9) if repeats else None
             doubtful = [item for item in handled if self._may_have_been_away(item, mounts)]
-            self._pipeline.engine.store.settle(self._pipeline, record, handled, doubtful, until_ns)
+            engine = self._pipeline.engine
+            with engine.store.database.transaction():
+                state = engine.store.settle(self._pipeline, record, handled, doubtful, until_ns)
+                engine.notifying.ended(self._pipeline, record, state, items)
 
         gate = self._pipeline.engine.gate
         await gate.through(write)
@@ -135,7 +145,8 @@ class Attempts:
         since = min((record.since, *(taken.get(item.key, math.inf) for item in handled)))
         self._pipeline.timings.ended(now - started, math.inf if repeats or since == math.inf else now - since)
         self._pipeline.remember(record, counted, now - started)
-        if any(item.outcome is not None and item.outcome.verdict is not Verdict.CANCELLED for item in items):
+        self._pipeline.engine.notifying.settled(self._pipeline, record, state)
+        if any(_came(item) for item in items):
             name, came = self._pipeline.settings.name, self._pipeline.engine.expecting.came
             await gate.through(lambda: came(name, record.trigger, record.created_ns))
 
@@ -164,7 +175,15 @@ class Attempts:
     def _is_retried(self, outcome: Outcome | None, record: Record) -> bool:
         if outcome is None or outcome.verdict is not Verdict.FAILED or record.cancelled_by is not None:
             return False
+        if record.notice is not None and self._pipeline.successor is not None:  # others tell it now
+            return False
         return outcome.retryable and record.attempt < self._pipeline.settings.retry.attempts
+
+    def _pause(self, record: Record, again: list[Item]) -> float:
+        """Seconds until the next attempt: as is configured, or what a receiver has asked for if that is longer."""
+        outcomes = (OK, record.alone, *(item.outcome for item in again))
+        wished = max(outcome.after for outcome in outcomes if outcome is not None)
+        return max(min(wished, _LONGEST), backoff(self._pipeline.settings.retry, record.attempt, self._random))
 
     def _back_off(self, record: Record, again: list[Item], pause: float) -> None:
         record.items = {item.key: item for item in again}
@@ -234,7 +253,13 @@ class Attempts:
                 alarm.cancel()
         self.due = [record for record in self.due if record.alone is None]
         self._alone.clear()
+        for record in found:
+            record.renew()
         return found
+
+    def has_alone(self) -> bool:
+        """Whether a job over no path waits."""
+        return bool(self._alone) or any(record.alone is not None for record in self.due)
 
     def repeat(self, job: int) -> bool:
         """End the back-off of a job over no path; False if there is none of this number."""
@@ -320,3 +345,8 @@ class Attempts:
             look = look_at(path, 0, False)
             identity = look.identity
         self._pipeline.looking.wrote(path, identity)
+
+
+def _came(item: Item) -> bool:
+    """Whether a path has been attempted, and not only begun."""
+    return item.outcome is not None and item.outcome.verdict is not Verdict.CANCELLED

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from filewatchd.actions.base import Ground, Pool, Services, Spawn, Tables, Timers, Unfinished, Worker
 from filewatchd.clock import Clock
 from filewatchd.jobs.filelocks import holding_nothing
-from filewatchd.model import RuleSettings, Trigger
+from filewatchd.model import Found, RuleSettings, Trigger
 from filewatchd.rules.match import PRESETS
 from filewatchd.work.opening import safe_open
 from filewatchd.work.workers import RuleWorker
@@ -20,6 +20,9 @@ from filewatchd.work.workers import RuleWorker
 if TYPE_CHECKING:
     from filewatchd.jobs.engine import Engine
     from filewatchd.jobs.pipeline import Pipeline
+
+
+_TOLD = 20  # findings raised at once that are logged one by one
 
 
 class ActionContext:
@@ -161,8 +164,14 @@ class ActionContext:
         self._engine.effects[self] = callback
 
     def finding(self, key: str, message: str, path: str | None = None) -> None:
-        self._engine.store.finding(key, self.rule.name, message, path)
-        self._log.warning("finding %s: %s", key, message)
+        self.raise_findings([Found(key, message, path)])
+
+    def raise_findings(self, found: Sequence[Found]) -> None:
+        self._engine.store.raise_findings(self.rule.name, found)
+        for each in found[:_TOLD]:
+            self._log.warning("finding %s: %s", each.key, each.message)
+        if len(found) > _TOLD:
+            self._log.warning("... and %d more findings", len(found) - _TOLD)
 
     def clear_finding(self, key: str) -> None:
         self._engine.store.clear_finding(key, self.rule.name)

@@ -19,6 +19,7 @@ from filewatchd.jobs.flush import Left, left, work_off
 from filewatchd.jobs.gate import Gate
 from filewatchd.jobs.generations import Generations
 from filewatchd.jobs.links import NewLinks
+from filewatchd.jobs.notifying import Notifying
 from filewatchd.jobs.pipeline import Pipeline
 from filewatchd.jobs.queue import Slots
 from filewatchd.jobs.store import Store
@@ -114,11 +115,17 @@ class Engine:
         self.wake_on_write = watching.wake_on_write
         self.mounts = watching.mounts
         self.looked = watching.looked
+        self.notifying = Notifying(self)
         self._watching = watching
         self._dirty = 0  # paths in all windows
         self._room = self._intake = True
         self._draining: dict[asyncio.Task[None], Pipeline] = {}
         self._numbers = 0
+
+    @property
+    def rules(self) -> dict[str, Pipeline]:
+        """The pipelines of rules; the others' are their notifications."""
+        return {name: pipeline for name, pipeline in self.pipelines.items() if pipeline.settings.event is None}
 
     # ---- bindings
 
@@ -274,6 +281,7 @@ class Engine:
     async def drain(self, grace: float) -> None:
         """Start nothing more; give what runs ``grace`` seconds. Outcomes that can't be written don't wait for it."""
         self.expecting.close()
+        self.notifying.close()
         self.gate.end()
         deadline = self.clock.monotonic() + grace
         works: list[Awaitable[None]] = [p.drain(deadline) for p in self.pipelines.values()]

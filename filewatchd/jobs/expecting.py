@@ -131,7 +131,7 @@ class Expecting:
         self._kept.put(rule, expected)
         if rule in self._missing:
             self._missing.discard(rule)
-            self._findings.clear(rule, FINDING)
+            self._findings.clear(rule, FINDING, self._clock.wall_ns())
             log.info("something came at last", extra={"rule": rule})
 
     # ---- judging

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
+from filewatchd.jobs.notices import Notices
+from filewatchd.model import Entry, Event, Found
 from filewatchd.state.database import Database
 from filewatchd.state.rows import decode, encode
 
@@ -22,25 +24,53 @@ class Finding(NamedTuple):
 
 
 class Findings:
-    """Findings of all rules, kept until they are cleared. Every method may raise `StateError`."""
+    """Findings of all rules, kept until they are cleared. Every method may raise `StateError`.
 
-    def __init__(self, database: Database) -> None:
+    One that is new, or says something new, is a notice; so is its end, if it ends by itself.
+    """
+
+    def __init__(self, database: Database, notices: Notices | None = None) -> None:
         self._database = database
+        self._notices = notices or Notices(database)
 
     def raise_finding(self, rule: str, key: str, message: str, path: str | None, now_ns: int) -> None:
         """Raise a finding, or renew it: the newest message and path stand, the first time stays."""
-        self._database.execute(
-            "INSERT INTO findings (rule, key, message, path, first_ns, last_ns, count) VALUES (?, ?, ?, ?, ?, ?, 1)"
-            " ON CONFLICT DO UPDATE SET message = excluded.message, path = excluded.path, last_ns = excluded.last_ns,"
-            " count = count + 1",
-            (rule, key, message, None if path is None else encode(path), now_ns, now_ns),
-        )
+        self.raise_all(rule, [Found(key, message, path)], now_ns)
 
-    def clear(self, rule: str, key: str) -> bool:
-        """Clear a finding; False if there was none."""
+    def raise_all(self, rule: str, found: Iterable[Found], now_ns: int) -> None:
+        """Raise or renew several at once: all of them or none."""
+        with self._database.transaction():
+            for each in found:
+                self._raise(rule, each, now_ns)
+
+    def _raise(self, rule: str, found: Found, now_ns: int) -> None:
+        known = self._database.execute(
+            "SELECT message, first_ns, count FROM findings WHERE rule = ? AND key = ?", (rule, found.key)
+        )
+        said, first_ns, times = known[0] if known else (None, now_ns, 0)
+        self._database.execute(
+            "REPLACE INTO findings (rule, key, message, path, first_ns, last_ns, count) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (rule, *found[:2], None if found.path is None else encode(found.path), first_ns, now_ns, times + 1),
+        )
+        if said != found.message:
+            self._notices.add(rule, Event.FINDING, Entry(*found, first_ns, now_ns, times + 1))
+
+    def clear(self, rule: str, key: str, now_ns: int | None = None) -> bool:
+        """Clear a finding; False if there was none. ``now_ns``: it ends by itself, and whoever was told is told so."""
         with self._database.transaction() as connection:
+            known = self._one(rule, key) if now_ns is not None else []
             gone = connection.execute("DELETE FROM findings WHERE rule = ? AND key = ?", (rule, key)).rowcount
+            for finding in known:
+                entry = Entry(key, finding.message, finding.path, finding.first_ns, now_ns or 0, finding.times)
+                self._notices.add(rule, Event.RECOVERY, entry)
         return gone > 0
+
+    def _one(self, rule: str, key: str) -> list[Finding]:
+        rows = self._database.execute(
+            "SELECT rule, key, message, path, first_ns, last_ns, count FROM findings WHERE rule = ? AND key = ?",
+            (rule, key),
+        )
+        return [_read(row) for row in rows]
 
     def all(self, rule: str | None = None) -> list[Finding]:
         """All findings, or one rule's, oldest first."""
@@ -49,14 +79,16 @@ class Findings:
             " WHERE ?1 IS NULL OR rule = ?1 ORDER BY first_ns, rule, key",
             (rule,),
         )
-        return [
-            Finding(owner, key, message, None if path is None else decode(path), first, last, times)
-            for owner, key, message, path, first, last, times in rows
-        ]
+        return [_read(row) for row in rows]
 
     def rename_rule(self, old: str, new: str) -> None:
         """Hand a rule's findings to its new name."""
         self._database.execute("UPDATE OR REPLACE findings SET rule = ? WHERE rule = ?", (new, old))
+
+
+def _read(row: tuple[Any, ...]) -> Finding:
+    rule, key, message, path, first, last, times = row
+    return Finding(rule, key, message, None if path is None else decode(path), first, last, times)
 
 
 class Counters:

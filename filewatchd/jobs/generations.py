@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from filewatchd.actions.base import ActionPackage
 from filewatchd.errors import FilewatchdError
+from filewatchd.jobs.notifying import settings_of
 from filewatchd.jobs.opening import Opening
 from filewatchd.jobs.pipeline import Pipeline
 from filewatchd.model import RuleSettings
@@ -43,7 +44,11 @@ class Generations:
             FilewatchdError: an action can't be opened; then nothing has changed.
         """
         engine = self._engine
+        digests = dict(digests)
         wanted = {rule.name: rule for rule in rules if rule.enabled}
+        for rule in list(wanted.values()):
+            for settings in settings_of(rule):
+                wanted[settings.name], digests[settings.name] = settings, digests[rule.name]
         fresh = {
             name: Pipeline(rule, engine)
             for name, rule in wanted.items()
@@ -55,6 +60,7 @@ class Generations:
         await self._open(opening, fresh, renamed)
         opening.commit()
         self._replace(wanted, fresh, fresh | renamed, grace)
+        engine.notifying.want(iter(wanted.values()))
         started, self.number, self._digests = self.number == 0, number, dict(digests)
         for name, pipeline in fresh.items():
             pipeline.holding.restore(digests[name], started=started)

@@ -110,6 +110,7 @@ class Holding:
             self._write_down()
         self._settle()
         self._tell("")
+        self._pipeline.engine.notifying.held(self._pipeline.settings.name, why)
 
     def pause(self, reason: str, until_ns: int | None, by: str, *, discard: bool) -> None:
         """Somebody holds the rule. Running jobs go on to their end.
@@ -156,6 +157,7 @@ class Holding:
         with store.database.transaction():
             store.holds.drop(self._pipeline.settings.name)
             self.paused.forget()
+            self._pipeline.engine.notifying.freed(self._pipeline.settings.name)
         self.paused.end()
         if self._braked is not None:
             self.hold, self._braked = HOLDS[self.hold, Brake.RESUMED], None

@@ -109,6 +109,8 @@ def _plan(opened: OpenAction, job: DryRun) -> Sequence[str]:
 class DryRun:
     """A job that is only planned, as `actions.base.JobContext`: what an action does with it goes nowhere."""
 
+    notice = None
+
     id = 0
     attempt = 1
     dry_run = True

@@ -19,7 +19,7 @@ from filewatchd.actions.base import Action, Needs, Steps
 from filewatchd.errors import ActionError, StateError
 from filewatchd.jobs.changes import Source
 from filewatchd.jobs.noticed import NOTHING, Noticed
-from filewatchd.model import OK, Change, FileIdentity, Outcome, Trigger, Verdict
+from filewatchd.model import OK, Change, FileIdentity, Notice, Outcome, Trigger, Verdict
 
 if TYPE_CHECKING:
     from filewatchd.jobs.context import ActionContext
@@ -68,8 +68,8 @@ class Record:
     """A job over all its attempts."""
 
     __slots__ = (
-        "alone", "attempt", "cancelled_by", "created_ns", "id", "items", "noticed", "output", "run", "since", "start",
-        "started_ns", "trigger",
+        "alone", "attempt", "cancelled_by", "created_ns", "id", "items", "notice", "noticed", "output", "run", "since",
+        "start", "started_ns", "told", "told_until", "trigger",
     )  # fmt: skip
 
     def __init__(self, trigger: Trigger, items: list[Item], created_ns: int, noticed: Noticed = NOTHING) -> None:
@@ -86,6 +86,13 @@ class Record:
         self.start: Start | None = None  # of the attempt that runs
         self.noticed = noticed
         self.run: JobRun | None = None  # its last call of an action
+        self.notice: Notice | None = None  # of a job of notifications: what it tells
+        self.told: dict[int, Outcome] = {}  # by which of its actions, and how that went
+        self.told_until = 0  # the number of the last thing it tells
+
+    def renew(self) -> None:
+        """Other actions take it over, and tell what there is then."""
+        self.notice, self.told, self.told_until = None, {}, 0
 
     @property
     def reached(self) -> tuple[int, int, str] | None:
@@ -128,7 +135,8 @@ class JobRun:
         self.id = record.id
         self.attempt = record.attempt
         self.trigger = record.trigger
-        self.rule = rule
+        self.rule = rule if record.notice is None else record.notice.rule
+        self.notice = record.notice
         self.generation = generation
         self.timeout = timeout
         self.steps = steps
@@ -191,8 +199,11 @@ async def run_actions(actions: Sequence[OpenAction], record: Record, calls: Call
     if record.alone is not None:
         record.alone = OK
     try:
-        for index, opened in enumerate(actions):
-            await _run_action(index, opened, record, calls)
+        if record.notice is not None:
+            await _tell(actions, record, record.notice, calls)
+        else:
+            for index, opened in enumerate(actions):
+                await _run_action(index, opened, record, calls)
     except asyncio.CancelledError:
         by = f" by {record.cancelled_by}" if record.cancelled_by is not None else ""
         cancelled = Outcome(Verdict.CANCELLED, f"cancelled{by}")
@@ -221,6 +232,21 @@ async def _run_action(index: int, opened: OpenAction, record: Record, calls: Cal
             _pass(item, index)
 
 
+async def _tell(actions: Sequence[OpenAction], record: Record, notice: Notice, calls: Calls) -> None:
+    """Have every action tell a notice; in a retry those that have failed and may try again."""
+    for index, opened in enumerate(actions if notice.entries else ()):
+        before = record.told.get(index)
+        if before is not None and (before.handled or not before.retryable):
+            continue
+        async with calls(opened, []) as run:
+            result = await _call(opened, run)
+        record.told[index] = result if isinstance(result, Outcome) else OK
+    bad = [outcome for outcome in record.told.values() if not outcome.handled]
+    if bad:
+        first = next((outcome for outcome in bad if outcome.retryable), bad[0])
+        record.alone = first._replace(after=max(outcome.after for outcome in bad))
+
+
 def _pass(item: Item, index: int) -> None:
     """An item without a final outcome goes on to the next action."""
     if item.outcome is not None and item.outcome.verdict in (Verdict.OK, Verdict.SKIPPED):
@@ -236,7 +262,7 @@ async def _call(opened: OpenAction, run: JobRun) -> Outcome | Mapping[str, Outco
     except TimeoutError:
         return Outcome(Verdict.FAILED, f"{opened.name}: timed out after {run.timeout:g} s")
     except ActionError as error:
-        return Outcome(Verdict.FAILED, f"{opened.name}: {error}", error.retryable)
+        return Outcome(Verdict.FAILED, f"{opened.name}: {error}", error.retryable, error.after)
     except StateError as error:
         return run.failed(opened.name, error)
     except asyncio.CancelledError:

@@ -53,7 +53,8 @@ class Steering:
 
     def retry(self, rules: Iterable[str], job: int | None = None) -> Mapping[str, int]:
         """Try failed paths, and those in back-off, again now; of one job if it is given. How many, rule by rule."""
-        pipelines = [self._engine.pipelines[name] for name in rules]
+        wanted = set(rules)
+        pipelines = [p for name, p in self._engine.pipelines.items() if {name, name.partition(":")[0]} & wanted]
         found = {pipeline.settings.name: _retry(pipeline, job) for pipeline in pipelines}
         self._engine.poke()
         return {name: count for name, count in found.items() if count}

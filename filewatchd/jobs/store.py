@@ -19,10 +19,12 @@ from filewatchd.jobs.expecting import Expectations
 from filewatchd.jobs.findings import Counters, Findings
 from filewatchd.jobs.holding import Holds
 from filewatchd.jobs.journal import Journal, ManifestUpdate, NewJob, Result
+from filewatchd.jobs.notices import Failing, Notices
 from filewatchd.jobs.pausing import Pauses
+from filewatchd.jobs.queue import JobState
 from filewatchd.jobs.records import History
 from filewatchd.jobs.runner import Item, Key, Record
-from filewatchd.model import Change, FileIdentity, Kind
+from filewatchd.model import Change, FileIdentity, Found, Kind
 from filewatchd.state import tables
 from filewatchd.state.comparison import ManifestReader
 from filewatchd.state.database import Database
@@ -80,7 +82,9 @@ class Store:
         self.database = database
         self.manifest = Manifest(database)
         self.journal = Journal(database)
-        self.findings = Findings(database)
+        self.notices = Notices(database)
+        self.failing = Failing(database)
+        self.findings = Findings(database, self.notices)
         self.counters = Counters(database)
         self.holds = Holds(database)
         self.pauses = Pauses(database)
@@ -118,6 +122,8 @@ class Store:
         self.counters.rename_rule(old, new)
         self.pauses.rename_rule(old, new)
         self.expectations.rename_rule(old, new)
+        self.notices.rename_rule(old, new)
+        self.failing.rename_rule(old, new)
         tables.rename_rule(self.database, old, new)
         self._open.setdefault(new, []).extend(self._open.pop(old, ()))
         if old in self.last:
@@ -173,10 +179,13 @@ class Store:
         handled: Sequence[Item],
         doubtful: Sequence[Item],
         until_ns: int | None,
-    ) -> None:
+    ) -> JobState:
         """Journal how an attempt ended, with the manifest rows of what was handled. ``until_ns``: it is tried again.
 
         ``doubtful``: handled paths that stay open all the same.
+
+        Returns:
+            The state that its job has now.
         """
         items = list(record.items.values())
         outcomes = [record.alone, *(item.outcome for item in items)]
@@ -192,10 +201,11 @@ class Store:
             repeated=record.attempt > 1,
         )
         now = self._clock.wall_ns()
+        state = JobState.BACKOFF
         if until_ns is not None:
             self.journal.backoff(record.id, result, now, until_ns)
         else:
-            self.journal.finish(record.id, result, now)
+            state = self.journal.finish(record.id, result, now)
         for item in handled:
             pipeline.open.pop(item.key, None)
         pipeline.open.update((item.key, record.id) for item in doubtful)
@@ -203,6 +213,7 @@ class Store:
         if self._finished % _MANY == 0:
             self._grown()
         self._wrote()
+        return state
 
     def _updates(self, pipeline: Pipeline, handled: Sequence[Item]) -> list[ManifestUpdate]:
         put: dict[int, list[tuple[str, FileIdentity, int]]] = {}
@@ -270,13 +281,13 @@ class Store:
         """Jobs of a rule with steps left, oldest first."""
         return [Unfinished(job, self.steps(job)) for job in self.journal.unfinished_steps(rule)]
 
-    def finding(self, key: str, rule: str, message: str, path: str | None) -> None:
-        """Raise or renew a finding."""
-        self.findings.raise_finding(rule, key, message, path, self._clock.wall_ns())
+    def raise_findings(self, rule: str, found: Iterable[Found]) -> None:
+        """Raise or renew findings, together."""
+        self.findings.raise_all(rule, found, self._clock.wall_ns())
 
     def clear_finding(self, key: str, rule: str) -> None:
         """It no longer stands."""
-        self.findings.clear(rule, key)
+        self.findings.clear(rule, key, self._clock.wall_ns())
 
     # ---- upkeep
 

@@ -61,9 +61,9 @@ def rules_of(engine: Engine, wanted: str | None) -> Sequence[str]:
         RequestError: there is none.
     """
     if wanted is None:
-        return list(engine.pipelines)
+        return list(engine.rules)
     if wanted not in engine.pipelines:
-        known = ", ".join(engine.pipelines) or "none"
+        known = ", ".join(engine.rules) or "none"
         raise RequestError(404, f"there is no rule {wanted}; there are {known}")
     return [wanted]
 

@@ -52,7 +52,7 @@ class Monitoring:
 
     async def _text(self) -> str:
         """The values are taken here, at one moment; written down they are beside the loop."""
-        timings = {name: pipeline.timings for name, pipeline in self._engine.pipelines.items()}
+        timings = {name: pipeline.timings for name, pipeline in self._engine.rules.items()}
         return await self._pool.run("control", exposition, View(self._status(), timings))
 
     # ---- the port and the file

@@ -21,8 +21,10 @@ from filewatchd.control.server import ControlServer
 from filewatchd.errors import StateError
 from filewatchd.jobs.engine import Engine
 from filewatchd.jobs.findings import Finding
+from filewatchd.jobs.notifying import name_of
 from filewatchd.jobs.pipeline import Pipeline
 from filewatchd.jobs.retention import Retention
+from filewatchd.model import Event
 from filewatchd.rules.holding import Hold
 from filewatchd.service.limits import WATCHES, Usage, limits
 from filewatchd.service.logging import level
@@ -106,16 +108,39 @@ def _state(parts: Parts, life: Life) -> str:
 
 def _rules(parts: Parts, life: Life, findings: Mapping[str, int]) -> dict[str, Any]:
     """Every configured rule, and those that a reload has taken away and that still end."""
-    pipelines = parts.engine.pipelines
+    pipelines = parts.engine.rules
     names = dict.fromkeys([*(rule.name for rule in life.configuration.rules), *pipelines])
     statistics = parts.engine.statistics()
     return {
         name: {
             **(_rule(pipelines[name], statistics[name]) if name in pipelines else _DISABLED),
+            **_told(parts, name),
             "findings": findings.get(name, 0),
         }
         for name in names
     }
+
+
+def _told(parts: Parts, name: str) -> dict[str, Any]:
+    """Whether a rule works, and what becomes of telling that."""
+    engine = parts.engine
+    failure, waiting = None, engine.notifying.waiting()
+    with contextlib.suppress(StateError):  # it can't be read; the gate tells
+        failure = engine.notifying.since(name)
+    notifications = [
+        {
+            "event": event.value,
+            "name": name_of((name, event)),
+            "waiting": waiting.get((name, event), 0),
+            "state": "waiting" if pipeline.attempts.has_alone() else rule_state(pipeline),
+            "last": pipeline.last and {**pipeline.last, "time": time_text(pipeline.last["time_ns"])},
+            "actions": [action.statistics() for action in pipeline.actions],
+        }
+        for event in Event
+        if (pipeline := engine.pipelines.get(name_of((name, event)))) is not None
+    ]
+    failing = failure and {"since": time_text(failure.since_ns), "why": failure.message, "jobs": failure.times}
+    return {"failing": failing, "notifications": notifications}
 
 
 _DISABLED: dict[str, Any] = {

@@ -286,7 +286,7 @@ class Rooting:
 
     def described(self) -> str:
         """The rules at work and their roots, for people."""
-        rules = len(self.engine.pipelines)
+        rules = len(self.engine.rules)
         return f"{rules:,} rule{'' if rules == 1 else 's'}, roots {self.summary()}"
 
     def statistics(self) -> dict[str, Any]:

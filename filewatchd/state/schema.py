@@ -184,4 +184,31 @@ CREATE TABLE pauses (
 ) WITHOUT ROWID;
 """
 
-MIGRATIONS: tuple[Migration, ...] = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4)
+# `notices`: what somebody is to be told and hasn't been told yet; `seq` grows with each renewal. `failing`: rules that
+# don't work, since when, and what was told of it.
+_VERSION_5 = """
+CREATE TABLE notices (
+    rule TEXT NOT NULL,
+    event TEXT NOT NULL,
+    key TEXT NOT NULL,
+    message TEXT NOT NULL,
+    path BLOB,
+    first_ns INTEGER NOT NULL,
+    last_ns INTEGER NOT NULL,
+    times INTEGER NOT NULL,
+    job INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    PRIMARY KEY (rule, event, key)
+) WITHOUT ROWID;
+CREATE INDEX notices_order ON notices (rule, event, seq);
+
+CREATE TABLE failing (
+    rule TEXT PRIMARY KEY,
+    key TEXT NOT NULL,
+    message TEXT NOT NULL,
+    since_ns INTEGER NOT NULL,
+    times INTEGER NOT NULL
+) WITHOUT ROWID;
+"""
+
+MIGRATIONS: tuple[Migration, ...] = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4, _VERSION_5)

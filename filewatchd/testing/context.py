@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 from filewatchd.actions.base import Ground, Pool, Spawn, Unfinished, Worker
-from filewatchd.model import Region, RuleSettings, Trigger
+from filewatchd.model import Found, Region, RuleSettings, Trigger
 from filewatchd.patterns import selects
 from filewatchd.testing.clock import FakeClock
 from filewatchd.testing.services import FakeServices
@@ -244,6 +244,11 @@ class FakeContext:
     def finding(self, key: str, message: str, path: str | None = None) -> None:
         """Record it."""
         self.findings[key] = (message, path)
+
+    def raise_findings(self, found: Sequence[Found]) -> None:
+        """Record several."""
+        for each in found:
+            self.finding(*each)
 
     def clear_finding(self, key: str) -> None:
         """Forget it."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from filewatchd.actions.base import Step
-from filewatchd.model import Change, FileIdentity, Kind, Trigger
+from filewatchd.model import Change, FileIdentity, Kind, Notice, Trigger
 
 
 class FakeSteps:
@@ -48,6 +48,7 @@ class FakeJob:
         dry_run: bool = False,
         timeout: float = 600.0,
         steps: FakeSteps | None = None,
+        notice: Notice | None = None,
     ) -> None:
         self.id = id
         self.attempt = attempt
@@ -55,6 +56,7 @@ class FakeJob:
         self.generation = generation
         self.trigger = trigger
         self.changes = list(changes)
+        self.notice = notice
         self.dry_run = dry_run
         self.cancelled = False
         self.timeout = timeout

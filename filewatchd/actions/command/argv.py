@@ -9,13 +9,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
 from typing import NamedTuple
 
-from filewatchd.actions.template import NAMES, PATHS, PER_PATH, Template, parse
+from filewatchd.actions.template import NAMES, PATHS, PER_NOTICE, PER_PATH, Template, parse
 from filewatchd.model import Change
 
 SHELL = ("/bin/sh", "-c")
 _MOST_BYTES = 1024 * 1024  # of arguments and environment together, even where the system would take more
 _SLACK = 8192  # for what the kernel adds: the program's name, an interpreter's arguments, alignment
 _WORD = "{" + PATHS + "}"
+_KNOWN = (*NAMES, *PER_NOTICE, PATHS)  # which of them may stand in a command is checked before
 _VARIABLE = re.compile(r"FILEWATCHD_(" + "|".join(name.upper() for name in PER_PATH) + r")\b")
 
 
@@ -41,7 +42,7 @@ class Argv(NamedTuple):
         """
         if shell:
             return cls(tuple(Template(((word, False),)) for word in (*SHELL, *command)))
-        return cls(tuple(None if word == _WORD else parse(word, (*NAMES, PATHS)) for word in command))
+        return cls(tuple(None if word == _WORD else parse(word, _KNOWN) for word in command))
 
     def fill(self, values: Mapping[str, str], paths: Sequence[str]) -> tuple[str, ...]:
         """The words to run."""

@@ -10,8 +10,18 @@ from typing import Protocol
 
 from filewatchd.actions.base import Problem
 from filewatchd.actions.command import environment
+from filewatchd.actions.command.argv import Mode, mode_of
 from filewatchd.actions.command.unit import UnitLimits, check_unit
-from filewatchd.actions.template import NAMES, PATHS, PER_PATH, Template, TemplateError, change_values, parse
+from filewatchd.actions.template import (
+    NAMES,
+    PATHS,
+    PER_PATH,
+    Template,
+    TemplateError,
+    change_values,
+    names_for,
+    parse,
+)
 from filewatchd.model import Change, Kind, RuleSettings
 from filewatchd.patterns import lifted, selects
 from filewatchd.security import others_may_write
@@ -45,8 +55,11 @@ def problems(options: CommandOptions, rule: RuleSettings) -> Iterator[Problem]:
         yield Problem("the command is empty", "name a program, or in a shell the script", ("command",))
     elif options.shell:
         yield from check_script(options.command)
+        if rule.event is not None and mode_of(options.command, shell=True) is Mode.EACH:
+            hint = 'write "$FILEWATCHD_MESSAGE", or read the whole notice with `stdin: json`'
+            yield Problem("a notification is about no file, so the script would never run", hint, ("command",))
     else:
-        yield from check_words(options.command)
+        yield from check_words(options.command, rule)
         yield from check_program(options, rule)
         yield from check_own_output(options.command, rule)
 
@@ -73,13 +86,14 @@ def check_script(command: Sequence[str]) -> Iterator[Problem]:
                 yield Problem(message, f'write "${variable}", in double quotes', ("command", index))
 
 
-def check_words(command: Sequence[str]) -> Iterator[Problem]:
+def check_words(command: Sequence[str], rule: RuleSettings) -> Iterator[Problem]:
     """Each word's placeholders, and whether they go together."""
     used: set[str] = set()
+    known = names_for(rule) if rule.event is not None else (*NAMES, PATHS)
     for index, word in enumerate(command):
         where = ("command", index)
         try:
-            names = parse(word, (*NAMES, PATHS)).names
+            names = parse(word, known).names
         except TemplateError as error:
             yield Problem(str(error), error.hint, where)
             continue

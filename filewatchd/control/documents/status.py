@@ -90,6 +90,25 @@ class Last(Struct, kw_only=True):
     outcomes: Counts
 
 
+class Failing(Struct, kw_only=True):
+    """A rule that doesn't work."""
+
+    since: Time
+    why: Annotated[str, about("What failed first.")]
+    jobs: Annotated[int, about("That have failed since.")]
+
+
+class Notification(Struct, kw_only=True):
+    """How telling goes of one event of a rule."""
+
+    event: Literal["failure", "recovery", "finding"]
+    name: Annotated[str, about("Under which its jobs are listed.")]
+    waiting: Annotated[int, about("What is to be told and hasn't been yet.")]
+    state: Annotated[Literal["idle", "waiting", "running", "paused"], about("`waiting`: for its next attempt, too.")]
+    last: Last | None
+    actions: Annotated[list[Any], about("What the actions say of themselves.")]
+
+
 class RuleStatus(Struct, kw_only=True):
     """A rule at work."""
 
@@ -110,6 +129,8 @@ class RuleStatus(Struct, kw_only=True):
     counters: Annotated[Counts, about("Since the rule exists: changes, ok, failed, transient...")]
     last: Last | None
     actions: Annotated[list[Any], about("What the actions say of themselves.")]
+    failing: Annotated[Failing | None, about("Set while the rule doesn't work.")]
+    notifications: Annotated[list[Notification], about("Who is told of it: `on_failure`, `on_recovery`, `on_finding`.")]
 
 
 class Process(Struct, kw_only=True):

@@ -27,7 +27,8 @@ def rule_status(**fields: Any) -> d.RuleStatus:
     said: dict[str, Any] = dict.fromkeys(
         ("dirty", "running", "retrying", "open", "failed", "held", "skipped", "findings"), 0
     )
-    said |= {"state": "idle", "paused": None, "waits": None, "counters": {"changes": 1234}, "last": None, "actions": []}
+    said |= {"state": "idle", "paused": None, "waits": None, "counters": {"changes": 1234}, "last": None, "actions": [],
+             "failing": None, "notifications": []}  # fmt: skip
     return d.RuleStatus(**said | fields)
 
 

@@ -390,7 +390,8 @@ def test_a_thousand_rules(desk: Desk) -> None:
 
 
 def test_the_wire_has_the_models_fields() -> None:
-    assert set(Rule.__struct_fields__) == set(RuleSettings._fields)
+    made = {"event"}  # of a rule's notifications, which are pipelines of their own
+    assert set(Rule.__struct_fields__) == set(RuleSettings._fields) - made
 
 
 @given(st.data())

@@ -41,7 +41,7 @@ class Scene:
         self.configured.set()
         idle = SimpleNamespace(window=(), taken=())
         store, pipelines = SimpleNamespace(journal=self.journal), {"rule": idle, "other": idle}
-        engine: Any = SimpleNamespace(store=store, pipelines=pipelines, clock=FakeClock())
+        engine: Any = SimpleNamespace(store=store, pipelines=pipelines, rules=pipelines, clock=FakeClock())
         self.following = Following(engine, lambda: _LABEL, self.configured)
 
     def write(self, *names: str, rule: str = "rule", root: str = "/in", **more: Any) -> None:
