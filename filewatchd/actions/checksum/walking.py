@@ -106,6 +106,8 @@ class Walk:
         self._fresh = await self._in_pool(self._ledger.is_empty)
         if not self._fresh and await self._is_gone():
             return
+        if self._scope and await self._is_file():
+            return
         self._unreadable = await self._in_pool(self._ledger.unreadable)
         turns = asyncio.Semaphore(_AT_ONCE)
         before: asyncio.Task[None] | None = None
@@ -116,6 +118,21 @@ class Walk:
         if not self._fresh and not self._build:
             await self._vanished()
             await self._leftovers()
+
+    async def _is_file(self) -> bool:
+        """Whether all that is walked is one file; it is done with then."""
+        path = self._scope
+        row = (await self._in_pool(self._ledger.rows, [path])).get(path)
+        (seen,) = await look_at(self._ctx, self._ground.root, [Wanted(*split(path))], self._tracking, self._reads)
+        here = seen.presence is Presence.HERE
+        if row is None and not here:
+            return False
+        rows = {} if row is None else {path: row}
+        looked = await self._look([self._wanted(path, row, seen.identity if here else None)], rows)
+        await self._write(
+            [each for each in looked if each.path not in self.touched], Mark(self._run, self._ground.root, None)
+        )
+        return True
 
     def _listings(self) -> AsyncGenerator[list[Listing]]:
         ground = self._ground
@@ -222,8 +239,7 @@ class Walk:
         if not (self._unknown or self._missing):
             last = batch[-1]
             self._cursor = pack([last.directory, last.entries[-1].name if last.entries else ""])
-        mark = Mark(self._run, self._ground.root, self._cursor)
-        await self._write(looked, mark, regions, plan.quiet)
+        await self._write(looked, self._mark(), regions, plan.quiet)
         for directory in self._unreadable.intersection(listed):
             await self._in_pool(self._ledger.clear, directory)
         self.away += plan.away
@@ -304,11 +320,15 @@ class Walk:
         for some in slices(sorted(unknown), _SOME):
             wanted = [Wanted(*split(path), () if path in moved else self._algorithms()) for path in some]
             looked = [self._paired(each, moved, gone, by_digest) for each in await self._look(wanted, {})]
-            await self._write([each for each in looked if each.path not in self.touched], self._mark())
+            await self._write(
+                [each for each in looked if each.path not in self.touched], Mark(self._run, self._ground.root, None)
+            )
         left = gone.keys() - set(moved.values())
         for some in slices(sorted(left), _SOME):
             looked = [Looked(Seen(*split(path), Presence.ABSENT), (), gone[path]) for path in some]
-            await self._write([each for each in looked if each.path not in self.touched], self._mark())
+            await self._write(
+                [each for each in looked if each.path not in self.touched], Mark(self._run, self._ground.root, None)
+            )
 
     def _mark(self) -> Mark:
         return Mark(self._run, self._ground.root, self._cursor)

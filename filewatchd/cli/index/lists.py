@@ -190,8 +190,8 @@ def _import(
             for path, each in wanted[start : start + _AT_ONCE]
         ]
         answer = session.ask(place, {"rule": rule, "files": files, "dry_run": dry_run or None}, timeout=None)
-        for name, value in answer.items():
-            document[name] += value
+        for name in ("same", "taken", "unfit", "differ", "unknown"):
+            document[name] += answer[name]
 
 
 def imported(document: Mapping[str, Any]) -> Sequence[Block]:

@@ -386,3 +386,23 @@ async def test_a_scrub_finds_damage(tmp_path: Path) -> None:
         assert scene.told("open") == [("corrupt", "d/b")]
         run = (await scene.ask("runs")).runs[0]
         assert (run.kind, run.state, run.files) == ("scrub", "done", 3)
+
+
+@story
+async def test_a_verify_of_one_file_looks_at_nothing_else(tmp_path: Path) -> None:
+    async with Scene(tmp_path) as scene:
+        written(scene.root, ["a", "b", "d/c"])
+        await scene.verify()
+        with scene.reader() as reader:
+            before = len(reader.runs())
+        (scene.root / "b").write_text("other")
+        (scene.root / "d/c").unlink()
+        (scene.root / "new").write_text("new")
+        for name in ("a", "new", "d/c"):
+            await scene.verify(path=str(scene.root / name))
+        await scene.verify("quick", path=str(scene.root / "a"))
+        with scene.reader() as reader:
+            runs = reader.runs()[: len(reader.runs()) - before]
+        assert [run.files for run in runs] == [1] * 4
+        assert scene.told()[-2:] == [("new", "new"), ("deleted", "d/c")]
+        assert sorted(scene.rows()) == ["a", "b", "new"]
