@@ -129,9 +129,7 @@ class Walk:
             return False
         rows = {} if row is None else {path: row}
         looked = await self._look([self._wanted(path, row, seen.identity if here else None)], rows)
-        await self._write(
-            [each for each in looked if each.path not in self.touched], Mark(self._run, self._ground.root, None)
-        )
+        await self._write([each for each in looked if each.path not in self.touched], self._mark())
         return True
 
     def _listings(self) -> AsyncGenerator[list[Listing]]:
@@ -320,15 +318,11 @@ class Walk:
         for some in slices(sorted(unknown), _SOME):
             wanted = [Wanted(*split(path), () if path in moved else self._algorithms()) for path in some]
             looked = [self._paired(each, moved, gone, by_digest) for each in await self._look(wanted, {})]
-            await self._write(
-                [each for each in looked if each.path not in self.touched], Mark(self._run, self._ground.root, None)
-            )
+            await self._write([each for each in looked if each.path not in self.touched], self._mark())
         left = gone.keys() - set(moved.values())
         for some in slices(sorted(left), _SOME):
             looked = [Looked(Seen(*split(path), Presence.ABSENT), (), gone[path]) for path in some]
-            await self._write(
-                [each for each in looked if each.path not in self.touched], Mark(self._run, self._ground.root, None)
-            )
+            await self._write([each for each in looked if each.path not in self.touched], self._mark())
 
     def _mark(self) -> Mark:
         return Mark(self._run, self._ground.root, self._cursor)
