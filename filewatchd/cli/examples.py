@@ -21,5 +21,6 @@ class Example(NamedTuple):
 # Each has its text in data/rules.d/NAME.yaml.
 EXAMPLES = (
     Example("exec", "a command for each file that lands in a directory", "/srv/incoming", "date > {}/today.txt"),
+    Example("integrity", "an index of checksums that tells damage from change", "/srv/releases"),
     Example("reload", "a service's configuration: checked, applied, and watched", "/etc/nginx"),
 )
