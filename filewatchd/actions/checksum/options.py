@@ -11,7 +11,7 @@ from msgspec import Meta, Struct
 from filewatchd.actions.base import Needs, Problem, Use
 from filewatchd.actions.checksum.judging import Track
 from filewatchd.model import Kind, RuleSettings
-from filewatchd.values import Duration, Rate
+from filewatchd.values import ActionList, Duration, Rate
 
 Algorithm = Literal["sha256", "sha512", "blake2b", "blake3"]
 Tracked = Literal["content", "mode", "owner", "links", "xattr", "acl"]
@@ -57,6 +57,9 @@ class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     growing: Annotated[
         bool, Meta(description="The files are appended to: what was there before must not change, growth is fine.")
     ] = False
+    on_finding: Annotated[
+        ActionList, Meta(description="What to do about new findings, all that there are at once; with the rule's own.")
+    ] = ()
 
     @property
     def tracking(self) -> Track:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from filewatchd.actions.base import Context
 from filewatchd.actions.checksum.packages.grouping import Upgrade
+from filewatchd.model import Found
 from filewatchd.state.index.rows import Verdict
 
 _NAMED = 3  # upgrades that are told by name
@@ -19,17 +20,19 @@ def report(ctx: Context, waits: Iterable[tuple[str, int, str]], upgrades: Sequen
     for verdict, number, path in waits:
         counts[verdict] += number
         first.setdefault(verdict, path)
+    found: list[Found] = []
     for verdict in (each.value for each in Verdict):
         if counts[verdict]:
             more = f", and {counts[verdict] - 1} more" if counts[verdict] > 1 else ""
             words = f"{verdict}: {first[verdict]}{more}; see filewatchctl index pending"
-            ctx.finding(f"index-{verdict}", words, first[verdict])
+            found.append(Found(f"index-{verdict}", words, first[verdict]))
         else:
             ctx.clear_finding(f"index-{verdict}")
     if upgrades:
-        ctx.finding("index-packages", packages_text(upgrades))
+        found.append(Found("index-packages", packages_text(upgrades)))
     else:
         ctx.clear_finding("index-packages")
+    ctx.raise_findings(found)
 
 
 def packages_text(upgrades: Sequence[Upgrade]) -> str:
