@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from bench import following, recovery
+from bench import following, recovery, rotating
 from bench.commands import commands
 from bench.measure import Memory, Probe, Spread, Start, memory, percentile, processor_time, wait_idle, woken_at_once
 from bench.places import REPEATS, Table, make_directories, place, ratio, until_started, write_files
@@ -279,4 +279,9 @@ SCENARIOS: dict[str, Callable[[], Table]] = {
     "fresh": recovery.fresh,
     "followers": following.followers,
     "commands": commands,
+    "rotating": rotating.rotating,
+    "losing": rotating.losing,
+    "many": rotating.many,
+    "overshooting": rotating.overshooting,
+    "holding": rotating.holding,
 }

@@ -15,9 +15,10 @@ from filewatchd.actions.rotate.ledger import Reader as Ledger
 from filewatchd.errors import StateError
 from tests.e2e.running import Daemon
 from tests.e2e.steps import configure, rule
-from tests.rotation.programs import NUMBER, SECONDS, Reader, Writer
+from tests.programs.programs import NUMBER, SECONDS, Reader, Writer
 
 METHODS = ("auto", "exchange", "collapse", "punch", "copy", "copytruncate")
+PEERS = ("logrotate create", "logrotate copytruncate")
 
 
 class Count(NamedTuple):
@@ -57,7 +58,7 @@ def attempt(where: Path, method: str, writer: type[Writer], reader: type[Reader]
             daemon.start()
             written = source.work(seconds)
             settle(log, follower)
-            read = archive_cat(daemon, log)
+            read = archive_cat(daemon.state_dir, log)
             told = follower.lines() if follower is not None else None
     finally:
         daemon.stop()
@@ -67,6 +68,39 @@ def attempt(where: Path, method: str, writer: type[Writer], reader: type[Reader]
     methods = ", ".join(dict.fromkeys(row.method for row in rows))
     reading = count(told, written) if told is not None else None
     return Tried(written, len(rows), methods, count(read, written), reading, daemon.log())
+
+
+def attempt_peer(where: Path, method: str, writer: type[Writer], reader: type[Reader] | None, seconds: float) -> Tried:
+    """The same with Debian's logrotate, called as often as it can be."""
+    root = where / "root"
+    root.mkdir(parents=True)
+    log = root / "app.log"
+    log.touch()
+    source = writer(where, log)
+    follower = reader(where, log) if reader is not None else None
+    how = "create" if method.endswith("create") else "copytruncate"
+    told = source.reopen if how == "create" else None
+    lines = ["rotate 1000", "compress", how]
+    if told is not None:
+        lines += ["postrotate", f"kill -{told['signal']} $(cat {told['pidfile']})", "endscript"]
+    config = where / "logrotate.conf"
+    config.write_text(f"su root root\n{log} {{\n" + "\n".join(lines) + "\n}\n")
+    config.chmod(0o600)
+    turns = 0
+    with source.running(), follower.running() if follower else nullcontext():
+        ends, written = time.monotonic() + seconds, 0
+        peer: subprocess.Popen[bytes] | None = None
+        while time.monotonic() < ends:
+            if peer is None or peer.poll() is not None:
+                peer = subprocess.Popen(["logrotate", "-f", "-s", where / "status", config], stderr=subprocess.DEVNULL)
+                turns += 1
+            written += source.work(0.4, written)
+        if peer is not None:
+            peer.wait()
+        settle(log, follower)
+        read = archive_cat(where / "state", log)
+        seen = follower.lines() if follower is not None else None
+    return Tried(written, turns, how, count(read, written), count(seen, written) if seen is not None else None, "")
 
 
 def settle(log: Path, follower: Reader | None) -> None:
@@ -80,9 +114,9 @@ def settle(log: Path, follower: Reader | None) -> None:
         time.sleep(1.0)
 
 
-def archive_cat(daemon: Daemon, log: Path) -> bytes:
+def archive_cat(state: Path, log: Path) -> bytes:
     """What filewatchd says the log is."""
-    words = ["archive", "cat", "--state-dir", str(daemon.state_dir), str(log)]
+    words = ["archive", "cat", "--state-dir", str(state), str(log)]
     return subprocess.run(
         [sys.executable, "-m", "filewatchd.cli.control", *words], capture_output=True, check=True
     ).stdout
@@ -102,4 +136,4 @@ def count(text: bytes, written: int) -> Count:
     )
 
 
-__all__ = ["METHODS", "SECONDS", "Count", "Tried", "attempt"]
+__all__ = ["METHODS", "PEERS", "SECONDS", "Count", "Tried", "attempt", "attempt_peer"]

@@ -48,11 +48,11 @@ class Writer:
         """So many lines, from that one on."""
         raise NotImplementedError
 
-    def work(self, seconds: float = SECONDS) -> int:
+    def work(self, seconds: float = SECONDS, first: int = 0) -> int:
         """Write for a while; how many lines."""
         ends, written = time.monotonic() + seconds, 0
         while time.monotonic() < ends:
-            self.write(written, TURN)
+            self.write(first + written, TURN)
             written += TURN
             time.sleep(PAUSE)
         return written
