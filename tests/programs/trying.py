@@ -41,7 +41,14 @@ class Tried(NamedTuple):
     log: str
 
 
-def attempt(where: Path, method: str, writer: type[Writer], reader: type[Reader] | None, seconds: float) -> Tried:
+def attempt(
+    where: Path,
+    method: str,
+    writer: type[Writer],
+    reader: type[Reader] | None,
+    seconds: float,
+    quiet: float = 1.0,
+) -> Tried:
     """Write, rotate by size all the while, and count."""
     daemon = Daemon(where)
     log = daemon.root / "app.log"
@@ -57,7 +64,7 @@ def attempt(where: Path, method: str, writer: type[Writer], reader: type[Reader]
         with source.running(), follower.running() if follower else nullcontext():
             daemon.start()
             written = source.work(seconds)
-            settle(log, follower)
+            settle(log, follower, quiet)
             read = archive_cat(daemon.state_dir, log)
             told = follower.lines() if follower is not None else None
     finally:
@@ -103,7 +110,7 @@ def attempt_peer(where: Path, method: str, writer: type[Writer], reader: type[Re
     return Tried(written, turns, how, count(read, written), count(seen, written) if seen is not None else None, "")
 
 
-def settle(log: Path, follower: Reader | None) -> None:
+def settle(log: Path, follower: Reader | None, quiet: float = 1.0) -> None:
     """Wait until nothing comes any more: writers and readers have buffers."""
     last, ends = None, time.monotonic() + 15
     while time.monotonic() < ends:
@@ -111,7 +118,7 @@ def settle(log: Path, follower: Reader | None) -> None:
         if seen == last:
             return
         last = seen
-        time.sleep(1.0)
+        time.sleep(quiet)
 
 
 def archive_cat(state: Path, log: Path) -> bytes:

@@ -1,1 +1,0 @@
-"""What real programs lose or repeat when their logs are rotated: ``python -m tests.programs``."""
