@@ -9,7 +9,7 @@ the third time it is a finding.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from typing import Any
 
 from filewatchd.actions.base import Caller, Context, Ground, JobContext
@@ -28,6 +28,7 @@ from filewatchd.actions.checksum.seeing import Presence, Seen, Tracking, Wanted
 from filewatchd.actions.checksum.sums import Sums
 from filewatchd.actions.checksum.vanished import Vanished
 from filewatchd.actions.checksum.walking import LANE, look_at
+from filewatchd.errors import FilewatchdError
 from filewatchd.model import OK, Change, Kind, Outcome, Trigger
 from filewatchd.state.index.rows import WAITING, Record, State, Verdict, split, stamp
 from filewatchd.state.index.rows import Change as IndexChange
@@ -49,7 +50,7 @@ class Checksum:
         self.verdicts: Counter[Verdict] = Counter()
         self._bytes = 0
         self._again: dict[tuple[str, str], int] = {}  # (root, path) -> times it was unstable
-        self._due: set[tuple[str, str]] = set()  # to be looked at when the timer fires
+        self._due: dict[tuple[str, str], float] = {}  # to be looked at, at that time (monotonic)
         self._vanished = Vanished()
         self._rotated = Rotated(self)
         self._sums = Sums(self)
@@ -86,7 +87,8 @@ class Checksum:
     async def ledger(self, root: str) -> Ledger:
         """A root's part of the index."""
         if root not in self.ledgers:
-            made = await self.ctx.pool.run(LANE, Ledger, self.index, self.ctx.rule.name, root, self.ctx.clock)
+            rule = self.ctx.rule
+            made = await self.ctx.pool.run(LANE, Ledger, self.index, rule.name, root, self.ctx.clock, rule.renamed_from)
             self.ledgers.setdefault(root, made)
         return self.ledgers[root]
 
@@ -267,15 +269,36 @@ class Checksum:
         return True
 
     def _later(self, keys: Iterable[tuple[str, str]], seconds: float) -> None:
-        self._due.update(keys)
-        self.ctx.timers.at("again", self.ctx.clock.wall_ns() / 1e9 + seconds, self._look_again)
+        when = self.ctx.clock.monotonic() + seconds
+        for key in keys:
+            self._due[key] = min(when, self._due.get(key, when))
+        self._wait()
+
+    def _wait(self) -> None:
+        if self._due:
+            seconds = max(0.0, min(self._due.values()) - self.ctx.clock.monotonic())
+            self.ctx.timers.at("again", self.ctx.clock.wall_ns() / 1e9 + seconds, self._look_again)
 
     def _look_again(self) -> None:
-        due, self._due = self._due, set()
+        now = self.ctx.clock.monotonic() + 0.05  # the timer goes by another clock
+        due = [key for key, when in self._due.items() if when <= now]
         by_root: dict[str, list[str]] = {}
         for root, path in due:
+            del self._due[root, path]
             by_root.setdefault(root, []).append(path)
-        self.ctx.follow_up("again", self._repeat(by_root))
+        self._wait()
+        if by_root:
+            self.follow("again", self._repeat(by_root))
+
+    def follow(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        """A task of its own; what can't be done is told, and done again by the next scan or verify."""
+        self.ctx.follow_up(name, self._told(name, work))
+
+    async def _told(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except (FilewatchdError, OSError) as error:
+            self.ctx.log.error("%s: %s", name, error)
 
     async def _repeat(self, by_root: Mapping[str, Sequence[str]]) -> None:
         for root, paths in by_root.items():

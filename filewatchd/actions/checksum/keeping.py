@@ -83,10 +83,11 @@ class Settled(NamedTuple):
 class Ledger:
     """One root of one rule. Methods may raise `StateError`; `settle` is called one at a time."""
 
-    def __init__(self, index: Index, rule: str, root: str, clock: Clock) -> None:
+    def __init__(self, index: Index, rule: str, root: str, clock: Clock, former: str | None = None) -> None:
+        """``former``: the rule's name before it was renamed."""
         self.index = index
         self.root = root
-        self.id = index.root(rule, root)
+        self.id = index.root(rule, root, former)
         self._clock = clock
         self._rule = rule
         self._reader = Reader(index.path)
@@ -174,6 +175,12 @@ class Ledger:
         with self._lock:
             return {c.path for c in self._reader.changes(root=self.id) if c.verdict is Verdict.UNREADABLE}
 
+    def selection(self) -> str | None:
+        """By which patterns the root was built; None if it wasn't yet."""
+        with self._lock:
+            found = next(root for root in self._reader.roots() if root.id == self.id)
+        return found.selection if found.built_ns is not None else None
+
     def count(self) -> int:
         """How many files are known."""
         with self._lock:
@@ -218,12 +225,12 @@ class Ledger:
         assert found is not None, "it was written just now"
         return found
 
-    def end_run(self, number: int, state: str, built: bool = False) -> None:
-        """A run has ended; with a build the root is complete."""
+    def end_run(self, number: int, state: str, selection: str | None = None) -> None:
+        """A run has ended; with a ``selection`` it was a build, and the root is complete by these patterns."""
         with self.index.edit() as edit:
             edit.end_run(number, state)
-            if built:
-                edit.built(self.id, "")
+            if selection is not None:
+                edit.built(self.id, selection)
 
     # ---- writing
 

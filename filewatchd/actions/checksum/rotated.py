@@ -38,7 +38,7 @@ class Rotated:
             top = ground.root.rstrip("/") + "/"
             if new is not None and old.startswith(top) and new.startswith(top):
                 work = self._carry(ground.root, old[len(top) :], new[len(top) :], whole=kind == "moved")
-                self._action.ctx.follow_up("carry", work)
+                self._action.follow("carry", work)
 
     def _expect(self, path: str) -> None:
         if len(self._paths) >= _MOST:

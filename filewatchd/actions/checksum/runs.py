@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -42,22 +43,32 @@ class Runs:
 
     def scanned(self, root: str) -> None:
         """From now on every change of a root brings a job: what it holds can be built, and cut off runs go on."""
-        if root not in self._scanned and not self._stopping:
+        if not self._stopping:
+            first = root not in self._scanned
             self._scanned.add(root)
-            self._action.ctx.follow_up(f"begin {root}", self._begin(root))
+            self._action.follow(f"begin {root}", self._begin(root, first=first))
 
-    async def _begin(self, root: str) -> None:
+    async def _begin(self, root: str, *, first: bool) -> None:
         action = self._action
         ledger = await action.ledger(root)
-        cut_off: list[Run] = await action.ctx.pool.run(LANE, ledger.cut_off)
-        if not await action.ctx.pool.run(LANE, ledger.built):
-            build = next((run for run in cut_off if run.kind == "build"), None)
-            await self._start(root, build or await self.enter(ledger, "build"))
+        cut_off: list[Run] = await action.ctx.pool.run(LANE, ledger.cut_off) if first else []
+        await self._build(root, ledger, next((run for run in cut_off if run.kind == "build"), None))
         for run in cut_off:
             if run.kind == "verify":
                 await self._start(root, run)
-        await action.again_racy(ledger)
-        self.reschedule()
+        if first:
+            await action.again_racy(ledger)
+            self.reschedule()
+
+    async def _build(self, root: str, ledger: Ledger, cut_off: Run | None) -> None:
+        """Build a root that isn't built, or not by the patterns that the rule has now."""
+        ground = self._action.ground(root)
+        if ground is None or any(r.run.kind == "build" and r.run.root == root for r in self.running.values()):
+            return
+        built = await self._action.ctx.pool.run(LANE, ledger.selection)
+        if built != selection_of(ground):
+            mode = Reading.FULL if built is None else Reading.QUICK  # then what is known needs no reading
+            await self._start(root, cut_off or await self.enter(ledger, "build", mode.value))
 
     async def enter(
         self, ledger: Ledger, kind: str, mode: str = "full", scope: str = "", uid: int | None = None
@@ -98,11 +109,12 @@ class Runs:
             scope=run.scope, cursor=run.cursor, build=build, settled=action.settled, unstable=action.unstable,
         )  # fmt: skip
         await action.ctx.pool.run(LANE, ledger.end_run, run.id, "running")
-        action.ctx.follow_up(f"{run.kind} {root}", self._guard(run, walk, ledger, ground))
+        action.follow(f"{run.kind} {root}", self._guard(run, walk, ledger, ground))
 
     async def _guard(self, run: Run, walk: Walk, ledger: Ledger, ground: Ground) -> None:
         """Walk, and write how it ended; a stop leaves the cursor where it is."""
         action = self._action
+        selection = selection_of(ground) if run.kind == "build" else None
         task = asyncio.current_task()
         assert task is not None, "a follow-up is a task"
         self.running[run.id] = Running(run, task, walk)
@@ -121,7 +133,7 @@ class Runs:
             return
         finally:
             self.running.pop(run.id, None)
-        await action.ctx.pool.run(LANE, ledger.end_run, run.id, "done", run.kind == "build")
+        await action.ctx.pool.run(LANE, ledger.end_run, run.id, "done", selection)
         action.ctx.clear_finding("index-run")
         words = ", ".join(f"{count:,} {verdict.value}" for verdict, count in walk.verdicts.items() if count)
         action.ctx.log.info(
@@ -138,7 +150,7 @@ class Runs:
                 running.task.cancel()
                 self.running.pop(number)
         if self._action.options.scrub is not None and self._scanned and not self._stopping:
-            self._action.ctx.follow_up("scrub", self._scrub())
+            self._action.follow("scrub", self._scrub())
 
     async def _scrub(self) -> None:
         """One cycle over every root, then a timer for the next."""
@@ -248,3 +260,8 @@ class Runs:
             }
             for number, running in self.running.items()
         ]
+
+
+def selection_of(ground: Ground) -> str:
+    """The patterns a root is walked by, in a word."""
+    return hashlib.sha256(repr((ground.include, ground.exclude)).encode("utf-8", "surrogateescape")).hexdigest()[:32]

@@ -84,6 +84,7 @@ class Walk:
             directory, name = unpack(cursor)
             self._after = (directory, name)
         self._build = build
+        self._sweeps = not build or how is Reading.QUICK  # a build after a change of patterns
         self._told, self._unstable = settled, unstable
         self._fresh = False  # nothing is known: nothing to compare
         self._unreadable: set[str] = set()  # directories that couldn't be listed before
@@ -115,7 +116,7 @@ class Walk:
             async for batch in batches:
                 await turns.acquire()
                 before = group.create_task(self._batch(batch, before, turns))
-        if not self._fresh and not self._build:
+        if self._sweeps and not self._fresh:
             await self._vanished()
             await self._leftovers()
 
@@ -174,7 +175,7 @@ class Walk:
                 quiet += self._sort(listing.directory, entry, known.pop(entry.name, None), plan)
             if known and self._is_elsewhere(listing.directory):
                 away += len(known)
-            elif not self._build:
+            elif self._sweeps:
                 plan.missing.extend((joined(listing.directory, name), row) for name, row in known.items())
         return plan._replace(quiet=quiet, away=away)
 

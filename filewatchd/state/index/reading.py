@@ -107,9 +107,9 @@ class Reader:
     def roots(self, rule: str | None = None) -> list[Root]:
         """All roots, or a rule's."""
         return [
-            Root(number, name, decode(root), filesystem, built)
-            for number, name, root, filesystem, built in self._ask(
-                "SELECT id, rule, root, filesystem, built_ns FROM roots WHERE ?1 IS NULL OR rule = ?1 ORDER BY id",
+            Root(number, name, decode(root), selection, built)
+            for number, name, root, selection, built in self._ask(
+                "SELECT id, rule, root, selection, built_ns FROM roots WHERE ?1 IS NULL OR rule = ?1 ORDER BY id",
                 (rule,),
             )
         ]

@@ -88,12 +88,12 @@ class Record(NamedTuple):
 
 
 class Root(NamedTuple):
-    """A rule's root. ``filesystem``: what it stood on last. ``built_ns``: when its first build ended."""
+    """A rule's root. ``selection``: a digest of the patterns it was built by. ``built_ns``: when that ended."""
 
     id: int
     rule: str
     root: str
-    filesystem: str
+    selection: str
     built_ns: int | None
 
 

@@ -19,7 +19,7 @@ CREATE TABLE roots (
     id INTEGER PRIMARY KEY,
     rule TEXT NOT NULL,
     root BLOB NOT NULL,
-    filesystem TEXT NOT NULL DEFAULT '',
+    selection TEXT NOT NULL DEFAULT '',
     built_ns INTEGER,
     UNIQUE (rule, root)
 );

@@ -235,10 +235,10 @@ class Edit:
         ended = None if state == "running" else self.now_ns
         self.connection.execute("UPDATE runs SET state = ?, ended_ns = ? WHERE id = ?", (state, ended, run))
 
-    def built(self, root: int, filesystem: str) -> None:
-        """A root's first build has ended."""
+    def built(self, root: int, selection: str) -> None:
+        """A root's build has ended."""
         self.connection.execute(
-            "UPDATE roots SET built_ns = ?, filesystem = ? WHERE id = ?", (self.now_ns, filesystem, root)
+            "UPDATE roots SET built_ns = ?, selection = ? WHERE id = ?", (self.now_ns, selection, root)
         )
 
     def label(self, change: int, label: str) -> bool:
@@ -324,10 +324,15 @@ class Index:
                 if durable:
                     connection.execute("PRAGMA synchronous = NORMAL")
 
-    def root(self, rule: str, root: str) -> int:
-        """A root's number; it is entered if it is new."""
+    def root(self, rule: str, root: str, former: str | None = None) -> int:
+        """A root's number; it is entered if it is new. ``former``: what the rule was called, if it was renamed."""
         with self.edit() as edit:
             key = (rule, encode(root))
+            if former is not None:
+                edit.connection.execute(
+                    "UPDATE OR IGNORE roots SET rule = ? WHERE rule = ? AND root = ?", (rule, former, key[1])
+                )
+                edit.connection.execute("UPDATE runs SET rule = ? WHERE rule = ? AND root = ?", (rule, former, key[1]))
             edit.connection.execute("INSERT INTO roots (rule, root) VALUES (?, ?) ON CONFLICT DO NOTHING", key)
             (number,) = edit.connection.execute("SELECT id FROM roots WHERE rule = ? AND root = ?", key).fetchone()
         return int(number)

@@ -406,3 +406,33 @@ async def test_a_verify_of_one_file_looks_at_nothing_else(tmp_path: Path) -> Non
         assert [run.files for run in runs] == [1] * 4
         assert scene.told()[-2:] == [("new", "new"), ("deleted", "d/c")]
         assert sorted(scene.rows()) == ["a", "b", "new"]
+
+
+@story
+async def test_other_patterns_are_another_build(tmp_path: Path) -> None:
+    async with await built(tmp_path, "a.txt", "b.log", "d/c.log", "out/a.txt") as scene:
+        assert len(scene.rows()) == 4
+        scene.ctx.rule = scene.ctx.rule._replace(exclude=("*.log", "out/"))
+        scene.ctx.scan(str(scene.root))
+        await scene.follow()
+        assert set(scene.rows()) == {"a.txt"}
+        scene.ctx.rule = scene.ctx.rule._replace(exclude=())
+        scene.ctx.scan(str(scene.root))
+        await scene.follow()
+        assert len(scene.rows()) == 4
+        assert scene.told() == []
+        hashed = scene.action.statistics()["hashed_bytes"]
+        scene.ctx.scan(str(scene.root))
+        await scene.follow()
+        assert scene.action.statistics()["hashed_bytes"] == hashed
+
+
+@story
+async def test_a_renamed_rule_keeps_its_rows(tmp_path: Path) -> None:
+    async with await built(tmp_path, "a") as scene:
+        pass
+    scene = Scene(tmp_path)
+    scene.ctx.rule = scene.ctx.rule._replace(name="other", renamed_from="rule")
+    async with scene:
+        assert [run.kind for run in (await scene.ask("runs")).runs] == ["build"]
+        assert set(scene.rows()) == {"a"}
