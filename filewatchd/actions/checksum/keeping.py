@@ -196,6 +196,12 @@ class Ledger:
         with self._lock:
             return self._reader.waits(self.id)
 
+    def moves(self) -> dict[str, Change]:
+        """Moves that wait, by their new path."""
+        with self._lock:
+            waiting = self._reader.changes(root=self.id)
+        return {change.path: change for change in waiting if change.verdict is Verdict.MOVED}
+
     # ---- runs
 
     def run(self, number: int) -> Run | None:

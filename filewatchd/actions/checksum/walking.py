@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, NamedTuple, TypeVar
 
@@ -29,7 +29,8 @@ from filewatchd.actions.checksum.looking import is_bare, look, look_large, stand
 from filewatchd.actions.checksum.seeing import Entry, Listing, Presence, Seen, Tracking, Wanted
 from filewatchd.actions.checksum.selecting import selected
 from filewatchd.model import FileIdentity
-from filewatchd.state.index.rows import WAITING, Record, Verdict, joined, split, stamp
+from filewatchd.state.index.rows import WAITING, Record, Stamp, Verdict, joined, split, stamp
+from filewatchd.state.index.rows import Change as IndexChange
 from filewatchd.state.pack import pack, unpack
 
 T = TypeVar("T")
@@ -311,11 +312,11 @@ class Walk:
         missing = {path: row for path, row in self._missing.items() if path not in self.touched}
         self._unknown, self._missing = {}, {}
         gone = await self._confirmed(missing)
-        moved = paired(unknown, gone)
-        taken = set(moved.values())
-        by_digest: dict[bytes | None, str] = {
-            row.digest: path for path, row in gone.items() if row.digest and path not in taken
-        }
+        moved = paired(unknown, gone, await self._in_pool(self._ledger.moves) if gone else {})
+        by_digest: dict[bytes | None, list[str]] = {}
+        for path in sorted(gone.keys() - set(moved.values()), reverse=True):
+            by_digest.setdefault(gone[path].digest, []).append(path)
+        by_digest.pop(None, None)
         for some in slices(sorted(unknown), _SOME):
             wanted = [Wanted(*split(path), () if path in moved else self._algorithms()) for path in some]
             looked = [self._paired(each, moved, gone, by_digest) for each in await self._look(wanted, {})]
@@ -333,14 +334,14 @@ class Walk:
         return (track.algorithm,) if track.content else ()
 
     def _paired(
-        self, looked: Looked, moved: dict[str, str], gone: dict[str, Record], by_digest: dict[bytes | None, str]
+        self, looked: Looked, moved: dict[str, str], gone: dict[str, Record], by_digest: dict[bytes | None, list[str]]
     ) -> Looked:
         """A new file with the row of the one it was."""
         path = looked.path
         if path not in moved and looked.seen.digests:
-            old = by_digest.pop(looked.seen.digests[0], None)
-            if old is not None:
-                moved[path] = old
+            same = by_digest.get(looked.seen.digests[0])
+            if same:
+                moved[path] = same.pop()
         if path in moved:
             return looked._replace(row=gone[moved[path]], old_path=moved[path])
         return looked
@@ -360,13 +361,30 @@ class Walk:
         return gone
 
 
-def paired(unknown: dict[str, FileIdentity | None], gone: dict[str, Record]) -> dict[str, str]:
-    """New path -> old, where all of a file's identity is as it was: only a directory above it was renamed."""
-    by_stamp = {stamp(*row.identity): path for path, row in gone.items() if not row.flags & WAITING}
+def paired(
+    unknown: dict[str, FileIdentity | None], gone: dict[str, Record], waiting: Mapping[str, IndexChange]
+) -> dict[str, str]:
+    """New path -> old, where all of a file's identity is as it was: only a directory above it was renamed.
+
+    ``waiting``: moves that wait already, by their new path; they stay as they were told. A file with several names has
+    as many rows with its identity: each new name is one of them, the one of the same name if it is there.
+    """
     found = {}
+    for path, told in waiting.items():
+        identity = unknown.get(path)
+        same = identity is not None and told.after is not None and stamp(*identity) == stamp(*told.after.identity)
+        if same and told.old_path is not None and told.old_path in gone:
+            found[path] = told.old_path
+    by_stamp: dict[Stamp, list[str]] = {}
+    for path in sorted(gone.keys() - set(found.values()), reverse=True):
+        if not gone[path].flags & WAITING:
+            by_stamp.setdefault(stamp(*gone[path].identity), []).append(path)
     for path, identity in unknown.items():
-        old = by_stamp.pop(stamp(*identity), None) if identity is not None else None
-        if old is not None:
+        olds = by_stamp.get(stamp(*identity)) if identity is not None and path not in found else None
+        if olds:
+            name = split(path)[1]
+            old = next((each for each in olds if split(each)[1] == name), olds[-1])
+            olds.remove(old)
             found[path] = old
     return found
 

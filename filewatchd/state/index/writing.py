@@ -178,12 +178,13 @@ class Edit:
     def _renew(self, told: Told, path: bytes, after: bytes | None) -> int | None:
         """The same again renews what waits; anything else takes its place."""
         waiting = self.connection.execute(
-            "SELECT id, verdict, after FROM changes WHERE root = ? AND path = ?"
+            "SELECT id, verdict, after, old_path FROM changes WHERE root = ? AND path = ?"
             " AND state IN ('open', 'pending', 'rejected')",
             (told.root, path),
         ).fetchall()
-        for number, verdict, known in waiting:
-            if verdict == told.verdict and _same(known, after):
+        old_path = None if told.old_path is None else encode(told.old_path)
+        for number, verdict, known, old in waiting:
+            if verdict == told.verdict and old == old_path and _same(known, after):
                 self.connection.execute(
                     "UPDATE changes SET last_ns = ?, count = count + 1 WHERE id = ?", (self.now_ns, number)
                 )

@@ -436,3 +436,38 @@ async def test_a_renamed_rule_keeps_its_rows(tmp_path: Path) -> None:
     async with scene:
         assert [run.kind for run in (await scene.ask("runs")).runs] == ["build"]
         assert set(scene.rows()) == {"a"}
+
+
+@story
+async def test_names_of_one_file_that_move_and_wait_stay_as_they_were_told(tmp_path: Path) -> None:
+    async with Scene(tmp_path, approval="required") as scene:
+        written(scene.root, ["old/x"])
+        for name in ("y", "z"):
+            os.link(scene.root / "old/x", scene.root / "old" / name)
+        await scene.verify()
+        await scene.ask("approve", all=True)
+        os.rename(scene.root / "old", scene.root / "new")
+        for _ in range(3):
+            await scene.verify()
+            waiting = [(change.old_path, change.path) for change in scene.changes("pending")]
+            assert sorted(waiting) == [(f"old/{name}", f"new/{name}") for name in "xyz"]
+        await scene.ask("approve", all=True)
+        assert sorted(scene.rows()) == ["new/x", "new/y", "new/z"]
+
+
+@story
+async def test_equal_files_that_move_and_wait_are_all_told(tmp_path: Path) -> None:
+    async with Scene(tmp_path, approval="required") as scene:
+        for name in ("a", "b", "c"):
+            (scene.root / name).write_text("same")
+        await scene.verify()
+        await scene.ask("approve", all=True)
+        for name in ("a", "b", "c"):
+            (scene.root / name).rename(scene.root / f"new-{name}")
+            (scene.root / f"new-{name}").write_text("same")
+        for _ in range(2):
+            await scene.verify()
+            waiting = [(change.verdict.value, change.path) for change in scene.changes("pending")]
+            assert sorted(waiting) == [("moved", "new-a"), ("moved", "new-b"), ("moved", "new-c")]
+        await scene.ask("approve", all=True)
+        assert sorted(scene.rows()) == ["new-a", "new-b", "new-c"]
