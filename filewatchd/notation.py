@@ -270,6 +270,11 @@ def _shown(value: object) -> str:
 # ---- paths in JSON
 
 
+def fit_text(text: str) -> str:
+    """A text as it may be stored and sent: bytes that were no UTF-8 in a name stand as U+FFFD."""
+    return text if text.isascii() else text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
 def path_fields(name: str, path: str) -> dict[str, str]:
     """A path as JSON text; where it isn't UTF-8, with U+FFFD, and the bytes in a second field."""
     raw = os.fsencode(path)

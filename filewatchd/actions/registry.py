@@ -29,6 +29,7 @@ _BUILT_IN = {
     "log": "filewatchd.actions.log",
     "reload": "filewatchd.actions.reload",
     "rotate": "filewatchd.actions.rotate",
+    "webhook": "filewatchd.actions.webhook",
     "checksum": "filewatchd.actions.checksum.package",
 }
 _MEMBERS = ("Options", "check", "rule_defaults", "needs", "open")

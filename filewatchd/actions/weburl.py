@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated
@@ -55,6 +56,17 @@ def header_problems(headers: Mapping[str, str | Secret], where: str = "headers")
             yield Problem(f"the header {name} can't be chosen", "remove it", (where, name))
         elif isinstance(value, str) and not _sendable(value):
             yield Problem(f"the value of {name} can't be sent", "write one line, without blanks around", (where, name))
+
+
+def secret_problems(secret: Secret, where: tuple[str | int, ...]) -> Iterator[Problem]:
+    """A secret's file that isn't there. Whether it can be read is the daemon's to find out."""
+    if secret.file is not None:
+        try:
+            os.stat(secret.file)
+        except FileNotFoundError:
+            yield Problem(f"there is no file {secret.file}", "create it, or correct the path", where)
+        except OSError:
+            return
 
 
 def revealed(headers: Mapping[str, str | Secret]) -> list[tuple[str, str]]:

@@ -279,7 +279,7 @@ class RuleDefaults(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         _about("What to do once when the rule fails: a job failed for good, or the rule is held but by a person."),
     ] = ()
     on_recovery: Annotated[
-        ActionList, _about("What to do once when it works again, or when a finding doesn't stand any more by itself.")
+        ActionList, _about("What to do once when it works again, or when a finding doesn't stand any more.")
     ] = ()
     on_finding: Annotated[
         ActionList, _about("What to do about new findings, such as of `expect`; all that there are at once.")

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from filewatchd.model import Entry, Event
+from filewatchd.notation import fit_text
 from filewatchd.state.database import Database
 from filewatchd.state.rows import decode, encode
 
@@ -46,7 +47,7 @@ class Notices:
             return
         self._seq += 1
         path = None if entry.path is None else encode(entry.path)
-        row = rule, event, entry.key, entry.message[:_LONGEST], path, *entry[3:], self._seq
+        row = rule, event, fit_text(entry.key), fit_text(entry.message[:_LONGEST]), path, *entry[3:], self._seq
         self._database.execute("REPLACE INTO notices VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
         self.news.add((rule, event))
         self.awake()

@@ -27,6 +27,7 @@ from filewatchd.errors import FilewatchdError, StateError
 from filewatchd.jobs.notices import Failure, Scope
 from filewatchd.jobs.queue import JobState
 from filewatchd.model import Entry, Event, Notice, Retry, RuleSettings, Trigger, Verdict
+from filewatchd.notation import fit_text
 
 if TYPE_CHECKING:
     from filewatchd.jobs.engine import Engine
@@ -38,6 +39,7 @@ log = logging.getLogger("filewatchd.jobs")
 LINGER = 1.0  # seconds after the first notice until it is told
 PAUSE = 10.0  # seconds from one job to the next
 LATER = 3600.0  # seconds until what couldn't be told is tried again
+LONGEST = 2000  # characters of what is kept of a failure
 RETRY = Retry(attempts=30, backoff=1.0, max_backoff=300.0)  # two hours
 FAILED, HELD = "failed", "held"  # keys of entries
 
@@ -136,7 +138,7 @@ class Notifying:
             if known is not None:
                 self._failing.put(rule, known._replace(times=known.times + 1))
                 return
-            self._failing.put(rule, Failure(entry.key, entry.message, entry.first_ns, 1))
+            self._failing.put(rule, Failure(entry.key, fit_text(entry.message[:LONGEST]), entry.first_ns, 1))
             self._notices.add(rule, Event.FAILURE, entry)
 
     def _works(self, rule: str, job: int) -> None:

@@ -18,6 +18,7 @@ import ipaddress
 import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -87,6 +88,17 @@ async def ask(request: Request, pool: Threads) -> Reply:
         raise ActionError(f"{shown(request.url)}: {reason(error)}") from error
     except h11.ProtocolError as error:
         raise ActionError(f"{shown(request.url)}: the answer is no HTTP that can be read: {error}") from error
+
+
+def retry_after(reply: Reply, now: float) -> float:
+    """Seconds until it may be asked again, if the answer says so: a number of them, or a time (RFC 9110, 10.2.3)."""
+    said = reply.headers.get("retry-after", "").strip()
+    if said.isascii() and said.isdigit():
+        return float(said[:9])
+    try:
+        return max(0.0, parsedate_to_datetime(said).timestamp() - now)
+    except (ValueError, OverflowError):
+        return 0.0
 
 
 def shown(url: str) -> str:

@@ -12,7 +12,7 @@ import msgspec
 
 from filewatchd.actions.base import JobContext
 from filewatchd.model import Change, Entry, Notice
-from filewatchd.notation import path_fields
+from filewatchd.notation import fit_text, path_fields
 
 
 def encode(form: str, job: JobContext, changes: Sequence[Change]) -> bytes | None:
@@ -37,7 +37,7 @@ def told(notice: Notice) -> dict[str, Any]:
     return {
         "host": socket.gethostname(),
         "event": notice.event.value,
-        "message": notice.message,
+        "message": fit_text(notice.message),
         "test": notice.test,
         "entries": [entry_shown(entry) for entry in notice.entries],
         "more": notice.more,
@@ -46,7 +46,7 @@ def told(notice: Notice) -> dict[str, Any]:
 
 def entry_shown(entry: Entry) -> dict[str, Any]:
     """One thing of a notice as JSON shows it; a path and a job that there are."""
-    shown: dict[str, Any] = {"key": entry.key, "message": entry.message}
+    shown: dict[str, Any] = {"key": fit_text(entry.key), "message": fit_text(entry.message)}
     if entry.path is not None:
         shown |= path_fields("path", entry.path)
     shown |= {"first": time_shown(entry.first_ns), "last": time_shown(entry.last_ns), "times": entry.times}
