@@ -54,6 +54,7 @@ not `at` |
 | user, group | a name that this system knows |
 | secret | `{file: PATH}` or `{credential: NAME}` (systemd's `LoadCredential=`); read when needed, never shown |
 | command | a list of words, never a shell's line |
+| proxy | `environment`, `none`, or `http://HOST:PORT` (with `USER:PASSWORD@` if need be) |
 | host and port | `127.0.0.1:8080`, `"[::1]:8080"` |
 | actions | a list; each entry names one action, with its options: `- exec: {command: [true]}` |
 
