@@ -47,6 +47,7 @@ class Needs(NamedTuple):
     events: frozenset[str] = frozenset()  # beyond writes, names and attributes; no backend tells of any yet
     capabilities: tuple[str, ...] = ()  # e.g. ("CAP_DAC_READ_SEARCH",)
     extras: tuple[str, ...] = ()  # pip extras of filewatchd, e.g. ("zstd",)
+    writes: bool = True  # False, of all actions of a rule that is ready at once: a write to a file is no event
     use: Use = Use.ANY  # of the paths themselves, by (dev, ino), for as long as `run` runs
 
 

@@ -32,6 +32,7 @@ COMMANDS: Mapping[str, str] = {
     "top": "filewatchd.cli.commands.top",
     "flush": "filewatchd.cli.commands.steering",
     "trigger": "filewatchd.cli.commands.steering",
+    "rotate": "filewatchd.cli.commands.rotate",
     "pause": "filewatchd.cli.commands.steering",
     "resume": "filewatchd.cli.commands.steering",
     "reload": "filewatchd.cli.commands.reload",

@@ -12,7 +12,7 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from filewatchd.model import FileIdentity, Hint, Initial, Look, Region, RuleSettings
+from filewatchd.model import FileIdentity, Hint, Initial, Look, Ready, Region, RuleSettings
 from filewatchd.rules.match import Selection
 from filewatchd.state.comparison import ManifestReader, TreeComparison
 from filewatchd.state.manifest import Baseline, Manifest
@@ -182,6 +182,13 @@ class Binding:
     def relative(self, path: str) -> str | None:
         """A full path below this root; None if it isn't."""
         return below(self.root, path)
+
+    @property
+    def quiet(self) -> bool:
+        """Nobody wants to know of writes: neither an action nor readiness. Asked in scan threads, too."""
+        actions = self.pipeline.actions
+        ready = self.pipeline.settings.ready is Ready.IMMEDIATE
+        return ready and bool(actions) and not any(opened.needs.writes for opened in actions)
 
     def knows(self) -> bool:
         """Whether the manifest has rows of it."""

@@ -34,6 +34,8 @@ IN_ISDIR: Final = 0x40000000
 TREE_MASK: Final = (
     IN_MODIFY | IN_ATTRIB | IN_CLOSE_WRITE | IN_MOVED_FROM | IN_MOVED_TO | IN_CREATE | IN_DELETE | IN_DELETE_SELF
 )
+#: The same where nobody wants to know of writes.
+QUIET_MASK: Final = TREE_MASK & ~(IN_MODIFY | IN_CLOSE_WRITE)
 #: The directories above a root, where only the coming and going of names matters, and whether they may be entered.
 ANCHOR_MASK: Final = IN_MOVED_FROM | IN_MOVED_TO | IN_CREATE | IN_DELETE | IN_DELETE_SELF | IN_ATTRIB
 

@@ -267,6 +267,11 @@ class Root:
         """The one subscriber of a directory whose symlinks aren't followed: with him alone a scan is quicker."""
         return self.subscribers[0] if len(self.subscribers) == 1 and self.file is None and not self.follow else None
 
+    @property
+    def quiet(self) -> bool:
+        """Nobody wants to know of writes. A subscriber says so with an attribute ``quiet``; most have none."""
+        return bool(self.subscribers) and all(getattr(subscriber, "quiet", False) for subscriber in self.subscribers)
+
     def follows(self) -> bool:
         """A file root's symlinks were followed on the way to it."""
         return self.follow

@@ -19,7 +19,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from filewatchd.model import FileIdentity
-from filewatchd.watch.backends.base import Armed, Backend, WatchLimitError
+from filewatchd.watch.backends.base import Armed, Backend, Quieting, WatchLimitError
 
 if TYPE_CHECKING:
     from filewatchd.watch.roots import Root, Subscriber
@@ -154,7 +154,7 @@ class Walk:
     def _visit(self, fd: int, path: str, parent: int, name: bytes, scopes: list[tuple[Root, str]]) -> _Level:
         """Arm and list an open directory."""
         try:
-            token = self._backend.arm(fd)
+            token = self._arm(fd, scopes)
             self._batch.armed.append(Armed(token, parent, name))
             below = self._list(fd, scopes)
             below.sort(key=itemgetter(0), reverse=True)  # taken from the end: rows are read and written in their order
@@ -163,6 +163,11 @@ class Walk:
             self.limited = self.limited or isinstance(error, WatchLimitError)
             self._batch.failed.append(Failed(path, error, parent))
             return _Level(fd, path, 0, [])
+
+    def _arm(self, fd: int, scopes: list[tuple[Root, str]]) -> int:
+        if isinstance(self._backend, Quieting) and scopes and all(scope.quiet for scope, _ in scopes):
+            return self._backend.arm_quietly(fd)
+        return self._backend.arm(fd)
 
     def _list(self, fd: int, scopes: list[tuple[Root, str]]) -> list[tuple[str, list[tuple[Root, str]]]]:
         below: list[tuple[str, list[tuple[Root, str]]]] = []

@@ -14,11 +14,13 @@ from filewatchd.actions import telling
 from filewatchd.actions.base import Context, Needs, Problem
 from filewatchd.actions.rotate.action import RotateAction
 from filewatchd.actions.rotate.checking import problems
+from filewatchd.actions.rotate.documents import ENDPOINTS
 from filewatchd.actions.rotate.options import Options as Options
 from filewatchd.codecs import codec
 from filewatchd.model import RuleSettings
 
 name = "rotate"
+endpoints = ENDPOINTS
 
 
 def check(options: Options, rule: RuleSettings) -> Iterable[Problem]:
@@ -40,7 +42,7 @@ def needs(options: Options) -> Needs:
     """The extra of its codec, and what its `reopen` needs."""
     extra = codec(options.compress.codec).extra
     told = telling.needs(options.reopen)
-    return told._replace(extras=(*told.extras, *((extra,) if extra is not None else ())))
+    return told._replace(writes=False, extras=(*told.extras, *((extra,) if extra is not None else ())))
 
 
 def open(options: Options, ctx: Context) -> RotateAction:  # noqa: A001 - the protocol's word

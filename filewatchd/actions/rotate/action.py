@@ -7,13 +7,14 @@ wait, for the last writer or for readers, goes on as a follow-up and holds no jo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 from filewatchd.actions import telling
 from filewatchd.actions.base import Context, JobContext, Schedule
 from filewatchd.actions.rotate import commands, deciding, examining, freeing, naming, packing, swapping
+from filewatchd.actions.rotate.asking import Asking
 from filewatchd.actions.rotate.deciding import Decision
 from filewatchd.actions.rotate.due import Due, due
 from filewatchd.actions.rotate.examining import Seen
@@ -28,6 +29,7 @@ from filewatchd.work.retention import Kept, Space, going
 
 _KEEP_EVERY = 3600.0
 _HEAL_EVERY = 60.0
+_REFUSED_AGAIN = 60.0
 _RETRY_FIRST, _RETRY_LAST = 10.0, 600.0
 _PLANNED = 5  # logs of a plan whose writers are looked up: some milliseconds each, on the loop
 
@@ -43,7 +45,7 @@ class RotateAction:
         self._watching = Watching(ctx, self._ask)
         self._told: set[int] = set()
         self._punched: set[str] = set()  # logs with a hole, until their last writer has gone
-        self._forced: set[str] = set()
+        self._asking = Asking(ctx, self)
         self._counts = {"rotated": 0, "expired": 0, "lost": 0}
         self._schedule()
 
@@ -78,7 +80,7 @@ class RotateAction:
         for live in sorted(self._punched):
             if not await self._ctx.worker.call(examining.is_written, live, self._ctx.beneath(live)):
                 self._punched.discard(live)
-                self._forced.add(live)
+                self._asking.forced.add(live)
                 self._ctx.request_job(Trigger.SCHEDULE, [live])
 
     async def _recover_numbers(self) -> None:
@@ -123,13 +125,10 @@ class RotateAction:
             self._ctx.request_job(Trigger.SCHEDULE, lives)
 
     def _wait(self, live: str, size: int, since_ns: int, asked: bool) -> None:
-        """Wait until a log is due; one that is already asks for its job."""
+        """Wait until a log is due."""
         skip = self._skip(live, size)
         found = due(self._options.when, size - skip, since_ns, asked, self._ctx.clock.wall_ns())
-        if found.why:
-            self._ask([live])
-        elif found.grown is not None or found.at_ns is not None:
-            self._watching.wait(live, size, skip, found)
+        self._watching.wait(live, size, skip, found)
 
     def _skip(self, live: str, size: int, inode: Any = None) -> int:
         archives = self._ledger.of(live)
@@ -156,6 +155,7 @@ class RotateAction:
             if failed is not None:
                 outcomes[archive.live] = failed
             self._ctx.follow_up(f"archive {archive.id}", self._finish(archive))
+        self._asking.happened(outcomes)
         return outcomes
 
     async def _one(self, job: JobContext, change: Change, swapped: list[Archive]) -> Outcome:
@@ -192,17 +192,23 @@ class RotateAction:
         if not seen.there:
             return self._gone(live)
         if seen.refused:
-            self._ctx.finding(f"refused:{live}", seen.refused, live)
-            return Outcome(Verdict.REJECTED, seen.refused)
+            return self._refuse(live, seen.refused)
         skip = self._skip(live, seen.size, seen.inode)
-        found, forced = self._due(live, seen.size - skip), live in self._forced
+        found, forced = self._due(live, seen.size - skip), live in self._asking.forced
         if not found.why and not (forced and seen.size):
-            self._forced.discard(live)
+            self._asking.forced.discard(live)
             self._watching.wait(live, seen.size, skip, found)
             return Outcome(Verdict.SKIPPED, "it isn't due" if seen.size > skip else "nothing is in it")
         outcome = await self._rotate(job, live, seen, skip, swapped)
-        self._forced.discard(live)
+        self._asking.forced.discard(live)
         return outcome
+
+    def _refuse(self, live: str, why: str) -> Outcome:
+        """Tell why, and look again later: its writers may be others by then."""
+        self._ctx.finding(f"refused:{live}", f"{live} isn't rotated: {why}", live)
+        again = self._ctx.clock.wall_ns() + int(_REFUSED_AGAIN * 1e9)
+        self._watching.wait(live, 0, 0, Due("", at_ns=again))
+        return Outcome(Verdict.REJECTED, why)
 
     async def _catch_up(self, live: str, swapped: list[Archive]) -> None:
         """Finish what an attempt before left in the middle; a swapped file that wasn't told of is told of now."""
@@ -214,23 +220,25 @@ class RotateAction:
             if archive.state is State.SWAPPED and self._options.reopen is not None and archive.id not in self._told:
                 swapped.append(archive)
 
-    def _due(self, live: str, size: int) -> Due:
+    def _due(self, live: str, size: int, *, note: bool = True) -> Due:
         known, now = self._ledger.log(live), self._ctx.clock.wall_ns()
         if known is None:
-            self._ledger.begun(live, now)
             known = now, False
+            if note:
+                self._ledger.begun(live, now)
         return due(self._options.when, size, *known, now)
 
     async def _decide(self, live: str, skip: int) -> Decision:
-        facts = await self._ctx.worker.call(examining.inspect, live, self._ctx.beneath(live), skip)
+        return self._decision(await self._ctx.worker.call(examining.inspect, live, self._ctx.beneath(live), skip))
+
+    def _decision(self, facts: deciding.Facts) -> Decision:
         options = self._options
         return deciding.decide(options.method, options.unproven, options.reopen is not None, facts)
 
     async def _rotate(self, job: JobContext, live: str, seen: Seen, skip: int, swapped: list[Archive]) -> Outcome:
         decision = await self._decide(live, skip)
         if decision.method == "refuse":
-            self._ctx.finding(f"refused:{live}", f"{live} isn't rotated: {decision.text}", live)
-            return Outcome(Verdict.REJECTED, decision.text)
+            return self._refuse(live, decision.text)
         self._ctx.clear_finding(f"refused:{live}")
         if self._options.before is not None:
             values = {"path": live, "archive": "", "rule": job.rule}
@@ -239,6 +247,7 @@ class RotateAction:
         if decision.method != "exchange":
             end = await self._ctx.worker.call(packing.measure, live, self._ctx.beneath(live), skip)
             if end <= skip:
+                self._watching.wait(live, seen.size, skip, Due("", seen.size - skip + 1))
                 return Outcome(Verdict.SKIPPED, "no whole line is in it")
         archive = self._ledger.begin(self._new(live, seen, skip, decision.method, end))
         job.wrote(live)
@@ -380,31 +389,46 @@ class RotateAction:
 
     # ---- plans
 
+    async def answer(self, endpoint: str, arguments: Any) -> Any:
+        """See `documents`."""
+        if endpoint == "plan":
+            return await self._asking.plans(arguments)
+        return await self._asking.rotate(arguments)
+
+    def logs(self) -> list[str]:
+        """All logs that are known."""
+        return [live for live, _, _ in self._ledger.known() if self._ctx.selects(live)]
+
+    async def outlook(self, live: str) -> tuple[Seen, Due, Decision, int]:
+        """What would be done with a log now."""
+        seen = await self._ctx.worker.call(examining.see, live, self._ctx.beneath(live))
+        skip = self._skip(live, seen.size, seen.inode)
+        found = self._due(live, seen.size - skip, note=False)
+        refused = Decision("refuse", (seen.refused or "it is gone",))
+        decision = await self._decide(live, skip) if seen.there and not seen.refused else refused
+        return seen, found, decision, seen.size - skip
+
     def plan(self, job: JobContext) -> Sequence[str]:
         """The method of each log, and why."""
-        return [line for number, change in enumerate(job.changes) for line in self._plan(change.path, number)]
+        return [self._plan(change.path, number) for number, change in enumerate(job.changes)]
 
-    def _plan(self, live: str, number: int) -> Iterable[str]:
+    def _plan(self, live: str, number: int) -> str:
         if self._ledger.owns(live) or naming.is_temporary(live):
-            return [f"leave {live}: it is an archive"]
+            return f"leave {live}: it is an archive"
         if number >= _PLANNED:
-            return [f"rotate {live} if it is due, as those before"]
+            return f"rotate {live} if it is due, as those before"
         try:
             return self._planned(live)
         except (OSError, ActionError) as error:
-            return [f"leave {live}: {error}"]
+            return f"leave {live}: {error}"
 
-    def _planned(self, live: str) -> Iterable[str]:
+    def _planned(self, live: str) -> str:
         beneath = self._ctx.beneath(live)
         seen = examining.see(live, beneath)
         if not seen.there or seen.refused:
-            return [f"leave {live}: {seen.refused or 'it is gone'}"]
+            return f"leave {live}: {seen.refused or 'it is gone'}"
         skip = self._skip(live, seen.size, seen.inode)
-        known = self._ledger.log(live) or (self._ctx.clock.wall_ns(), False)
-        found = due(self._options.when, seen.size - skip, *known, self._ctx.clock.wall_ns())
-        options = self._options
-        decision = deciding.decide(
-            options.method, options.unproven, options.reopen is not None, examining.inspect(live, beneath, skip)
-        )
-        head = f"rotate {live}, for {found.why}" if found.why else f"leave {live}, which isn't due; it would be"
-        return [f"{head}, by {decision.text}"]
+        found = self._due(live, seen.size - skip, note=False)
+        decision = self._decision(examining.inspect(live, beneath, skip))
+        head = f"rotate {live}, since {found.why}" if found.why else f"leave {live}, which isn't due; it would be"
+        return f"{head}, by {decision.text}"

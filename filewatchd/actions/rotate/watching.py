@@ -1,7 +1,8 @@
 """When to look at each log again, without an event per write: see `growth` for the arithmetic.
 
 A log that waits to grow is either quiet, with a one-shot watch on it, or growing, with a time for its next look. All
-looks that are due together are one call of the worker. Logs that wait for a time alone are in the same queue.
+looks that are due together are one call of the worker. Logs that wait for a time alone are in the same queue. One that
+is due asks for its job, and again after a while until a job has come: the rule may not have its roots yet, or fail.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from filewatchd.actions.rotate.examining import sizes
 from filewatchd.actions.rotate.growth import Sample, next_look
 
 _TOGETHER = 0.01  # seconds: looks that are due so close together are one
+_AGAIN, _AGAIN_LAST = 5.0, 600.0  # seconds until a log asks again
 _LONGEST = 86_400.0  # seconds: the wall clock may be set
 
 
@@ -26,6 +28,7 @@ class Waiting(NamedTuple):
     limit: int | None
     at_ns: int | None
     sample: Sample | None = None
+    asked: int = 0  # times
 
 
 class Watching:
@@ -42,8 +45,12 @@ class Watching:
         self.looks = 0
 
     def wait(self, live: str, size: int, skip: int, found: Due) -> None:
-        """A log isn't due: look again as that says."""
+        """Look again as that says; one that is due asks for its job at once."""
         self.forget(live)
+        if found.why:
+            self._waiting[live] = Waiting(0, None)
+            self._push(live, 0.0)
+            return
         limit = found.grown + skip if found.grown is not None else None
         self._waiting[live] = Waiting(limit, found.at_ns, None)
         if limit is not None:
@@ -130,9 +137,14 @@ class Watching:
         self.looks += len(lives)
         due = [live for live, size in zip(lives, found, strict=True) if self._is_due(live, Sample(size, now), wall_ns)]
         for live in due:
-            self.forget(live)
+            self._ask_again(live)
         if due:
             self._due(due)
+
+    def _ask_again(self, live: str) -> None:
+        waiting = self._waiting[live]
+        self._waiting[live] = waiting._replace(limit=0, asked=waiting.asked + 1)
+        self._push(live, min(_AGAIN * 2**waiting.asked, _AGAIN_LAST))
 
     def _is_due(self, live: str, now: Sample, wall_ns: int) -> bool:
         waiting = self._waiting.get(live)

@@ -215,6 +215,15 @@ class Comparing(Protocol):
 
 
 @runtime_checkable
+class Quieting(Protocol):
+    """What a backend can do besides if it can leave out what is written to files, at no cost a write."""
+
+    def arm_quietly(self, fd: int) -> int:
+        """As `Backend.arm`; of writes is told only what somebody else wants. Called in scan threads."""
+        ...
+
+
+@runtime_checkable
 class Sharing(Protocol):
     """What a backend can do besides if it holds one watch a directory: then one root can make room for another.
 

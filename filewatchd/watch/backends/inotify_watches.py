@@ -25,7 +25,7 @@ from filewatchd.watch.backends.base import (
 from filewatchd.watch.backends.inotify_arrivals import Arrivals
 from filewatchd.watch.backends.inotify_queue import Descriptor, Reader
 from filewatchd.watch.backends.inotify_retained import watches_of
-from filewatchd.watch.dirty import ANCHOR_MASK, TREE_MASK
+from filewatchd.watch.dirty import ANCHOR_MASK, QUIET_MASK, TREE_MASK
 from filewatchd.watch.table import WatchTable
 
 _IN_ONLYDIR = 0x01000000
@@ -33,6 +33,7 @@ _IN_EXCL_UNLINK = 0x04000000
 _IN_MASK_ADD = 0x20000000
 _LATELY = 4096  # watches given back that are remembered until whoever is arming one has anchored it
 _TREE = TREE_MASK | _IN_ONLYDIR | _IN_EXCL_UNLINK
+_QUIET = QUIET_MASK | _IN_ONLYDIR | _IN_EXCL_UNLINK | _IN_MASK_ADD  # takes nothing from a watch that is there
 _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 
@@ -67,10 +68,14 @@ class Watches(ABC):
         """Watch an open directory with all that is in it; returns its watch number."""
         return self._arrivals.arm(lambda: self._add(fd, _TREE))
 
+    def arm_quietly(self, fd: int) -> int:
+        """The same, but that nothing is told of writes, unless somebody else wants it."""
+        return self._arrivals.arm(lambda: self._add(fd, _QUIET))
+
     def proves(self, fd: int, token: int) -> bool:
         """The kernel gives a directory that is watched the same number again, and that even if no other is left."""
         try:
-            watch = self._add(fd, _TREE)
+            watch = self._add(fd, _QUIET)
         except WatchLimitError:
             return False
         if watch != token and not self._known(watch):

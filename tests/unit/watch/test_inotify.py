@@ -10,7 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from filewatchd.watch.backends.base import AnchorMoved, Armed, DirtyNames, Event, Given, Lost, NewDirectory, TopGone
+from filewatchd.watch.backends.base import (
+    AnchorMoved,
+    Armed,
+    DirtyNames,
+    Event,
+    Given,
+    Lost,
+    NewDirectory,
+    TopGone,
+)
 from filewatchd.watch.backends.inotify import InotifyBackend
 from filewatchd.work.pool import Pool
 from tests.unit.watch.root_stories import RootStories
@@ -220,3 +229,23 @@ def test_events_of_a_directory_that_is_gone_are_not_kept(backend: InotifyBackend
         shutil.rmtree(child)
         assert set(drain(backend)) == {TopGone(str(child))}
     assert backend.statistics()["parked"] == 0
+
+
+def test_a_quiet_watch_tells_of_names_and_not_of_writes(backend: InotifyBackend, tmp_path: Path) -> None:
+    fd = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        watch = backend.arm_quietly(fd)
+    finally:
+        os.close(fd)
+    backend.adopt([Armed(watch, 0, os.fsencode(tmp_path))])
+    log = tmp_path / "log"
+    log.touch()
+    assert [event.names.keys() for event in drain(backend) if isinstance(event, DirtyNames)] == [{"log"}]
+    for _ in range(100):
+        with log.open("a") as file:
+            file.write("line\n")
+    assert drain(backend) == []
+    assert arm(backend, tmp_path) == watch, "somebody else wants to know of writes"
+    backend.adopt([Armed(watch, 0, os.fsencode(tmp_path))])
+    log.write_text("line\n")
+    assert [event.names.keys() for event in drain(backend) if isinstance(event, DirtyNames)] == [{"log"}]

@@ -1,0 +1,118 @@
+"""Logs under a real daemon: when they rotate, what that costs, kills, and `filewatchctl rotate`."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from filewatchd.control.api import socket_in
+from tests.e2e.running import Daemon, eventually
+from tests.e2e.steps import ask, configure, rule
+from tests.rotation.trial import Trial, options
+
+CONTROL = "import sys; from filewatchd.cli.control import main; sys.exit(main())"
+
+
+def ctl(place: Daemon, *words: str) -> str:
+    """What a command prints."""
+    command = [sys.executable, "-c", CONTROL, "--socket", socket_in(str(place.directory / "run")), *words]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found
+    return found.stdout
+
+
+def logs(place: Daemon, *words: str) -> list[dict[str, Any]]:
+    """What `filewatchctl rotate` says of each log."""
+    found: list[dict[str, Any]] = json.loads(ctl(place, "rotate", *words, "--json"))["logs"]
+    return found
+
+
+def rotating(place: Daemon, **more: Any) -> None:
+    """A rule that rotates; quick enough for a test."""
+    said = {"when": {"size": 32768}, "compress": {"codec": "gzip", "level": 1}, **more}
+    configure(place, rule("logs", "rotate: " + json.dumps(said), roots=[str(place.root)], include=["*.log"]))
+
+
+class Killed(Trial):
+    """A trial whose rotating process is a daemon."""
+
+    def __init__(self, place: Daemon) -> None:
+        super().__init__(place.directory, place.root, options("exchange"))
+
+
+def archives(place: Daemon) -> list[str]:
+    return sorted(name for name in os.listdir(place.root) if name.endswith(".gz"))
+
+
+def test_kills_at_random_lose_no_line(tmp_path: Path) -> None:
+    place = Daemon(tmp_path)
+    trial = Killed(place)
+    rotating(place, reopen={"signal": "HUP", "pidfile": trial.pidfile("append")}, method="exchange")
+    trial.write("append", "loop")
+    chance = random.Random(1)
+    for _ in range(4):
+        place.start()
+        time.sleep(chance.uniform(0.2, 1.0))
+        place.kill()
+        trial.look("after a kill")
+    place.start()
+    before = len(archives(place))
+    eventually(lambda: len(archives(place)) > before + 1, "it rotates on")
+    place.stop()
+    assert trial.finish() > 0
+
+
+def test_a_busy_log_costs_no_event_a_write(tmp_path: Path) -> None:
+    place = Daemon(tmp_path)
+    rotating(place, when={"size": "1MiB"})
+    (place.root / "app.log").touch()
+    place.start()
+    try:
+        before = count(ask(place, "status"))
+        with (place.root / "app.log").open("ab", buffering=0) as log:
+            for _ in range(5000):
+                log.write(b"x" * 99 + b"\n")
+        raw = count(ask(place, "status")) - before
+        assert raw < 50, f"{raw} events for 5,000 writes"
+        assert archives(place) == []
+        with (place.root / "app.log").open("ab", buffering=0) as log:
+            log.write((b"x" * 99 + b"\n") * 6000)
+        eventually(lambda: archives(place), "it is rotated")
+    finally:
+        place.stop()
+
+
+def count(value: Any) -> int:
+    """All raw events that a document tells of."""
+    if isinstance(value, dict):
+        return sum(number if key == "raw_events" else count(number) for key, number in value.items())
+    return sum(map(count, value)) if isinstance(value, list) else 0
+
+
+@pytest.mark.parametrize("codec", ["none", "gzip"])
+def test_by_hand(tmp_path: Path, codec: str) -> None:
+    place = Daemon(tmp_path)
+    rotating(place, when={"size": "1GiB"}, name="numbered", compress={"codec": codec})
+    log = place.root / "app.log"
+    log.write_text("first\n")
+    place.start()
+    try:
+        assert [(each["method"], each["due"]) for each in logs(place, "logs", "--dry-run")] == [("exchange", "")]
+        assert [each["verdict"] for each in logs(place, str(log))] == ["skipped"]
+        assert log.read_text() == "first\n"
+        assert [each["verdict"] for each in logs(place, "--force", str(log))] == ["ok"]
+        suffix = ".gz" if codec == "gzip" else ""
+        eventually(lambda: (place.root / f"app.log.1{suffix}").exists(), "the archive is there")
+        assert log.read_bytes() == b""
+        log.write_text("second\n")
+        assert ctl(place, "archive", "cat", str(log), "--state-dir", str(place.state_dir)) == "first\nsecond\n"
+    finally:
+        place.stop()

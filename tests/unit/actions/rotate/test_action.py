@@ -1,0 +1,269 @@
+"""The action on real files: refusals, what others left, what is kept, attributes, and a log that grows."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from filewatchd.actions import rotate
+from filewatchd.actions.rotate.action import RotateAction
+from filewatchd.actions.rotate.ledger import Part
+from filewatchd.errors import ActionError
+from filewatchd.model import Outcome, RuleSettings, Trigger
+from filewatchd.testing import FakeContext, FakeJob, changed
+from filewatchd.testing.waiting import wait_until
+
+
+class Place:
+    """A log, and a rule that rotates it."""
+
+    def __init__(self, root: Path, **options: Any) -> None:
+        self.root = root
+        self.log = root / "app.log"
+        said = {"when": {"size": 100}, "compress": {"codec": "none"}, **options}
+        self.options = msgspec.convert(said, rotate.Options)
+        self.ctx = FakeContext(RuleSettings(name="rule", roots=(str(root),), actions=()))
+        self.action = rotate.open(self.options, self.ctx)
+
+    async def run(self, path: Path | None = None) -> Outcome:
+        live = str(path or self.log)
+        (outcome,) = (await self.action.run(FakeJob([changed(live, str(self.root))]))).values()
+        for task in [task for name, task in self.ctx.follow_ups.items() if name.startswith("archive")]:
+            await asyncio.wait_for(task, 10)
+        for name in [name for name in self.ctx.follow_ups if name.startswith("archive")]:
+            del self.ctx.follow_ups[name]
+        return outcome
+
+    def parts(self) -> list[Part]:
+        return self.action._ledger.parts(str(self.log))
+
+    def names(self) -> set[str]:
+        return {path.name for path in self.root.iterdir()}
+
+
+def play(story: Callable[[], Awaitable[None]]) -> None:
+    async def whole() -> None:
+        await asyncio.wait_for(story(), 30)
+
+    asyncio.run(whole())
+
+
+def rotated(place: Place) -> Outcome:
+    outcomes: list[Outcome] = []
+
+    async def story() -> None:
+        outcomes.append(await place.run())
+        await place.action.stop(0.0)
+
+    play(story)
+    return outcomes[0]
+
+
+@pytest.mark.parametrize("method", ["exchange", "copy", "punch", "copytruncate"])
+def test_what_others_left_stays(method: str, tmp_path: Path) -> None:
+    place = Place(tmp_path, method=method, name="numbered")
+    (tmp_path / "app.log.1").write_text("logrotate's half\n")
+    place.log.write_text("line\n" * 50)
+    assert rotated(place).verdict == "ok"
+    assert (tmp_path / "app.log.1").read_text() == "logrotate's half\n"
+    assert (tmp_path / "app.log.2").read_text() == "line\n" * 50
+
+
+def test_links_fifos_and_files_with_two_names_are_refused(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    (tmp_path / "other").write_text("line\n" * 50)
+    link, fifo, hard = tmp_path / "link.log", tmp_path / "fifo.log", tmp_path / "hard.log"
+    link.symlink_to(tmp_path / "other")
+    os.mkfifo(fifo)
+    os.link(tmp_path / "other", hard)
+
+    async def story() -> None:
+        for path, why in ((link, "it is not a regular file"), (fifo, "it is not a regular file"), (hard, "2 names")):
+            outcome = await place.run(path)
+            assert (outcome.verdict, why in outcome.message) == ("rejected", True), outcome
+        await place.action.stop(0.0)
+
+    play(story)
+    assert (tmp_path / "other").read_text() == "line\n" * 50
+
+
+def test_the_archive_and_the_fresh_log_are_as_the_log_was(tmp_path: Path) -> None:
+    place = Place(tmp_path, compress={"codec": "gzip"})
+    place.log.write_text("line\n" * 50)
+    place.log.chmod(0o640)
+    os.setxattr(place.log, "user.origin", b"app")
+    os.utime(place.log, ns=(10**18, 10**18))
+    assert rotated(place).verdict == "ok"
+    (archive,) = tmp_path.glob("app.log-*.gz")
+    for path in (archive, place.log):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o640
+        assert os.getxattr(path, "user.origin") == b"app"
+    assert archive.stat().st_mtime_ns == 10**18
+    assert place.log.read_bytes() == b""
+
+
+def test_modes_that_are_asked_for(tmp_path: Path) -> None:
+    place = Place(tmp_path, into={"dir": "old/er", "mode": "0400"}, create={"mode": "0600"})
+    place.log.write_text("line\n" * 50)
+    rotated(place)
+    (archive,) = (tmp_path / "old/er").iterdir()
+    assert stat.S_IMODE(archive.stat().st_mode) == 0o400
+    assert stat.S_IMODE(place.log.stat().st_mode) == 0o600
+
+
+def test_a_folder_for_archives_that_is_a_link_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "old").symlink_to(tmp_path / "elsewhere")
+    place = Place(root, method="copy", into={"dir": "old"})
+    place.log.write_text("line\n" * 50)
+
+    async def story() -> None:
+        with pytest.raises(ActionError, match="old: it is a link"):
+            await place.run()
+        await place.action.stop(0.0)
+
+    play(story)
+    assert not list((tmp_path / "elsewhere").iterdir())
+    assert place.names() == {"app.log", "old"}, "nothing is left of it"
+
+
+def test_archives_beyond_the_limit_are_deleted_and_counted(tmp_path: Path) -> None:
+    place = Place(tmp_path, name="numbered", keep={"count": 2})
+
+    async def story() -> None:
+        for number in range(4):
+            place.log.write_text(f"{number}\n" * 60)
+            await place.run()
+        await place.action.stop(0.0)
+
+    play(story)
+    assert place.names() == {"app.log", "app.log.1", "app.log.2"}
+    assert (tmp_path / "app.log.1").read_text() == "3\n" * 60
+    assert place.ctx.counters["expired"] == 2
+
+
+def test_archives_of_a_log_that_is_gone_expire_too(tmp_path: Path) -> None:
+    place = Place(tmp_path, keep={"age": 10.0, "min_count": 0})
+    place.log.write_text("line\n" * 50)
+    rotated(place)
+    place.log.unlink()
+
+    async def story() -> None:
+        place.ctx.clock.advance(3601.0)
+        await place.ctx.follow_ups["keep"]
+
+    play(story)
+    assert place.names() == set()
+
+
+def test_its_own_archives_are_no_logs(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    place.log.write_text("line\n" * 50)
+    rotated(place)
+    (archive,) = tmp_path.glob("app.log-*")
+
+    async def story() -> None:
+        assert (await place.run(archive)).message == "an archive of its own"
+        await place.action.stop(0.0)
+
+    play(story)
+
+
+def test_a_log_is_woken_by_a_write_and_asks_for_its_job(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    place.log.write_text("line\n")
+
+    async def story() -> None:
+        assert (await place.run()).message == "it isn't due"
+        await asyncio.sleep(0.05)
+        assert place.ctx.requested == []
+        with place.log.open("a") as file:
+            file.write("line\n" * 50)
+        assert place.ctx.write(str(place.log)) == 1
+        async with asyncio.timeout(5):
+            while not place.ctx.requested:  # noqa: ASYNC110 - the fake has no event of it
+                await asyncio.sleep(0.01)
+        assert place.ctx.requested == [(Trigger.SCHEDULE, (str(place.log),))]
+        await place.action.stop(0.0)
+
+    play(story)
+
+
+def test_after_gets_the_archive_and_before_may_forbid(tmp_path: Path) -> None:
+    place = Place(tmp_path, before={"command": ["check", "{path}"]}, after={"command": ["send", "{archive}"]})
+    place.log.write_text("line\n" * 50)
+    assert rotated(place).verdict == "ok"
+    (archive,) = tmp_path.glob("app.log-*")
+    commands = [call.argv for call in place.ctx.spawn.commands]  # type: ignore[attr-defined]
+    assert commands == [("check", str(place.log)), ("send", str(archive))]
+
+
+def test_what_is_not_a_whole_line_stays(tmp_path: Path) -> None:
+    place = Place(tmp_path, method="copy")
+    place.log.write_text("line\n" * 50 + "half")
+    rotated(place)
+    assert place.parts()[-1].start == 250
+
+
+def test_an_archive_folder_that_vanishes_is_made_again(tmp_path: Path) -> None:
+    place = Place(tmp_path, into={"dir": "old"})
+
+    async def story() -> None:
+        for _ in range(2):
+            place.log.write_text("line\n" * 50)
+            assert (await place.run()).verdict == "ok"
+            for path in (tmp_path / "old").iterdir():
+                path.unlink()
+            (tmp_path / "old").rmdir()
+        await place.action.stop(0.0)
+
+    play(story)
+    wait_until(lambda: place.names() == {"app.log"}, "only the log is left")
+
+
+def problems(**options: Any) -> list[str]:
+    said = msgspec.convert({"when": {"size": 100}, **options}, rotate.Options)
+    rule = RuleSettings(name="rule", roots=("/var/log/app",), actions=())
+    return [problem.message for problem in rotate.check(said, rule)]
+
+
+def test_mistakes() -> None:
+    assert problems() == []
+    assert problems(when={}) == ["no log would ever be due"]
+    assert problems(when={"size": 10, "min_size": 20}) == ["min_size holds back beyond size"]
+    assert problems(when={"every": "day", "timezone": "Nowhere/At"}) == ["time zone 'Nowhere/At' is unknown here"]
+    assert problems(when={"every": "day", "weekday": "mon"}) == ["a weekday needs every: week or every: month"]
+    assert problems(compress={"codec": "gzip", "level": 12}) == ["gzip has no level 12"]
+    assert "reopen does nothing" in problems(method="punch", reopen={"command": ["/bin/true"]})[0]
+    assert problems(after={"command": ["/bin/true", "{archives}"]}) != []
+
+
+def test_dockers_files_are_refused_with_the_setting() -> None:
+    said = msgspec.convert({"when": {"size": 100}}, rotate.Options)
+    rule = RuleSettings(name="rule", roots=("/var/lib/docker/containers/abc",), actions=())
+    assert ["max-size" in problem.message for problem in rotate.check(said, rule)] == [True]
+
+
+def test_an_action_is_answering(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    place.log.write_text("line\n" * 10)
+    answers: list[Any] = []
+
+    async def story() -> None:
+        await place.run()
+        answers.append(await place.action.answer("plan", rotate.documents.Which(path=str(place.log))))
+        await place.action.stop(0.0)
+
+    play(story)
+    (log,) = answers[0].logs
+    assert (log.due, log.method, log.size) == ("", "exchange", 50)
+    assert isinstance(place.action, RotateAction)

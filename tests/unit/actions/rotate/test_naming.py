@@ -1,0 +1,40 @@
+"""Names of archives."""
+
+from __future__ import annotations
+
+from filewatchd.actions.rotate.naming import is_temporary, number_of, numbers, stamped_names, transaction
+
+
+def test_numbers_shift_as_far_as_they_must() -> None:
+    assert numbers([None], set()) == [1]
+    assert numbers([None, 1, 2], set()) == [1, 2, 3]
+    assert numbers([None, 2, 3], set()) == [1, 2, 3], "a gap is used"
+
+
+def test_others_keep_their_numbers() -> None:
+    assert numbers([None, 1, 3], {2}) == [1, 3, 4]
+    assert numbers([None], {1, 2}) == [3]
+
+
+def test_an_archive_that_comes_late_goes_between() -> None:
+    assert numbers([1, None, 2], set()) == [1, 2, 3]
+
+
+def test_the_number_in_a_name() -> None:
+    assert number_of("/l/app.log", "/a/app.log.12.gz") == 12
+    assert number_of("/l/app.log", "/a/app.log.1") == 1
+    assert number_of("/l/app.log", "/a/app.log.1.2.gz") is None
+    assert number_of("/l/app.log", "/a/xapp.log.1") is None
+
+
+def test_a_name_with_the_time() -> None:
+    txn = transaction(1_800_000_000_000_000_000, None)
+    first, second, *_ = stamped_names("/l/app.log", txn, "gzip")
+    assert first == f"app.log-{txn[:15]}.gz"
+    assert second == f"app.log-{txn[:15]}-2.gz"
+
+
+def test_temporary_names() -> None:
+    txn = transaction(1_800_000_000_000_000_000, None)
+    assert is_temporary(f"/l/.app.log.{txn}.rotated")
+    assert not is_temporary("/l/.app.log.rotated")
