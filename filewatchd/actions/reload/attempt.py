@@ -22,7 +22,7 @@ from filewatchd.actions.reload.taking import Taken
 from filewatchd.errors import ActionError
 from filewatchd.model import OK, Initial, Outcome, Trigger, Verdict
 
-_FLAP_WITHIN, _FLAP_MOST, FLAP_REST = 600.0, 4, 600.0  # seconds, returns, seconds
+_FLAP_WITHIN, _FLAP_MOST, FLAP_REST = 600.0, 3, 600.0  # seconds, times, seconds
 _ACTIVE = (State.CHECKING, State.PUBLISHING, State.APPLYING, State.WATCHING, State.RESTORING)
 LATER = "later"
 _MOST_SHOWN = 300  # characters of an outcome
@@ -46,7 +46,6 @@ class Attempt:
         self._ctx = desk.ctx
         self._record = desk.record
         self._do = Deeds(desk, job)
-        self._was_healthy = True
         self._tripped = False
 
     async def run(self) -> Outcome:
@@ -152,7 +151,7 @@ class Attempt:
 
     async def _apply_or_wait(self, version: Version, taken: Taken) -> Outcome:
         desk, record, now = self._desk, self._record, self._desk.now
-        if not self._asked and self._is_flapping(taken.selected):
+        if not self._asked and version.number != record.good and self._is_flapping(taken.selected):
             record.flaps, record.not_before, self._tripped = [], now + FLAP_REST, True
             text = f"the set went back and forth {_FLAP_MOST} times within {_FLAP_WITHIN:.0f} s; it is applied when it"
             text += f" has rested for {FLAP_REST:.0f} s, or at `filewatchctl reload retry {self._ctx.rule.name}`"
@@ -171,7 +170,8 @@ class Attempt:
 
     async def _apply(self, version: Version, *, publish: bool) -> Outcome:
         desk, record = self._desk, self._record
-        self._was_healthy = await self._do.is_healthy() if self._may_restore(version) else True
+        if self._may_restore(version) and record.sure:  # else its illness may be this set's, or the last one's
+            record.was_healthy = await self._do.is_healthy()
         if publish:
             await desk.move(Happening.PUBLISH)
             await self._do.publish(version)
@@ -222,11 +222,12 @@ class Attempt:
         """Put the last good set back, and tell the service if it needs to be told. Returns what came of it."""
         good = self._record.version(self._record.good)
         assert good is not None
-        if fate != REFUSED and not self._was_healthy:
+        if fate != REFUSED and not self._record.was_healthy:
             return "the service was unhealthy before, so the last good set wasn't put back"
         if self._is_flapping(bad.selected):
             return "it was put back too often lately, so it stays"
         self._record.flap(bad.selected, self._desk.now)
+        self._record.flap(good.selected, self._desk.now)
         await self._do.step(Step.RESTORE, bad)
         await self._desk.move(Happening.RESTORE)
         needs = fate != REFUSED

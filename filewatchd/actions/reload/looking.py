@@ -20,6 +20,8 @@ MOST_FILES = 200_000
 MOST_BYTES = 1 << 30  # of a set
 _RACY = 2_000_000_000  # ns: coarser stamps than any filesystem's that a configuration is on
 _KEPT_XATTRS = ("user.", "system.posix_acl_", "security.")
+OURS = ".filewatchd-"  # how the names begin that we use for a moment
+_NEVER = frozenset({".git", ".hg", ".svn", ".bzr", "CVS", "_darcs", ".jj"})  # version control's own, and large
 _KINDS = {stat.S_IFREG: FILE, stat.S_IFDIR: DIRECTORY, stat.S_IFLNK: LINK}
 
 
@@ -81,6 +83,8 @@ def _look_below(number: int, root: str, real: Sequence[str], found: Names) -> No
         below = waiting.pop()
         with os.scandir(f"{root}/{below}" if below else root) as listing:
             for entry in listing:
+                if entry.name in _NEVER or entry.name.startswith(OURS):
+                    continue
                 name = f"{below}/{entry.name}" if below else entry.name
                 try:
                     seen = seen_of(entry.stat(follow_symlinks=False))

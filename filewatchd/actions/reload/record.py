@@ -19,7 +19,7 @@ from filewatchd.state import atomic
 
 FORMAT = 1
 _NAME = "record.json"
-_FLAPS = 10  # applied digests remembered
+_FLAPS = 20  # applied digests remembered
 _MOST_TEXT = 4096  # characters of a check's output kept
 
 
@@ -54,6 +54,7 @@ class Record(Struct, kw_only=True):
         roots: where the set is, for who reads this without the daemon.
         desired: number of the version that is on the disk.
         applied: the one that the service was last told of, and ``sure`` whether it has it.
+        was_healthy: the service, before it was told of something new.
         good: the last one that the service took and was healthy with.
         live: what `publish` last put into the live directory.
         not_before: when the desired version may be applied: cooldown and splay.
@@ -68,6 +69,7 @@ class Record(Struct, kw_only=True):
     desired: int | None = None
     applied: int | None = None
     sure: bool = False
+    was_healthy: bool = True
     good: int | None = None
     live: int | None = None
     differs: str = ""
@@ -106,14 +108,14 @@ class Record(Struct, kw_only=True):
             self.versions.remove(version)
 
     def flap(self, digest: str, now: float) -> None:
-        """An apply has begun."""
-        self.flaps = [*self.flaps, (digest, now)][-_FLAPS:]
+        """An apply, or a restore, of this has begun. Once more of the same is no news."""
+        if not self.flaps or self.flaps[-1][0] != digest:
+            self.flaps = [*self.flaps, (digest, now)][-_FLAPS:]
 
     def flapping(self, digest: str, now: float, within: float, most: int) -> bool:
-        """Whether it went back to what it was before, and so often lately that it looks like a quarrel."""
-        recent = [known for known, when in self.flaps if when > now - within]
-        returns = sum(known in recent[:place] for place, known in enumerate(recent))
-        return digest in recent and returns >= most
+        """Whether it came again and again after others, so often lately that it looks like a quarrel."""
+        before = self.flaps[:-1] if self.flaps and self.flaps[-1][0] == digest else self.flaps
+        return sum(known == digest and when > now - within for known, when in before) >= most
 
 
 def clipped(text: str) -> str:

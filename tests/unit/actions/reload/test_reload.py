@@ -292,6 +292,19 @@ def test_a_quarrel_trips_the_breaker(tmp_path: Path) -> None:
     within(work, tmp_path)
 
 
+def test_a_quarrel_with_a_machine_that_writes_the_file_ends(tmp_path: Path) -> None:
+    async def work(scene: Scene) -> None:
+        await save(scene, "one")
+        scene.fail("check")
+        for _ in range(3):
+            await save(scene, "bad")
+            assert scene.file.read_text() == "one"
+        assert "put back too often" in (await save(scene, "bad")).message
+        assert scene.file.read_text() == "bad"
+
+    within(work, tmp_path, on_bad="restore")
+
+
 def test_a_check_that_can_not_be_made_is_no_verdict(tmp_path: Path) -> None:
     async def work(scene: Scene) -> None:
         await save(scene, "one")
