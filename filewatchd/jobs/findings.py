@@ -43,7 +43,8 @@ class Findings:
             for each in found:
                 self._raise(rule, each, now_ns)
 
-    def _raise(self, rule: str, found: Found, now_ns: int) -> None:
+    def _raise(self, rule: str, said_now: Found, now_ns: int) -> None:
+        found = said_now._replace(key=storable(said_now.key), message=storable(said_now.message))
         known = self._database.execute(
             "SELECT message, first_ns, count FROM findings WHERE rule = ? AND key = ?", (rule, found.key)
         )
@@ -57,6 +58,7 @@ class Findings:
 
     def clear(self, rule: str, key: str, now_ns: int | None = None) -> bool:
         """Clear a finding; False if there was none. ``now_ns``: it ends by itself, and whoever was told is told so."""
+        key = storable(key)
         with self._database.transaction() as connection:
             known = self._one(rule, key) if now_ns is not None else []
             gone = connection.execute("DELETE FROM findings WHERE rule = ? AND key = ?", (rule, key)).rowcount
@@ -89,6 +91,11 @@ class Findings:
 def _read(row: tuple[Any, ...]) -> Finding:
     rule, key, message, path, first, last, times = row
     return Finding(rule, key, message, None if path is None else decode(path), first, last, times)
+
+
+def storable(text: str) -> str:
+    """Text that may name a path of any bytes, as SQLite takes it."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 class Counters:
