@@ -22,5 +22,6 @@ class Example(NamedTuple):
 EXAMPLES = (
     Example("exec", "a command for each file that lands in a directory", "/srv/incoming", "date > {}/today.txt"),
     Example("integrity", "an index of checksums that tells damage from change", "/srv/releases"),
+    Example("logs", "logs, rotated and compressed without losing a line", "/var/log/app"),
     Example("reload", "a service's configuration: checked, applied, and watched", "/etc/nginx"),
 )
