@@ -418,7 +418,7 @@ class _Settling:
         if record is None:
             edit.drop(number, path)
         elif looked.old_path is not None:
-            edit.move(number, looked.old_path, path, record)
+            edit.move(number, looked.old_path, path, record, row)
         else:
             puts.append((looked.seen.name, record))
 

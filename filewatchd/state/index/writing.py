@@ -98,12 +98,15 @@ class Edit:
             ],
         )
 
-    def drop(self, root: int, path: str) -> bool:
-        """Forget a path's row; False if there was none."""
+    def drop(self, root: int, path: str, row: Record | None = None) -> bool:
+        """Forget a path's row; False if there was none. ``row``: only if it is this file's still."""
         directory, name = split(path)
+        stamped = () if row is None else stamp(*row.identity)
+        same = "" if row is None else " AND ino = ? AND size = ? AND mtime = ? AND later = ?"
         gone = self.connection.execute(
-            "DELETE FROM files WHERE name = ? AND dir = (SELECT id FROM directories WHERE root = ? AND path = ?)",
-            (encode(name), root, encode(directory)),
+            "DELETE FROM files WHERE name = ? AND dir = (SELECT id FROM directories WHERE root = ? AND path = ?)"
+            + same,
+            (encode(name), root, encode(directory), *stamped),
         )
         return gone.rowcount > 0
 
@@ -138,9 +141,9 @@ class Edit:
             (*key, most),
         )
 
-    def move(self, root: int, old: str, new: str, record: Record) -> None:
-        """A path's row, versions and waiting changes go with its file."""
-        self.drop(root, old)
+    def move(self, root: int, old: str, new: str, record: Record, row: Record | None = None) -> None:
+        """A path's row and versions go with its file. ``row``: the old path's; another that is there by now stays."""
+        self.drop(root, old, row)
         self.put(root, new, record)
         self.connection.execute(
             "UPDATE OR REPLACE versions SET path = ? WHERE root = ? AND path = ?", (encode(new), root, encode(old))
@@ -377,7 +380,7 @@ class Index:
             edit.drop(change.root, change.path)
         else:
             if change.old_path is not None:
-                edit.drop(change.root, change.old_path)
+                edit.drop(change.root, change.old_path, change.before)  # what has moved there since stays
             edit.put(change.root, change.path, change.after)
 
     # ---- seals
