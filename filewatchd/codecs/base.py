@@ -149,7 +149,7 @@ def decoded(
         if decoder.needs_input:
             data = os.pread(fd, min(PIECE, end - at), at) if at < end else b""
             if not data:
-                raise DamagedError(at, "it ends within a member")
+                raise DamagedError(offset, "it ends within the member that begins there")
             at += len(data)
         try:
             piece = decoder.decompress(data, PIECE)
