@@ -1,12 +1,15 @@
-"""Where the control socket is: as it was said, or as a configuration says, or where it is unless anything is said."""
+"""Where the control socket is, and the state: as it was said, or as a configuration says, or the usual place."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
+
+import click
 
 from filewatchd.cli.asking import DEFAULT, Session
-from filewatchd.control.places import socket_in
+from filewatchd.control.places import RequestError, socket_in
 
 CONFIG = "/etc/filewatchd/filewatchd.yaml"
 STATE = "/var/lib/filewatchd"
@@ -35,18 +38,27 @@ def socket_path(said: str | None, config: str | None, environ: Mapping[str, str]
     return DEFAULT
 
 
-def state_path(said: str | None, config: str | None, environ: Mapping[str, str]) -> str:
-    """The state directory, for what is read without a daemon: as said, or as a configuration says, or the usual one.
+def state_path(said: str | None) -> str:
+    """The state directory, for a command that reads it: as said, else that of the daemon at the socket.
+
+    Without a daemon: as a configuration says, or the usual one.
 
     Raises:
         ConfigError: the configuration can't be read.
     """
     from filewatchd.config.runtime import state_directory
+    from filewatchd.control.client import NoDaemonError
 
     if said:
         return os.path.abspath(os.path.expanduser(said))
-    named = config or environ.get("FILEWATCHD_CONFIG") or (CONFIG if os.access(CONFIG, os.R_OK) else None)
-    return state_directory(named, environ) if named else STATE
+    context = click.get_current_context()
+    asking = context.find_object(Session)
+    with suppress(NoDaemonError, RequestError):
+        if asking is not None:
+            return str(asking.ask("status")["state_dir"])
+    config = context.find_root().params.get("config") or os.environ.get("FILEWATCHD_CONFIG")
+    named = config or (CONFIG if os.access(CONFIG, os.R_OK) else None)
+    return state_directory(named, os.environ) if named else STATE
 
 
 def _configured(path: str, environ: Mapping[str, str]) -> str:

@@ -76,6 +76,7 @@ def status(parts: Parts) -> documents.Status:
         "ready": life.ready,
         "generation": life.generation,
         "config": life.configuration.files[0],
+        "state_dir": os.path.dirname(parts.database.path),
         "config_error": life.config_error,
         "log_level": level(),
         "promise": parts.promise.statistics(),

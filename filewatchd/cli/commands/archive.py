@@ -72,8 +72,7 @@ def _log(live: str, folders: tuple[str, ...], state_dir: str | None) -> Log:
     from filewatchd.cli.archives import find
     from filewatchd.cli.places import state_path
 
-    config = click.get_current_context().find_root().params.get("config")
-    return find(live, state_path(state_dir, config, os.environ), folders)
+    return find(live, state_path(state_dir), folders)
 
 
 @archive.command(short_help="List a log's archives.", epilog=examples("filewatchctl archive ls /var/log/app/app.log"))

@@ -96,7 +96,7 @@ def _asked(
 def _state(said: str | None) -> str:
     from filewatchd.cli.places import state_path
 
-    return state_path(said, click.get_current_context().find_root().params.get("config"), os.environ)
+    return state_path(said)
 
 
 def _act(session: Session, name: str, **arguments: Any) -> dict[str, Any]:

@@ -40,7 +40,7 @@ def absolute(root: str, path: str) -> str:
 def index_path() -> str:
     """Where the index is."""
     ctx = click.get_current_context()
-    return os.path.join(state_path(ctx.meta.get(STATE_DIR), ctx.find_root().params.get("config"), os.environ), NAME)
+    return os.path.join(state_path(ctx.meta.get(STATE_DIR)), NAME)
 
 
 @contextmanager

@@ -157,6 +157,7 @@ class Status(Document, kw_only=True):
     ready: bool
     generation: int
     config: Annotated[str, about("The main configuration file.")]
+    state_dir: Annotated[str, about("Where the daemon keeps what it must not forget.")]
     config_error: Annotated[str | None, about("Why the last reload was refused.")]
     log_level: str
     promise: Promise

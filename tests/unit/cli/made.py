@@ -37,6 +37,7 @@ def status(**fields: Any) -> d.Status:
     said: dict[str, Any] = {
         "version": "1.0", "pid": 7, "started": before(90061), "uptime": 90061.0, "state": "running", "ready": True,
         "generation": 3, "config": "/etc/filewatchd/filewatchd.yaml",
+        "state_dir": "/var/lib/filewatchd",
         "config_error": "line 3: no\x1b[2Jthing\nline 4: nothing",
         "log_level": "info",
         "promise": d.Promise(kept=False, in_doubt_since=before(LONG), reasons=[doubt], doubts=2,

@@ -31,6 +31,7 @@ STATUS: dict[str, Any] = {
     "promise": {"kept": True, "reasons": []},
     "process": {"memory": 41 * 2**20, "descriptors": 33},
     "watch": {"watches": 512},
+    "state_dir": "/var/lib/filewatchd",
     "config_error": None,
     "rules": {"logs": RULE, "other": {**RULE, "state": "paused", "last": None}},
 }
