@@ -160,6 +160,8 @@ class Checksum:
         old = {path: relative(c.old_path, root) for path, c in places.items() if c.old_path is not None}
         self.runs.touch(root, [*places, *old.values()])
         rows: dict[str, Record] = await self.ctx.pool.run(LANE, ledger.rows, [*places, *old.values()])
+        if rowless := [path for path, before in old.items() if before not in rows]:
+            rows |= await self._from_waiting(ledger, rowless, old, places)
         asked = {path: self._known(path, change, rows, old) for path, change in places.items()}
         wanted = await self.ctx.pool.run(LANE, self._wanted, ledger, places, asked)
         ground = self.ground(root)
@@ -170,6 +172,21 @@ class Checksum:
             for each, want in zip(seen, wanted, strict=True)
         ]
         return await self._settle(ledger, looked, places)
+
+    async def _from_waiting(
+        self, ledger: Ledger, rowless: Sequence[str], old: dict[str, str], places: dict[str, Change]
+    ) -> dict[str, Record]:
+        """Files that moved from a path that only waits: new there, or moved there from where their row still is.
+
+        What waits of such a path is over, so it is looked at too; ``old`` is led back to the row, which is returned.
+        """
+        moves = await self.ctx.pool.run(LANE, ledger.moves)
+        for path in rowless:
+            before = old[path]
+            places.setdefault(before, Change(Kind.DELETED, full(ledger.root, before), ledger.root))
+            old[path] = moves[before].old_path or before if before in moves else before
+        rows: dict[str, Record] = await self.ctx.pool.run(LANE, ledger.rows, [old[path] for path in rowless])
+        return rows
 
     @staticmethod
     def _progress(job: JobContext | None, root: str) -> Any:

@@ -196,6 +196,13 @@ class Ledger:
         with self._lock:
             return self._reader.waits(self.id)
 
+    def rowless(self, below: str) -> list[str]:
+        """Paths that wait as new or moved there, at or beneath one."""
+        with self._lock:
+            waiting = self._reader.changes(root=self.id)
+        verdicts = (Verdict.NEW, Verdict.MOVED)
+        return sorted({c.path for c in waiting if c.verdict in verdicts and (not below or is_beneath(c.path, below))})
+
     def moves(self) -> dict[str, Change]:
         """Moves that wait, by their new path."""
         with self._lock:
@@ -421,6 +428,11 @@ class _Settling:
             edit.move(number, looked.old_path, path, record, row)
         else:
             puts.append((looked.seen.name, record))
+
+
+def is_beneath(path: str, directory: str) -> bool:
+    """Whether a path is this one, or beneath it."""
+    return path == directory or path.startswith(directory + "/")
 
 
 def _grouped(

@@ -120,6 +120,7 @@ class Walk:
         if self._sweeps and not self._fresh:
             await self._vanished()
             await self._leftovers()
+            await self._overtaken()
 
     async def _is_file(self) -> bool:
         """Whether all that is walked is one file; it is done with then."""
@@ -325,6 +326,17 @@ class Walk:
         for some in slices(sorted(left), _SOME):
             looked = [Looked(Seen(*split(path), Presence.ABSENT), (), gone[path]) for path in some]
             await self._write([each for each in looked if each.path not in self.touched], self._mark())
+
+    async def _overtaken(self) -> None:
+        """What waits as new, or as moved, and isn't there any more: it has no row to be missed by."""
+        paths = await self._in_pool(self._ledger.rowless, self._scope)
+        for some in slices([path for path in paths if path not in self.touched], _SOME):
+            wanted = [Wanted(*split(path)) for path in some]
+            for path, seen in zip(
+                some, await look_at(self._ctx, self._ground.root, wanted, self._tracking), strict=True
+            ):
+                if seen.presence is Presence.ABSENT:
+                    await self._in_pool(self._ledger.clear, path)
 
     def _mark(self) -> Mark:
         return Mark(self._run, self._ground.root, self._cursor)

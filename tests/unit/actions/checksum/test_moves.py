@@ -53,3 +53,36 @@ async def test_moves_in_a_row_that_are_approved_one_by_one(tmp_path: Path, order
         assert sorted(scene.rows()) == ["q/y", "r/z", "s/new"]
         await scene.verify()
         assert scene.changes("pending", "open") == []
+
+
+@story
+async def test_what_waits_as_new_and_moves_on_waits_where_it_is(tmp_path: Path) -> None:
+    async with Scene(tmp_path, approval="required") as scene:
+        written(scene.root, ["kept"])
+        await scene.verify()
+        await scene.ask("approve", all=True)
+        written(scene.root, ["a"])
+        await scene.changed("a", kind=Kind.CREATED)
+        for old, new in (("a", "b"), ("b", "c"), ("kept", "d"), ("d", "e")):
+            (scene.root / old).rename(scene.root / new)
+            await scene.job(scene.change(new, Kind.MOVED, old))
+        waiting = {change.path: (change.verdict.value, change.old_path) for change in scene.changes("pending")}
+        assert waiting == {"c": ("new", None), "e": ("moved", "kept")}
+
+
+@story
+async def test_what_waits_and_is_gone_unseen_waits_no_more(tmp_path: Path) -> None:
+    async with Scene(tmp_path, approval="required") as scene:
+        written(scene.root, ["kept", "d/x"])
+        await scene.verify()
+        await scene.ask("approve", all=True)
+        written(scene.root, ["a", "d/b"])
+        (scene.root / "kept").rename(scene.root / "moved")
+        await scene.verify()
+        assert sorted(change.path for change in scene.changes("pending")) == ["a", "d/b", "moved"]
+        for name in ("a", "d/b", "moved"):
+            (scene.root / name).unlink()
+        await scene.verify(path=str(scene.root / "d"))
+        assert sorted(change.path for change in scene.changes("pending")) == ["a", "moved"]
+        await scene.verify("quick")
+        assert [(c.verdict.value, c.path) for c in scene.changes("pending")] == [("deleted", "kept")]
