@@ -17,13 +17,12 @@ from filewatchd.actions.reload import record as records
 from filewatchd.actions.reload.deeds import Deeds, data
 from filewatchd.actions.reload.desk import FINDING, Desk
 from filewatchd.actions.reload.record import BAD, FAILED, GOOD, PASSED, REFUSED, UNHEALTHY, Version
-from filewatchd.actions.reload.states import Happening, State, Step
+from filewatchd.actions.reload.states import PASSING, Happening, State, Step
 from filewatchd.actions.reload.taking import Taken
 from filewatchd.errors import ActionError
 from filewatchd.model import OK, Initial, Outcome, Trigger, Verdict
 
 _FLAP_WITHIN, _FLAP_MOST, FLAP_REST = 600.0, 3, 600.0  # seconds, times, seconds
-_ACTIVE = (State.CHECKING, State.PUBLISHING, State.APPLYING, State.WATCHING, State.RESTORING)
 LATER = "later"
 _MOST_SHOWN = 300  # characters of an outcome
 
@@ -55,7 +54,7 @@ class Attempt:
             ActionError: it can't be done now; trying again may help.
         """
         desk, record = self._desk, self._record
-        if record.state in _ACTIVE:  # an earlier attempt was cancelled, or failed by an error
+        if record.state in PASSING:  # an earlier attempt was cancelled, or failed by an error
             await desk.move(Happening.CUT_OFF)
         taken = await desk.taker.take()
         if taken.missing:
@@ -81,7 +80,7 @@ class Attempt:
         try:
             outcome = await self._take_on(version, taken)
         finally:
-            if record.state not in _ACTIVE:
+            if record.state not in PASSING:
                 await self._job.steps.clear()
         await desk.prune()
         return outcome

@@ -16,6 +16,8 @@ from filewatchd.actions.reload.states import Happening, Step
 from filewatchd.actions.telling import tell
 from filewatchd.errors import ActionError
 
+_SOON = 1.0  # seconds
+
 
 class Told(NamedTuple):
     """How a telling ended."""
@@ -57,8 +59,10 @@ class Deeds:
 
     async def is_healthy(self) -> bool:
         """Whether the service is well before it is told: else a new set isn't to blame."""
-        once = [structs.replace(probe, within=0.0, stay=0.0) for probe in self._desk.options.probes]
-        return (await probe_all(once, self._desk.ctx)).healthy
+        soon = [
+            structs.replace(probe, within=min(probe.within, _SOON), stay=0.0) for probe in self._desk.options.probes
+        ]
+        return (await probe_all(soon, self._desk.ctx)).healthy
 
     async def step(self, step: Step, version: Version) -> None:
         """Journal a step."""

@@ -14,13 +14,14 @@ from filewatchd.actions.reload.entries import FILE, Set, differences, path_of, s
 from filewatchd.actions.reload.options import Options
 from filewatchd.actions.reload.record import Record, Version
 from filewatchd.actions.reload.staging import Stage
-from filewatchd.actions.reload.states import Happening, move
+from filewatchd.actions.reload.states import PASSING, Happening, move
 from filewatchd.actions.reload.store import Store, adopt
 from filewatchd.actions.reload.taking import Taken, Taker
 from filewatchd.errors import ActionError
 
 FINDING = "reload"
 _LANE = "state"
+_REMEMBERED = 3  # sets
 
 
 class Desk:
@@ -38,6 +39,7 @@ class Desk:
         self.rooted = ctx.rule.roots
         self._loaded = False
         self._saved = b""
+        self._sets: dict[str, Set] = {}
 
     @property
     def roots(self) -> Sequence[str]:
@@ -85,9 +87,10 @@ class Desk:
             self._saved = text
 
     async def move(self, happening: Happening) -> None:
-        """Something happened; what it made of the state is on the disk when this returns."""
+        """Something happened. A state that holds is on the disk when this returns; of others the job's steps tell."""
         self.record.state = move(self.record.state, happening)
-        await self.save()
+        if self.record.state not in PASSING:
+            await self.save()
 
     async def prune(self) -> None:
         """Keep to the options' number of versions."""
@@ -95,7 +98,9 @@ class Desk:
         self.record.bound(self.options.keep.versions)
         if len(self.record.versions) < before:
             await self.save()
-            await self.ctx.pool.run(_LANE, self.store.prune, [version.digest for version in self.record.versions])
+            await self.ctx.pool.run(
+                _LANE, self.store.prune, [version.digest for version in self.record.versions], self.taker.contents
+            )
 
     # ---- sets
 
@@ -107,6 +112,7 @@ class Desk:
         found = self.record.find(taken.digest)
         if found is None:
             await self.ctx.pool.run(_LANE, self.store.put_set, taken.text)
+            self.remember(taken.digest, taken.entries)
             base = await self.load_set(known or self.record.version(self.record.good))
             added, changed, removed = summary(differences(base, taken.entries))
             files = [entry.size for entry in taken.entries.values() if entry.kind == FILE]
@@ -122,7 +128,16 @@ class Desk:
         """A version's set; an empty one for none."""
         if version is None:
             return {}
-        return await self.ctx.pool.run(_LANE, self.store.load, version.digest)
+        if version.digest not in self._sets:
+            found = await self.ctx.pool.run(_LANE, self.store.load, version.digest)
+            self.remember(version.digest, found)
+        return self._sets[version.digest]
+
+    def remember(self, digest: str, entries: Set) -> None:
+        """Sets used lately needn't be read again."""
+        self._sets[digest] = entries
+        while len(self._sets) > _REMEMBERED:
+            del self._sets[next(iter(self._sets))]
 
     async def look_live(self) -> None:
         """With `publish`: whether the live directory is as it was published."""

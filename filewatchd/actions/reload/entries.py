@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 FILE, DIRECTORY, LINK, OTHER = "f", "d", "l", "o"
@@ -49,8 +49,17 @@ class Difference(NamedTuple):
 
 def encode(entries: Set) -> bytes:
     """The set as text, the same for equal sets."""
-    rows = [[key, *entry] for key, entry in sorted(entries.items())]
-    return json.dumps(rows, separators=(",", ":")).encode()
+    return joined([row(key, entry) for key, entry in sorted(entries.items())])
+
+
+def row(key: str, entry: Entry) -> str:
+    """A name of a set as text."""
+    return json.dumps([key, *entry], separators=(",", ":"))
+
+
+def joined(rows: Iterable[str]) -> bytes:
+    """Rows in the order of their keys as the text of a set."""
+    return f"[{','.join(rows)}]".encode()
 
 
 def decode(text: bytes) -> dict[str, Entry]:
@@ -100,8 +109,3 @@ def summary(changed: Sequence[Difference]) -> tuple[int, int, int]:
 
 
 _NONE = Entry(OTHER, 0, 0, 0)
-
-
-def selected(entries: Set, wanted: Callable[[str], bool]) -> dict[str, Entry]:
-    """The files and links that count as a change of the set: those that trigger."""
-    return {key: entry for key, entry in entries.items() if entry.kind in (FILE, LINK) and wanted(key)}

@@ -26,6 +26,10 @@ class State(StrEnum):
     TRIPPED = "tripped"  # the set goes back and forth; nothing is applied until it rests
 
 
+#: What is over when the job is.
+PASSING = frozenset({State.CHECKING, State.PUBLISHING, State.APPLYING, State.WATCHING, State.RESTORING})
+
+
 class Happening(StrEnum):
     """What moves it. The values are how people read them."""
 

@@ -9,18 +9,20 @@ has a name is whole. Readers check it against its name all the same.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import hashlib
 import os
 import secrets
 import shutil
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from filewatchd.actions.reload.entries import FILE, Entry, Set, decode, digest_of
 from filewatchd.errors import ActionError
 from filewatchd.state.atomic import sync_directory
 
 _TEMPORARY = ".tmp-"
+_MOST_SYNCED = 8  # files synced one by one; more of them by one sync of their filesystem
 _MOST_TEXT = 256 << 20  # bytes of a set's text
 
 
@@ -48,41 +50,42 @@ class Store:
 
     # ---- writing
 
-    def put(self, data: bytes) -> str:
-        """Keep a content; returns its SHA-256."""
-        name = hashlib.sha256(data).hexdigest()
-        folder = f"{self.blobs}/{name[:2]}"
-        if not os.path.exists(f"{folder}/{name}"):
-            with contextlib.suppress(FileExistsError):
-                os.mkdir(folder, 0o700)
-            self._write(self.blobs, f"{folder}/{name}", data)
-        return name
+    def put(self, contents: Sequence[bytes]) -> list[str]:
+        """Keep contents; returns the SHA-256 of each. They survive power loss when this returns."""
+        names = [hashlib.sha256(data).hexdigest() for data in contents]
+        fresh = {name: data for name, data in zip(names, contents, strict=True) if not os.path.exists(self.blob(name))}
+        if fresh:
+            self._write(self.blobs, [(self.blob(name), data) for name, data in fresh.items()])
+        return names
 
     def put_set(self, text: bytes) -> str:
         """Keep a set, all of whose contents are kept; returns its digest. It survives power loss."""
         digest = digest_of(text)
         if not os.path.exists(f"{self.sets}/{digest}"):
-            for entry in decode(text).values():
-                if entry.kind == FILE and not os.path.exists(self.blob(entry.content)):
-                    raise ActionError(f"the content {entry.content} of a set is missing in {self.blobs}")
-            self._write(self.sets, f"{self.sets}/{digest}", zlib.compress(text, 1))
-            sync_directory(self.sets)
+            self._write(self.sets, [(f"{self.sets}/{digest}", zlib.compress(text, 1))])
         return digest
 
-    def _write(self, beside: str, path: str, data: bytes) -> None:
+    def _write(self, beside: str, files: Sequence[tuple[str, bytes]]) -> None:
+        """Make files of which each has its name only when it is on the disk: with two syncs, however many they are."""
         temporary = f"{beside}/{_TEMPORARY}{secrets.token_hex(8)}"
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
-            with os.fdopen(fd, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.rename(temporary, path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-            raise
-        sync_directory(os.path.dirname(path))
+            for number, (_, data) in enumerate(files):
+                write_new(f"{temporary}.{number}", data, sync=len(files) < _MOST_SYNCED)
+            if len(files) >= _MOST_SYNCED:
+                sync_filesystem(beside)
+            for number, (path, _) in enumerate(files):
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(os.path.dirname(path), 0o700)
+                os.rename(f"{temporary}.{number}", path)
+        finally:
+            for number in range(len(files)):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(f"{temporary}.{number}")
+        if len(files) >= _MOST_SYNCED:
+            sync_filesystem(beside)
+            return
+        for folder in {beside, *(os.path.dirname(path) for path, _ in files)}:
+            sync_directory(folder)
 
     # ---- reading
 
@@ -122,13 +125,14 @@ class Store:
 
     # ---- forgetting
 
-    def prune(self, kept: Iterable[str]) -> int:
-        """Remove all sets but these, and contents that none of these has. Returns how many sets went."""
+    def prune(self, kept: Iterable[str], contents: Iterable[str] = ()) -> int:
+        """Remove all sets but these, and contents that none of these has, nor are named. Returns how many sets went."""
         keep = set(kept)
         gone = [name for name in os.listdir(self.sets) if name not in keep and not name.startswith(_TEMPORARY)]
         if not gone:
             return 0
         needed = {entry.content for digest in keep for entry in self._loaded(digest).values() if entry.kind == FILE}
+        needed.update(contents)
         for name in gone:
             os.unlink(f"{self.sets}/{name}")
         for folder in os.listdir(self.blobs):
@@ -152,3 +156,24 @@ def adopt(directory: str, former: str) -> None:
 def discard(directory: str) -> None:
     """Remove a tree of ours, whatever of it is there."""
     shutil.rmtree(directory, ignore_errors=True)
+
+
+def write_new(path: str, data: bytes, *, sync: bool) -> None:
+    """A new file, perhaps synced."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(fd, "wb") as file:
+        file.write(data)
+        file.flush()
+        if sync:
+            os.fsync(file.fileno())
+
+
+def sync_filesystem(directory: str) -> None:
+    """Have all that was written to a directory's filesystem on the disk: syncfs(2)."""
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        if ctypes.CDLL(None, use_errno=True).syncfs(fd) < 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), directory)
+    finally:
+        os.close(fd)

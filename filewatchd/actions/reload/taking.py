@@ -12,15 +12,7 @@ from typing import NamedTuple
 
 from filewatchd.actions.base import Context
 from filewatchd.actions.reload import looking
-from filewatchd.actions.reload.entries import (
-    FILE,
-    OUTSIDE,
-    Entry,
-    digest_of,
-    encode,
-    path_of,
-    selected,
-)
+from filewatchd.actions.reload.entries import FILE, LINK, OUTSIDE, Entry, digest_of, joined, path_of, row
 from filewatchd.actions.reload.looking import Content, Names, Seen
 from filewatchd.actions.reload.store import Store
 from filewatchd.errors import ActionError
@@ -49,6 +41,14 @@ class Taken(NamedTuple):
     leading_out: Sequence[str] = ()
 
 
+class Known(NamedTuple):
+    """What was read of a name, and what that is as text."""
+
+    seen: Seen
+    entry: Entry
+    row: str
+
+
 class Taker:
     """Takes one rule's set. ``roots``: without globs."""
 
@@ -56,7 +56,8 @@ class Taker:
         self._ctx = ctx
         self._store = store
         self.roots = list(roots)
-        self._known: dict[str, tuple[Seen, Entry]] = {}
+        self._known: dict[str, Known] = {}
+        self._order: list[str] = []  # keys, sorted, as of the last time
         self._counts: dict[str, bool] = {}
         self.read = 0  # files
 
@@ -108,7 +109,7 @@ class Taker:
 
     def _is_known(self, key: str, seen: Seen) -> bool:
         known = self._known.get(key)
-        return known is not None and known[0] == seen
+        return known is not None and known.seen == seen
 
     def path(self, key: str) -> str:
         """Where a key is on the disk."""
@@ -120,28 +121,33 @@ class Taker:
         self, keys: Sequence[str], seen: Mapping[str, Seen], contents: Sequence[Content], keep: bool, began: int
     ) -> None:
         """Remember what was read; what is racy, only until the next time."""
+        files = [content.data for key, content in zip(keys, contents, strict=True) if seen[key].kind == FILE]
+        names = iter(self._store.put(files) if keep else [hashlib.sha256(data).hexdigest() for data in files])
+        self.read += len(files)
         for key, content in zip(keys, contents, strict=True):
-            entry = self._entry(seen[key], content, keep)
-            racy = seen[key].kind == FILE and looking.is_racy(seen[key], began)
-            self._known[key] = (seen[key]._replace(ino=-1) if racy or not keep else seen[key]), entry
-            self.read += seen[key].kind == FILE
-
-    def _entry(self, seen: Seen, content: Content, keep: bool) -> Entry:
-        what = seen.target
-        if seen.kind == FILE:
-            what = self._store.put(content.data) if keep else hashlib.sha256(content.data).hexdigest()
-        xattrs = tuple((name, value) for name, value in content.xattrs)
-        return Entry(seen.kind, seen.mode, seen.uid, seen.gid, seen.size, what, xattrs)
+            found = seen[key]
+            what = next(names) if found.kind == FILE else found.target
+            xattrs = tuple((name, value) for name, value in content.xattrs)
+            entry = Entry(found.kind, found.mode, found.uid, found.gid, found.size, what, xattrs)
+            racy = found.kind == FILE and looking.is_racy(found, began)
+            self._known[key] = Known(found._replace(ino=-1) if racy or not keep else found, entry, row(key, entry))
 
     def _whole(self, names: Names) -> Taken:
-        for key in self._known.keys() - names.seen.keys():
-            del self._known[key]
-            self._counts.pop(key, None)
-        entries = {key: self._known[key][1] for key in names.seen}
-        text = encode(entries)
-        digest = digest_of(text)
-        counting = selected(entries, self._is_selected)
-        return Taken(entries, text, digest, digest_of(encode(counting)), (), names.leading_out)
+        if self._known.keys() != names.seen.keys() or len(self._order) != len(self._known):
+            for key in self._known.keys() - names.seen.keys():
+                del self._known[key]
+                self._counts.pop(key, None)
+            self._order = sorted(self._known)
+        known = [(key, self._known[key]) for key in self._order]
+        text = joined([each.row for _, each in known])
+        counting = [each.row for key, each in known if each.entry.kind in (FILE, LINK) and self._is_selected(key)]
+        entries = {key: each.entry for key, each in known}
+        return Taken(entries, text, digest_of(text), digest_of(joined(counting)), (), names.leading_out)
+
+    @property
+    def contents(self) -> set[str]:
+        """What is taken to be kept: it must not be pruned."""
+        return {known.entry.content for known in self._known.values() if known.entry.kind == FILE}
 
     def _is_selected(self, key: str) -> bool:
         known = self._counts.get(key)

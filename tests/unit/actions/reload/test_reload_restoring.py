@@ -25,7 +25,7 @@ def entry(path: Path) -> Entry:
     assert content is not None
     store = Store(str(path.parent.parent / "store"))
     store.prepare()
-    what = os.readlink(path) if path.is_symlink() else store.put(content.data) if path.is_file() else ""
+    what = os.readlink(path) if path.is_symlink() else store.put([content.data])[0] if path.is_file() else ""
     return Entry(seen.kind, seen.mode, seen.uid, seen.gid, seen.size, what, tuple(content.xattrs))
 
 
