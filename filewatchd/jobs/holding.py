@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from filewatchd.errors import StateError
 from filewatchd.jobs.pausing import Paused
+from filewatchd.notation import fit_text
 from filewatchd.rules.holding import HOLDS, Brake, Hold, Pausing, lasting
 from filewatchd.state.database import Database
 
@@ -40,7 +41,8 @@ class Holds:
     def put(self, rule: str, held: Held) -> None:
         """Write down that a rule is held."""
         self._database.execute(
-            "REPLACE INTO holds (rule, hold, why, digest, since_ns) VALUES (?, ?, ?, ?, ?)", (rule, *held)
+            "REPLACE INTO holds (rule, hold, why, digest, since_ns) VALUES (?, ?, ?, ?, ?)",
+            (rule, held.hold, fit_text(held.why), held.digest, held.since_ns),
         )
 
     def get(self, rule: str) -> Held | None:

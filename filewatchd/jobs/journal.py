@@ -22,6 +22,7 @@ from filewatchd.jobs.changes import ChangeHistory
 from filewatchd.jobs.queue import JOBS, JobState, Turn, last_turn
 from filewatchd.jobs.records import History, OpenJob, Shown, pack_changes, read_open_job, unpack_changes
 from filewatchd.model import Change, FileIdentity, Outcome, Trigger, Verdict
+from filewatchd.notation import fit_text
 from filewatchd.state.database import Database
 from filewatchd.state.manifest import Manifest
 from filewatchd.state.pack import pack
@@ -178,7 +179,7 @@ class Journal:
         """
         counts = pack(Counter(outcome.verdict for _, outcome in result.outcomes if outcome is not None))
         with self._database.transaction() as connection:
-            connection.execute(_REPEATED, (now_ns, counts, result.message[:_MESSAGE_LIMIT], job))
+            connection.execute(_REPEATED, (now_ns, counts, fit_text(result.message[:_MESSAGE_LIMIT]), job))
             self._end(job, JOBS[JobState.RUNNING, Turn.RETRIED], result, until_ns=until_ns, resume=resume)
 
     def _end(
@@ -209,8 +210,8 @@ class Journal:
             pack_changes(left) if left else None,
             pack(_shown(result.outcomes)),
             result.output[-OUTPUT_TAIL:] or None,
-            result.message[:_MESSAGE_LIMIT],
-            result.progress,
+            fit_text(result.message[:_MESSAGE_LIMIT]),
+            fit_text(result.progress),
             job,
         )
         with self._database.transaction() as connection:

@@ -297,3 +297,21 @@ def test_somebody_may_see_whether_it_arrives(database: Database, tmp_path: Path)
         assert notice.message == "this is a test"
 
     staged(database, tmp_path, story)
+
+
+def test_names_that_are_no_utf8_are_told_as_far_as_they_can_be(database: Database, tmp_path: Path) -> None:
+    async def story(scene: Scene) -> None:
+        await scene.configure()
+        await scene.works("a", Outcome(Verdict.FAILED, "/srv/\udcff: no space left", retryable=False))
+        assert (await scene.told(Event.FAILURE)).message == "/srv/\ufffd: no space left"
+        scene.stage.pipeline.actions[0].context.finding("damage:/srv/\udcff", "/srv/\udcff is damaged", "/srv/\udcff")
+        (entry,) = (await scene.told(Event.FINDING)).entries
+        assert (entry.key, entry.message, entry.path) == (
+            "damage:/srv/\\udcff", "/srv/\ufffd is damaged", "/srv/\udcff"
+        )  # fmt: skip
+        scene.stage.pipeline.actions[0].context.clear_finding("damage:/srv/\udcff")
+        assert scene.stage.engine.store.findings.all() == []
+        scene.stage.pipeline.holding.brake(Brake.LOOPED, "/srv/\udcff triggers itself")
+        assert scene.stage.engine.store.holds.get("rule") is not None
+
+    staged(database, tmp_path, story)
