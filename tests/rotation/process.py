@@ -20,7 +20,7 @@ import msgspec
 
 from filewatchd import codecs
 from filewatchd.actions import rotate
-from filewatchd.actions.rotate import packing, rotation
+from filewatchd.actions.rotate import naming, packing, rotation
 from filewatchd.actions.rotate.ledger import Ledger
 from filewatchd.actions.rotate.machine import Step
 from filewatchd.clock import SystemClock
@@ -29,9 +29,14 @@ from filewatchd.state.database import Database
 from filewatchd.state.tables import ActionTables
 from filewatchd.testing import FakeClock, FakeContext, FakeJob, FakeTables, FakeTimers, changed
 
+FIXED = "20260101-000000-00000000"
+
 
 class Case(msgspec.Struct):
-    """One life. ``death``: a step's name, and ``before`` or ``after``. ``short``: as if space were short."""
+    """One life. ``death``: a step's name, and ``before`` or ``after``. ``short``: as if space were short.
+
+    ``fixed``: all rotations have one name, so that a test can know their files'.
+    """
 
     root: str
     live: str
@@ -39,6 +44,7 @@ class Case(msgspec.Struct):
     options: dict[str, Any]
     death: tuple[str, str] | None = None
     short: bool = False
+    fixed: bool = False
     once: bool = False  # finish what is left, and end
     stop: str = ""  # a file: when it is there, it ends
 
@@ -96,6 +102,8 @@ def main(path: str) -> None:
     with open(path, "rb") as file:
         case = msgspec.json.decode(file.read(), type=Case)
     rotation.STILL = 0.5
+    if case.fixed:
+        naming.transaction = lambda now_ns, zone: FIXED
     if case.short:
         run_short()
     if case.death is not None:

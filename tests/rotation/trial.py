@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -39,9 +40,11 @@ class Trial:
         self.live = root / "app.log"
         self.options = options
         self.short = short
+        self.fixed = False
         self.stop_file = directory / "stop"
         self.log = directory / "output"
         self._writers: dict[str, subprocess.Popen[bytes]] = {}
+        self._written: dict[str, int] = {}  # lines of writers that have ended
         self.deaths = 0
         directory.mkdir(parents=True, exist_ok=True)
         (directory / "state").mkdir(exist_ok=True)
@@ -56,6 +59,13 @@ class Trial:
             self._writers[name] = subprocess.Popen([*command, str(self.directory / name)], cwd=_HERE)
         for name in self._writers:
             wait_until((self.directory / f"{name}.pid").exists, f"writer {name} writes")
+
+    def fill(self, count: int) -> None:
+        """Add so many lines, and be done."""
+        begin = self._written.get("filler", 0)
+        with self.live.open("ab") as log:
+            log.writelines(line("filler", number) for number in range(begin, begin + count))
+        self._written["filler"] = begin + count
 
     def pidfile(self, mode: str) -> str:
         """The pid file of the first writer of a kind, to be."""
@@ -75,18 +85,20 @@ class Trial:
 
     # ---- lives
 
-    def start(self, death: tuple[str, str] | None = None, *, once: bool = False) -> subprocess.Popen[bytes]:
-        """A life of the rotating process."""
+    def start(
+        self, death: tuple[str, str] | None = None, *, once: bool = False, through: Sequence[str] = ()
+    ) -> subprocess.Popen[bytes]:
+        """A life of the rotating process; ``through`` a program that becomes it, or runs it."""
         case = Case(
-            str(self.root), str(self.live), str(self.directory / "state"), self.options, death, self.short, once,
-            str(self.stop_file),
+            str(self.root), str(self.live), str(self.directory / "state"), self.options, death, self.short, self.fixed,
+            once, str(self.stop_file),
         )  # fmt: skip
         path = self.directory / "case.json"
         path.write_bytes(msgspec.json.encode(case))
         with self.log.open("ab") as log:
             return subprocess.Popen(
-                [sys.executable, "-m", "tests.rotation.process", str(path)], cwd=_HERE, stdout=log, stderr=log,
-                env={**os.environ, "PYTHONPATH": str(_HERE)},
+                [*through, sys.executable, "-m", "tests.rotation.process", str(path)],
+                cwd=_HERE, stdout=log, stderr=log, env={**os.environ, "PYTHONPATH": str(_HERE)},
             )  # fmt: skip
 
     def die(self, step: str, when: str, within: float = 30.0) -> None:
@@ -141,7 +153,8 @@ class Trial:
 
         With ``keep`` the oldest may be gone.
         """
-        seen: dict[str, int | None] = dict.fromkeys(self._writers, None if "keep" in self.options else 0)
+        names = [*self._writers, *self._written]
+        seen: dict[str, int | None] = dict.fromkeys(names, None if "keep" in self.options else 0)
         position = 0
         while position < len(stream):
             found = _LINE.match(stream, position)
@@ -162,7 +175,7 @@ class Trial:
         """Writers end, what is left is done, and everything is where it belongs. Returns the number of lines."""
         self.end_writers()
         assert self.start(once=True).wait(60) == 0, self.output()
-        counts = {name: int((self.directory / name).read_text()) for name in self._writers}
+        counts = {name: int((self.directory / name).read_text()) for name in self._writers} | self._written
         self.check(self.read(), counts, "at the end")
         with Reader(str(self.directory / "state")) as reader:
             archives = [row for row in reader.archives(str(self.live)) if row.state != "gone"]

@@ -73,7 +73,15 @@ class RotateAction:
                 found = await self._rotation.next(found)
             if found.unfinished and found.state is not State.BEGUN:
                 self._ctx.follow_up(f"archive {found.id}", self._finish(found))
+        await self._scrub()
         self._ctx.follow_up("logs", self._wait_again())
+
+    async def _scrub(self) -> None:
+        for live in self._ledger.lives():
+            newest = self._ledger.of(live)[-1]
+            if newest.method == "collapse" and newest.state is State.DONE:
+                with suppress(OSError, ActionError):
+                    await self._ctx.worker.call(freeing.scrub, newest, self._rotation.setting(live))
 
     async def _heal(self) -> None:
         """Punched logs that nobody writes to any more get a real rotation, which takes their hole away."""
@@ -167,12 +175,14 @@ class RotateAction:
         async with self._ctx.lock([live]), self._rotation.lock(live):
             try:
                 return await self._looked_at(job, live, swapped)
+            except Ended:
+                return Outcome(Verdict.CANCELLED, "the daemon ends")
             except OSError as error:
-                await self._undo(live)
-                raise ActionError(f"{live} can't be rotated: {error.strerror or error}") from error
-            except ActionError:
-                await self._undo(live)
-                raise
+                failed = Outcome(Verdict.FAILED, f"{live} can't be rotated: {error.strerror or error}")
+            except ActionError as error:
+                failed = Outcome(Verdict.FAILED, str(error), error.retryable)
+            await self._undo(live)
+            return failed
 
     def _gone(self, live: str) -> Outcome:
         self._watching.forget(live)
@@ -215,8 +225,8 @@ class RotateAction:
         for archive in self._ledger.of(live):
             if archive.state is State.BEGUN:
                 archive = await self._rotation.undo(archive)
-            while archive.state in (State.WRITING, State.NAMED, State.STAMPED) and archive.method != "exchange":
-                archive = await self._rotation.next(archive)
+            if archive.state in (State.WRITING, State.NAMED, State.STAMPED) and archive.method != "exchange":
+                archive = await self._rotation.finish_here(archive)
             if archive.state is State.SWAPPED and self._options.reopen is not None and archive.id not in self._told:
                 swapped.append(archive)
 
@@ -255,8 +265,7 @@ class RotateAction:
             archive = await self._rotation.swap(archive)
             swapped.append(archive)
         else:
-            while archive.unfinished:
-                archive = await self._rotation.next(archive)
+            await self._rotation.finish_here(archive)
             await self._keep(live)
         if decision.method != "punch":
             self._punched.discard(live)

@@ -1,11 +1,12 @@
 """Taking what is archived away from its source; until then every byte of it is in two places.
 
-``collapse`` cuts the archived head off the live file in three strokes, because a crash must be able to tell whether it
-had happened: the rotation's stamp is written over the head (which is archived) and the row says so; then the head is
-cut off; then the unaligned rest of what is archived, which has moved to the front, is filled with newlines. A head that
-has lost its stamp was cut off. Nobody who opens the file anew may come between the last look at its writers and the
-cut: `work.holders.Hold` keeps them waiting for those milliseconds. If a look finds that it isn't safe any more, the
-head is punched out instead.
+``collapse`` cuts the archived head off the live file, as far as whole blocks go. A crash must be able to tell whether
+that had happened, and a cut may be broken off in the middle: then the head is zeros and nothing has moved (seen on
+xfs after kill -9). So what will be the new head, the rest of what is archived, is made newlines that begin with the
+rotation's stamp, the row says so, and only then the head is cut off. A file that begins with the stamp was cut; any
+other one wasn't, whatever its head is. Last the stamp becomes newlines, too. Nobody who opens the file anew may come
+between the last look at its writers and the cut: `work.holders.Hold` keeps them waiting for those milliseconds. If a
+look finds that it isn't safe any more, the head is punched out instead.
 
 ``punch`` frees the head's blocks but for the first, by which readers know the file.
 """
@@ -106,20 +107,26 @@ def truncated(archive: Archive, fd: int) -> Move:
 
 def collapsed(archive: Archive, fd: int, proven: bool) -> Iterator[Move]:
     """The head is cut off, as far as whole blocks go."""
-    cut = archive.cut
+    cut, mark = archive.cut, stamp(archive.txn)
     if archive.state is State.NAMED:
-        cut = aligned(fd, min(archive.end, os.fstat(fd).st_size - 1))
-        if cut < len(stamp(archive.txn)) or not safe(fd, proven):
+        cut = aligned(fd, archive.end - len(mark))
+        if cut <= 0 or not safe(fd, proven):
             yield punched_out(archive, fd)
             return
-        os.pwrite(fd, stamp(archive.txn), 0)
-        os.fsync(fd)
+        pad(fd, cut, archive.end, mark)
         yield Move(Step.STAMP, cut=cut)
-    if stamped(fd, archive.txn) and not cut_off(fd, cut, proven):
+    if not stamped(fd, archive.txn) and not cut_off(fd, cut, proven):
         yield punched_out(archive, fd)
         return
-    pad(fd, archive.end - cut)
     yield Move(Step.FREE, skip=archive.end - cut)
+    pad(fd, 0, len(mark))
+
+
+def scrub(archive: Archive, setting: Setting) -> None:
+    """Take away a stamp that a crash left at the head of a log that was cut."""
+    with folder_of(archive.live, setting.beneath) as folder, opened(folder, archive.live, os.O_RDWR) as fd:
+        if inode_of(fd) == archive.inode and stamped(fd, archive.txn):
+            pad(fd, 0, len(stamp(archive.txn)))
 
 
 def cut_off(fd: int, cut: int, proven: bool) -> bool:
@@ -145,12 +152,11 @@ def safe(fd: int, proven: bool) -> bool:
     return not proven or (bool(found.writers) and not found.hidden and found.initial)
 
 
-def pad(fd: int, length: int) -> None:
-    """Fill the head with newlines: it is archived."""
-    position = 0
-    size = os.fstat(fd).st_size
-    while position < min(length, size):
-        position += os.pwrite(fd, _NEWLINES[: min(length, size) - position], position)
+def pad(fd: int, start: int, end: int, mark: bytes = b"") -> None:
+    """Make a range of what is archived newlines, behind a mark."""
+    position = start + os.pwrite(fd, mark, start)
+    while position < end:
+        position += os.pwrite(fd, _NEWLINES[: end - position], position)
     os.fsync(fd)
 
 

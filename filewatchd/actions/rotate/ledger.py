@@ -6,7 +6,7 @@ daemon or not, at whatever moment, gets every line exactly once (`parts`): the a
 the live file from where it goes on.
 
 Where a step can have been taken on disk and not here yet, the disk decides, by inode and never by name: a log that
-was swapped isn't the inode that the row names any more; a head that was cut off has lost its stamp.
+was swapped isn't the inode that the row names any more; one whose head was cut off begins with the stamp.
 
 Offline the tables are found through ``action_tables``; the database is opened read-only (`Reader`).
 """
@@ -352,7 +352,7 @@ def goes_on(live: str, size: int, inode: Inode, archives: Sequence[Archive]) -> 
         return 0
     newest = mine[-1]
     skip = newest.skip
-    if newest.state is State.STAMPED and not stamped(live, newest.txn):
+    if newest.state is State.STAMPED and stamped(live, newest.txn):
         skip -= newest.cut
     return skip if size >= skip else 0  # somebody else has truncated it
 
@@ -422,12 +422,12 @@ def hidden(name: str, txn: str, what: str) -> str:
 
 
 def stamp(txn: str) -> bytes:
-    """What marks the head of a live file that is about to be cut off."""
+    """What marks the place that becomes the head of a live file when what is before it is cut off."""
     return f"\n#filewatchd-rotation {txn}\n".encode("ascii")
 
 
 def stamped(path: str | int, txn: str) -> bool:
-    """Whether a file still begins with the stamp."""
+    """Whether a file begins with the stamp: its archived head was cut off."""
     mark = stamp(txn)
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC) if isinstance(path, str) else path

@@ -8,7 +8,7 @@ Every move is a durable step: it is written down, and synced, before anything ha
 - ``closed``: nobody writes to the old file any more, so its end is known.
 - ``writing``: part of the live file is in the archive and was punched out of it (only where space is short).
 - ``named``: the archive is whole, synced, and has its name; the source still has what it holds.
-- ``stamped``: the head of the live file is archived, carries the rotation's stamp, and is about to be cut off.
+- ``stamped``: what becomes the live file's head carries the stamp, and what is before it is about to be cut off.
 - ``done``: every byte is in one place.
 - ``expiring``: it is being deleted. ``gone``: it was; the row stays while it says where the live file goes on.
 """
@@ -41,7 +41,7 @@ class Step(StrEnum):
     CLOSE = "nobody writes to the old file any more"
     MEMBER = "a member of the archive is written and synced"
     NAME = "the archive is whole, synced and has its name"
-    STAMP = "the archived head carries the stamp"
+    STAMP = "what will be the head carries the stamp"
     FREE = "the source has it no more"
     SHIFT = "it is about to get another name"
     EXPIRE = "a limit of keep is exceeded"

@@ -104,10 +104,16 @@ class Rotation:
             if archive.state is State.SWAPPED:
                 archive = await self._leave(archive)
                 continue
-            if archive.state is State.NAMED:
-                await self._wait_for_readers(archive)
+            await self._wait_for_readers(archive)
             async with self.lock(archive.live):
                 archive = await self.next(self._ledger.get(archive.id))
+        return archive
+
+    async def finish_here(self, archive: Archive) -> Archive:
+        """The same for one whose log stays the same file; hold the log's lock."""
+        while archive.unfinished:
+            await self._wait_for_readers(archive)
+            archive = await self.next(archive)
         return archive
 
     async def next(self, archive: Archive) -> Archive:
@@ -174,7 +180,7 @@ class Rotation:
             pause = min(pause * 1.5, _LAST_ASK)
 
     async def _wait_for_readers(self, archive: Archive) -> None:
-        if archive.method not in ("exchange", "collapse") or (archive.method == "exchange" and archive.plain is None):
+        if archive.state is not State.NAMED or archive.method not in ("exchange", "collapse"):
             return
         deadline, pause = self._ctx.clock.monotonic() + self.options.readers_wait, _FIRST_ASK
         while await self._ctx.worker.call(swapping.readers_behind, archive, self.setting(archive.live)):

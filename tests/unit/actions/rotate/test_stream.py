@@ -105,24 +105,28 @@ class Rotation:
 
     def collapse(self) -> Iterator[None]:
         start, end = self.skip(), self.live.stat().st_size
-        cut = end // CUT * CUT
-        row = self.begun("collapse", begin=start, end=end, cut=cut, skip=start)
+        row = self.begun("collapse", begin=start, end=end, skip=start)
+        mark = stamp(row.txn)
+        cut = max(0, end - len(mark)) // CUT * CUT
         yield
         row = self.named(row, self.pack(self.live, start, end, f".{row.txn}.gz"), skip=end, position=end)
         yield
         if cut:
             with self.live.open("r+b") as head:
-                head.write(stamp(row.txn))
-            row = self.ledger.step(row, Step.STAMP)
+                head.seek(cut)
+                head.write(mark + b"\n" * (end - cut - len(mark)))
+            row = self.ledger.step(row, Step.STAMP, cut=cut)
             yield
             data = self.live.read_bytes()[cut:]
             with self.live.open("r+b") as whole:  # what FALLOC_FL_COLLAPSE_RANGE does at once
                 whole.write(data)
                 whole.truncate()
             yield
-            with self.live.open("r+b") as rest:
-                rest.write(b"\n" * (end - cut))
         self.ledger.step(row, Step.FREE, skip=end - cut)
+        if cut:
+            yield
+            with self.live.open("r+b") as rest:
+                rest.write(b"\n" * len(mark))
 
     def punch(self) -> Iterator[None]:
         start, end = self.skip(), self.live.stat().st_size

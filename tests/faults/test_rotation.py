@@ -1,0 +1,174 @@
+"""Rotation's own system calls failing in turn, the disk filling, a full and a vanishing archive folder, other writers.
+
+One call on a rotation's files fails, the n-th; the rotation may fail, and is tried again. Afterwards, without faults,
+every line is there once and nothing else is left.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from filewatchd.testing.waiting import wait_until
+from tests.rotation.process import FIXED
+from tests.rotation.trial import Trial, options
+from tests.scripts.mounts import Mounts
+
+#: Calls that a rotation makes on the log and its folders, and how each may fail.
+FAULTS = [
+    ("exchange", "renameat2", "EIO", 1),
+    ("exchange", "fsync", "EIO", 2),
+    ("exchange", "pwritev2", "ENOSPC", 1),
+    ("exchange", "unlinkat", "EIO", 1),
+    ("punch", "fsync", "EIO", 1),
+    ("punch", "fallocate", "EIO", 1),
+    ("copy", "renameat2", "EIO", 1),
+]
+
+
+@pytest.fixture
+def mounts(tmp_path: Path) -> Iterator[Mounts]:
+    """Filesystems that end with the test."""
+    if os.geteuid() != 0:
+        pytest.skip("only root mounts")
+    (tmp_path / "images").mkdir()
+    found = Mounts(tmp_path / "images")
+    try:
+        yield found
+    finally:
+        found.close()
+
+
+def trial_in(tmp_path: Path, root: Path, method: str, lines: int = 1500) -> Trial:
+    """A log that is due."""
+    root.mkdir(exist_ok=True)
+    trial = Trial(tmp_path / "trial", root, options(method))
+    trial.fill(lines)
+    return trial
+
+
+def live_until(trial: Trial, done: Callable[[], bool], what: str, *through: str) -> None:
+    """A life that ends when something is so."""
+    process = trial.start(through=through)
+    try:
+        wait_until(lambda: done() or process.poll() is not None, what)
+    finally:
+        trial.stop_file.touch()
+        status = process.wait(20)
+        trial.stop_file.unlink()
+    assert status == 0, trial.output()
+
+
+@pytest.mark.parametrize(("method", "call", "error", "number"), FAULTS)
+def test_a_call_that_fails_costs_nothing(
+    method: str, call: str, error: str, number: int, tmp_path: Path, program: Callable[[str], str]
+) -> None:
+    trial = trial_in(tmp_path, tmp_path / "root", method)
+    trace = tmp_path / "trace"
+    names = ("", "app.log", f".app.log.{FIXED}.rotated", f".app.log.{FIXED}.archive")
+    paths = [word for name in names for word in ("-P", os.path.join(trial.root, name).rstrip("/"))]
+    inject = ["-e", f"trace={call}", "-e", f"inject={call}:error={error}:when={number}"]
+    strace = [program("strace"), "-f", "-qq", "-o", str(trace), *paths, *inject]
+    trial.fixed = True
+    live_until(trial, lambda: trace.exists() and "(INJECTED)" in trace.read_text(errors="replace"), "it fails", *strace)
+    trial.look("after the fault")
+    assert trial.finish() == 1500
+
+
+def test_a_disk_that_is_full(tmp_path: Path, mounts: Mounts) -> None:
+    place = tmp_path / "small"
+    place.mkdir()
+    mounts.mount("tmpfs", str(place), size="400k")
+    trial = trial_in(tmp_path, place / "root", "copy", 2000)
+    trial.options["compress"] = {"codec": "none"}
+    ballast = place / "ballast"
+    ballast.write_bytes(bytes(150_000))
+    live_until(trial, lambda: "No space left" in trial.log.read_text(), "it can't")
+    trial.look("while the disk is full")
+    assert {path.name for path in trial.root.iterdir()} == {"app.log"}, "what was begun takes no room"
+    ballast.unlink()
+    live_until(trial, lambda: len(list(trial.root.iterdir())) == 2, "it can again")
+    assert trial.finish() == 2000
+
+
+def test_little_space_is_never_made_less(tmp_path: Path, mounts: Mounts) -> None:
+    """A log of 40 chunks with room for 4: it is archived in place of itself."""
+    place = tmp_path / "small"
+    place.mkdir()
+    mounts.mount("tmpfs", str(place), size="820k")
+    trial = trial_in(tmp_path, place / "root", "punch", 8000)
+    trial.short = True
+    trial.options["compress"] = {"codec": "none"}
+    with trial.live.open("ab"):
+        least = free(place)
+        process = trial.start()
+        lowest = least
+        while not any(path.name.startswith("app.log-") for path in trial.root.iterdir()):
+            lowest = min(lowest, free(place))
+            assert process.poll() is None, trial.output()
+        trial.stop_file.touch()
+        assert process.wait(20) == 0
+    assert least - lowest < 3 * 16384 + 3 * 4096, (least, lowest)
+    assert trial.finish() == 8000
+
+
+def free(place: Path) -> int:
+    found = os.statvfs(place)
+    return found.f_bavail * found.f_frsize
+
+
+def test_a_folder_for_archives_that_vanishes_again_and_again(tmp_path: Path) -> None:
+    trial = trial_in(tmp_path, tmp_path / "root", "copy")
+    trial.options["into"] = {"dir": "old"}
+    old = trial.root / "old"
+    live_until(trial, lambda: old.is_dir() and any(old.iterdir()), "an archive is there")
+    moved = tmp_path / "moved"
+    old.rename(moved)
+    trial.fill(1500)
+    live_until(trial, lambda: old.is_dir() and any(old.iterdir()), "the folder is made again")
+    for path in moved.iterdir():
+        path.rename(old / path.name)
+    assert trial.finish() == 3000
+
+
+def test_a_writer_that_stands_still_holds_up_nothing(tmp_path: Path) -> None:
+    trial = Trial(tmp_path / "trial", tmp_path / "root", options("collapse"))
+    trial.root.mkdir()
+    trial.write("append", "append")
+    wait_until(lambda: trial.live.stat().st_size > 40_000, "there is something to rotate")
+    trial.signal(signal.SIGSTOP)
+    live_until(trial, lambda: any(path.suffix == ".gz" for path in trial.root.iterdir()), "it is rotated")
+    trial.signal(signal.SIGCONT)
+    live_until(trial, lambda: len(list(trial.root.iterdir())) > 3, "and again")
+    assert trial.finish() > 0
+
+
+@pytest.mark.parametrize("how", ["plain", "mapped"])
+def test_a_writer_that_does_not_append_is_never_cut_off(how: str, tmp_path: Path) -> None:
+    """It opens the log late, or maps it and closes its descriptor: `collapse` is refused, `auto` punches."""
+    root = tmp_path / "root"
+    trial = trial_in(tmp_path, root, "collapse")
+    script = {
+        "plain": "import os, sys; os.open(sys.argv[1], os.O_RDWR)",
+        "mapped": "import mmap, os, sys; fd = os.open(sys.argv[1], os.O_RDWR); m = mmap.mmap(fd, 0); os.close(fd)",
+    }[how]
+    with subprocess.Popen(
+        [sys.executable, "-c", f"{script}; print(); sys.stdout.flush(); sys.stdin.read()", str(trial.live)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    ) as writer:  # fmt: skip
+        assert writer.stdout is not None
+        writer.stdout.readline()
+        live_until(trial, lambda: "without O_APPEND" in trial.log.read_text(), "it is refused")
+        assert [path.name for path in root.iterdir()] == ["app.log"]
+        trial.options["method"] = "auto"
+        live_until(trial, lambda: any(path.suffix == ".gz" for path in root.iterdir()), "it is archived")
+        assert trial.live.stat().st_blocks * 512 < trial.live.stat().st_size, "and punched"
+        trial.look("while it has it open")
+        writer.communicate(b"")
+    assert trial.finish() == 1500
