@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -299,7 +300,11 @@ def test_somebody_may_see_whether_it_arrives(database: Database, tmp_path: Path)
     staged(database, tmp_path, story)
 
 
-def test_names_that_are_no_utf8_are_told_as_far_as_they_can_be(database: Database, tmp_path: Path) -> None:
+def test_names_that_are_no_utf8_are_told_as_far_as_they_can_be(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.root.manager, "disable", logging.CRITICAL)  # pytest's workers can't send such names
+
     async def story(scene: Scene) -> None:
         await scene.configure()
         await scene.works("a", Outcome(Verdict.FAILED, "/srv/\udcff: no space left", retryable=False))
