@@ -82,6 +82,8 @@ def access_log(path: Path, size: int) -> None:
     with path.open("wb") as file:
         for _ in range(max(1, size // len(block))):
             file.write(block)
+        file.flush()
+        os.fsync(file.fileno())  # or the archive's fsync would pay for it
 
 
 def rules(job: Job, **options: object) -> Job:
@@ -162,6 +164,7 @@ def spread(once: Callable[[], tuple[float, float]]) -> tuple[Spread, Spread]:
 def _logrotate(job: Job, source: Path, peer: Peer) -> tuple[float, float]:
     log, config = job.tree / "app.log", job.work / "logrotate.conf"
     shutil.copyfile(source, log)
+    os.sync()
     more = "\n".join(("rotate 9", "compress", "create", *peer.options))
     config.write_text(f"{log} {{\n{more}\n}}\n")
     config.chmod(0o600)
