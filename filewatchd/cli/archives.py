@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from filewatchd import codecs
 from filewatchd.actions.rotate.ledger import Archive, Part, Reader
-from filewatchd.actions.rotate.offline import Ledgers, named_parts
+from filewatchd.actions.rotate.offline import Ledgers, named_parts, unknown
 from filewatchd.actions.rotate.stream import Piece, Stream, Whole
 from filewatchd.cli.searching import Found, Query, Searcher
 from filewatchd.codecs import Codec, Member
@@ -41,9 +41,9 @@ def find(path: str, state_dir: str, folders: Sequence[str] = ()) -> Log:
     live = os.path.join(os.path.realpath(os.path.dirname(os.path.abspath(path))), os.path.basename(path))
     try:
         for name in dict.fromkeys((os.path.abspath(path), live)):  # a rule's root may be reached through a link
-            ledger = Ledgers(Reader(state_dir), name)
-            if rows := ledger.rows():
-                return Log(name, ledger, rows)
+            reader = Reader(state_dir)
+            if rows := reader.archives(name):
+                return Log(name, Ledgers(reader, name, unknown(live, rows, folders)), rows)
         why = "no rule has rotated it so far"
     except StateError as error:
         why = str(error)

@@ -31,7 +31,9 @@ _MARK = r"[.-](?P<mark>[0-9][0-9TZ:_+.-]*?)"
 class Ledgers:
     """Asked for one log again and again (`Stream`), it reads the rows anew only when something was written."""
 
-    def __init__(self, reader: Reader, live: str) -> None:
+    def __init__(self, reader: Reader, live: str, before: Sequence[Part] = ()) -> None:
+        """``before``: archives from before the ledger, see `unknown`."""
+        self._before = list(before)
         self._reader = reader
         self._live = live
         self._version = -1
@@ -55,7 +57,10 @@ class Ledgers:
         return self._rows
 
     def __call__(self) -> list[Part]:
-        """`ledger.parts`."""
+        """`ledger.parts`, behind what was there before."""
+        return self._before + self._known()
+
+    def _known(self) -> list[Part]:
         rows = self.rows()
         if not all(row.state in (State.DONE, State.GONE) and row.was is None for row in rows):
             return parts(self._live, rows)  # the disk has a say
@@ -136,6 +141,19 @@ def named_parts(live: str, folders: Iterable[str] = ()) -> list[Part]:
     with suppress(OSError):
         found.append(Part(live, "none", _hole(live), None, last, None, None))
     return found
+
+
+def unknown(live: str, rows: Sequence[Archive], folders: Iterable[str] = ()) -> list[Part]:
+    """Archives from before the first that the ledger knows: another program's, or ours of a journal that was lost.
+
+    Their numbers are below all others.
+    """
+    known = {path for row in rows for path in (row.path, row.plain, row.was)}
+    first = min((row.first_ns for row in rows), default=0)
+    older = [each for each in named(live, folders) if each.path not in known and each.mtime_ns < first]
+    return [
+        Part(each.path, each.codec, 0, None, 0, each.mtime_ns, number - len(older)) for number, each in enumerate(older)
+    ]
 
 
 def _hole(path: str) -> int:

@@ -29,6 +29,7 @@ from filewatchd.codecs import Codec
 from filewatchd.errors import ActionError
 
 PIECE = 1 << 20
+_BEFORE_ALL = -(1 << 62)
 
 
 class Piece(NamedTuple):
@@ -78,7 +79,7 @@ class Stream:
         self._threads = threads
         self._wanted = wanted
         self._whole = whole
-        self._row = 0  # the newest of which everything was given
+        self._row = _BEFORE_ALL  # the newest of which everything was given
         self._given = 0  # bytes behind it
         self._asked = Asked((), None)
         self.missing: list[Missing] = []

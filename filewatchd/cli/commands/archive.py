@@ -236,10 +236,8 @@ def _found(
 def _explain(log: Log) -> None:
     """Say it where names had to do."""
     if log.rows is None:
-        note = (
-            "archives are found by their names; after a rotation that was cut off, lines may be missing or come twice"
-        )
-        click.echo(f"filewatchctl: {shown(log.why)}: {note}", err=True)
+        note = "after a rotation that was cut off, lines may be missing or come twice"
+        click.echo(f"filewatchctl: archives are found by their names ({shown(log.why)}); {note}", err=True)
 
 
 def _complete(reading: Stream) -> int:

@@ -15,7 +15,7 @@ from filewatchd import codecs
 from filewatchd.actions.rotate import stream as module
 from filewatchd.actions.rotate.ledger import Archive, Ledger, Reader, hidden, stamp
 from filewatchd.actions.rotate.machine import State, Step
-from filewatchd.actions.rotate.offline import Ledgers, named, named_parts
+from filewatchd.actions.rotate.offline import Ledgers, named, named_parts, unknown
 from filewatchd.actions.rotate.stream import Stream
 from filewatchd.errors import StateError
 from filewatchd.state.database import Database
@@ -213,6 +213,21 @@ def test_archives_that_are_not_wanted_are_left_out(rotation: Rotation) -> None:
 def test_without_a_journal_there_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(StateError, match="can't be read"):
         Reader(str(tmp_path))
+
+
+def test_archives_from_before_the_ledger_come_first(rotation: Rotation) -> None:
+    live = rotation.live
+    for number, text in ((2, b"oldest\n"), (1, b"older\n")):
+        live.with_name(f"app.log.{number}").write_bytes(text)
+        os.utime(live.with_name(f"app.log.{number}"), ns=(0, 10**9))
+    live.with_name("app.log.3").write_bytes(b"a copy that somebody made later\n")
+    for _ in range(2):
+        rotation.write()
+        for _ in rotation.exchange():
+            pass
+    reader = Reader(str(rotation.state))
+    ledgers = Ledgers(reader, str(live), unknown(str(live), reader.archives(str(live))))
+    assert b"".join(piece.data for piece in Stream(str(live), ledgers)) == b"oldest\nolder\n" + rotation.text()
 
 
 # ---- by names
