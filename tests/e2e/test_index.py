@@ -151,6 +151,7 @@ def test_a_seal_and_an_audit_that_finds_what_was_done_behind_it(daemon: Daemon) 
     key = daemon.directory / "key"
     ctl(daemon, "seal", "--new-key", key)
     sealed = document(daemon, "seal", "--key", key)
+    assert sealed["head"] in daemon.log()  # which journald keeps, and may send elsewhere
     (daemon.root / "a").write_text("proper")
     eventually(lambda: chained(daemon) > sealed["number"], "the change is chained", 20)
     head = f"{sealed['number']}:{sealed['head']}"

@@ -82,7 +82,8 @@ def _decide(
         return
     document = waiting(found, versions)
     if dry_run or not found:
-        session.tell(document, lambda told: pending_page(told, files=True))
+        empty = {"decided": [], "changes": 0}
+        session.tell(document if dry_run or not session.as_json else empty, lambda told: pending_page(told, files=True))
         return
     if not session.as_json and not yes:
         session.tell(document, lambda told: list(pending_page(told, files=False))[:2])
