@@ -47,6 +47,7 @@ STAGES = (
     pytest("systemd", "-n", "2", "--dist=worksteal", "--durations=10", "tests/e2e/systemd", cover=False, root=True),
     pytest("oracle", "-n", "2", "--durations=3", "tests/oracle", cover=False),
     pytest("rotation", "-n", "2", "--durations=3", "tests/rotation", cover=False, root=True),
+    pytest("integrity", "-n", "2", "--durations=3", "tests/integrity", cover=False, root=True),
     Stage("coverage", ("coverage", "report")),
 )
 
