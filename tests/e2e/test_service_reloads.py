@@ -264,6 +264,27 @@ def test_rsyslog_is_started_anew(daemon: Daemon, record: Record, tmp_path: Path)
         subprocess.run(["sh", "-c", end], check=True)
 
 
+def test_a_users_files_are_read_and_put_back_as_that_user(daemon: Daemon, record: Record, public: Path) -> None:
+    etc, secret = public / "etc", daemon.directory / "secret"
+    (etc / "conf.d").mkdir(parents=True)
+    secret.write_text("root's alone\n")
+    secret.chmod(0o600)
+    file = etc / "conf.d/app.conf"
+    file.write_text("good\n")
+    for path in (etc, etc / "conf.d", file):
+        shutil.chown(path, "nobody", "nogroup")
+    options = {"mode": "guard", "check": ["sh", "-c", f"id -un | grep -qx nobody && ! grep -rq bad {etc}"],
+               "on_bad": "restore", "cooldown": 0}  # fmt: skip
+    start(daemon, record, rule(etc, options, user="nobody"))
+    file.write_text("bad\n")
+    record.becomes("synced", fate="refused", desired=1)
+    assert (file.read_text(), file.owner()) == ("good\n", "nobody")
+    (etc / "conf.d/link.conf").symlink_to(secret)  # nobody may not read what that leads to, and nor is it read
+    eventually(lambda: len(record()["versions"]) > 2, "the link is looked at")
+    kept = [path.read_text() for path in (daemon.state_dir / "versions/service/blobs").glob("??/*")]
+    assert "root's alone\n" not in kept
+
+
 @pytest.fixture
 def public() -> Iterator[Path]:
     """A directory that other users get to."""

@@ -93,7 +93,10 @@ class ReloadAction:
         async with self._desk.lock:
             await self._desk.load()
             asked, self._asked = self._asked, Asked(False)
-            return await Attempt(self._desk, job, asked=asked).run()
+            outcome = await Attempt(self._desk, job, asked=asked).run()
+        if self._desk.record.state in (State.SYNCED, State.HELD):
+            self._look_soon()  # at what was changed meanwhile, whether or not anything told of it
+        return outcome
 
     def plan(self, job: JobContext) -> Sequence[str]:
         """In words; `filewatchctl reload plan` makes the check."""
