@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from bench import following, recovery, reloading, rotating
+from bench import checksumming, following, recovery, reloading, rotating
 from bench.commands import commands
 from bench.measure import Memory, Probe, Spread, Start, memory, percentile, processor_time, wait_idle, woken_at_once
 from bench.places import REPEATS, Table, make_directories, place, ratio, until_started, write_files
@@ -286,4 +286,7 @@ SCENARIOS: dict[str, Callable[[], Table]] = {
     "holding": rotating.holding,
     "reloads": reloading.reloads,
     "sets": reloading.sets,
+    "building": checksumming.building,
+    "hashing": checksumming.hashing,
+    "indexed": checksumming.indexed,
 }

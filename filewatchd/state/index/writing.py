@@ -13,6 +13,8 @@ import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
+from itertools import chain
 from typing import Any, NamedTuple
 
 from filewatchd.clock import Clock
@@ -41,12 +43,19 @@ from filewatchd.state.sqlite_errors import damaged, typed
 
 _REMEMBERED = 4096  # directories and attributes
 _ACCEPTED_KEPT = 100_000  # changes that need nobody
-_PUT = (
-    "INSERT INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET ino = excluded.ino,"
+_ROWS = 100  # in one statement: for each, sqlite3 gives up the GIL, and has to get it back from whoever reads files
+_CONFLICT = (
+    " ON CONFLICT DO UPDATE SET ino = excluded.ino,"
     " size = excluded.size, mtime = excluded.mtime, later = excluded.later, verified = excluded.verified,"
     " flags = excluded.flags, digest = excluded.digest, attributes = excluded.attributes"
 )
 _BENEATH = "root = ? AND (path = ? OR (path > ? AND path < ?))"
+
+
+@lru_cache
+def _put(rows: int) -> str:
+    """The statement that writes so many rows."""
+    return f"INSERT INTO files VALUES {', '.join(['(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)'] * rows)} {_CONFLICT}"
 
 
 class Told(NamedTuple):
@@ -82,21 +91,21 @@ class Edit:
         """Accept records of one directory's files."""
         number = self._index.directory(self.connection, root, directory, filesystem)
         attributes = self._index.attributes
-        self.connection.executemany(
-            _PUT,
-            [
-                (
-                    number,
-                    encode(name),
-                    *stamp(*record.identity),
-                    record.verified,
-                    flags_of(record),
-                    record.digest,
-                    None if record.attributes is NO_ATTRIBUTES else attributes(self.connection, record.attributes),
-                )
-                for name, record in records
-            ],
-        )
+        columns = [
+            (
+                number,
+                encode(name),
+                *stamp(*record.identity),
+                record.verified,
+                flags_of(record),
+                record.digest,
+                None if record.attributes is NO_ATTRIBUTES else attributes(self.connection, record.attributes),
+            )
+            for name, record in records
+        ]
+        for start in range(0, len(columns), _ROWS):
+            some = columns[start : start + _ROWS]
+            self.connection.execute(_put(len(some)), [*chain.from_iterable(some)])
 
     def drop(self, root: int, path: str, row: Record | None = None) -> bool:
         """Forget a path's row; False if there was none. ``row``: only if it is this file's still."""
