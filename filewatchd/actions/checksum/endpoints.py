@@ -51,6 +51,7 @@ class RunInfo(Struct, kw_only=True):
     bytes: Annotated[int, Meta(description="Bytes that it has read.")]
     reading: Annotated[int, Meta(description="Bytes read of a large file that it is at.")]
     findings: Annotated[int, Meta(description="Findings that were news.")]
+    waits: Annotated[str, Meta(description="What it waits for: the machine is short of `io` or `cpu`.")]
     verdicts: Annotated[dict[str, int], Meta(description="Of this life of the daemon: files by verdict.")]
 
 

@@ -155,6 +155,8 @@ def content_of(row: Record, seen: Seen, algorithms: tuple[str, ...]) -> Content:
 
 def tracked(attributes: Attributes, track: Track) -> Attributes:
     """Those attributes that the rule compares."""
+    if track.mode and track.owner and track.links and track.xattr and track.acl:
+        return attributes
     if not (track.mode or track.owner or track.links or track.xattr or track.acl):
         return NO_ATTRIBUTES
     return Attributes(

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from filewatchd.actions.checksum.judging import Judgement, Track, judge, state_of
+from filewatchd.actions.checksum.judging import Judgement, Track, judge, record_of, state_of
 from filewatchd.actions.checksum.seeing import Listing, Presence, Seen
 from filewatchd.clock import Clock
 from filewatchd.state.index.reading import Reader
@@ -295,10 +295,13 @@ class Ledger:
         ``filesystems``: of directories, by path. ``quiet``: files besides that are as they were and needed no look.
         """
         now = self._clock.wall_ns() // 1_000_000_000
-        settling = _Settling(self, policy, now, build=build)
-        judged = [(each, settling.judge(each)) for each in looked]
+        settling = _Settling(self, policy, now)
+        beginning = settling.begin(looked) if build else {}
+        judged = [(each, settling.judge(each)) for each in looked if not (build and is_beginning(each))]
         with self.index.edit() as edit:
             known = dict(filesystems or {})
+            for directory, records in beginning.items():
+                edit.put_many(self.id, directory, records, known.pop(directory, ""))
             for directory, group in _grouped(judged):
                 settling.write(edit, directory, group, known.pop(directory, ""))
             for directory, filesystem in known.items():
@@ -314,16 +317,32 @@ class Ledger:
 class _Settling:
     """One batch on its way into the index."""
 
-    def __init__(self, ledger: Ledger, policy: Policy, now: int, *, build: bool) -> None:
+    def __init__(self, ledger: Ledger, policy: Policy, now: int) -> None:
         self._ledger = ledger
         self._policy = policy
         self._now = now
-        self._build = build
         self.verdicts: Counter[Verdict] = Counter()
         self.news: list[Told] = []
         self.racy: list[str] = []
         self.written = False
         self.findings = 0
+
+    def begin(self, looked: Sequence[Looked]) -> dict[str, list[tuple[str, Record]]]:
+        """Records, by directory and name, of the files that a build takes as they are: nearly all."""
+        track, now = self._policy.track, self._now
+        found: dict[str, list[tuple[str, Record]]] = {}
+        count = 0
+        for each in looked:
+            if is_beginning(each):
+                seen = each.seen
+                record = record_of(seen, each.algorithms, track, now)
+                found.setdefault(seen.directory, []).append((seen.name, record))
+                count += 1
+                if seen.racy:
+                    self.racy.append(each.path)
+        self.verdicts[Verdict.NEW] += count
+        self.written = self.written or count > 0
+        return found
 
     def judge(self, looked: Looked) -> Judgement:
         """The verdict on one look. What the path held before is asked for only if its content is another."""
@@ -345,9 +364,6 @@ class _Settling:
                 self.racy.append(looked.path)
             if found.verdict is Verdict.SAME:
                 self._same(edit, looked, found, puts, verified)
-            elif found.verdict is Verdict.NEW and self._build and found.record:
-                puts.append((looked.seen.name, found.record))
-                self.written = True
             else:
                 self._change(edit, looked, found, puts)
         if puts or filesystem:
@@ -433,6 +449,11 @@ class _Settling:
 def is_beneath(path: str, directory: str) -> bool:
     """Whether a path is this one, or beneath it."""
     return path == directory or path.startswith(directory + "/")
+
+
+def is_beginning(looked: Looked) -> bool:
+    """Whether a file is there of which nothing is known: in a build that is no change."""
+    return looked.row is None and looked.seen.presence is Presence.HERE
 
 
 def _grouped(

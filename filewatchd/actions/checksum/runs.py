@@ -38,6 +38,7 @@ class Runs:
         self._scanned: set[str] = set()
         self._stopping = False
         self.short = scrubbing.is_short
+        self.waits = ""  # what the scrub waits for
 
     # ---- what begins them
 
@@ -184,7 +185,7 @@ class Runs:
         pace = scrubbing.Pace(scrub, action.ctx.clock.monotonic())
         try:
             while (portion := await action.ctx.pool.run(LANE, portions.next)) is not None:
-                await scrubbing.step_back(self.short)
+                await self._yield()
                 ground = action.ground(ledger.root)
                 if ground is None:
                     break  # it goes on when the root is there again
@@ -199,6 +200,14 @@ class Runs:
         await action.walked(ledger)
         return run.began_ns / 1e9
 
+    async def _yield(self) -> None:
+        """Let others use the machine."""
+
+        def told(lacking: str) -> None:
+            self.waits = lacking
+
+        await scrubbing.step_back(self.short, told)
+
     async def _scrub_portion(self, ledger: Ledger, run: Run, ground: Ground, portion: scrubbing.Portion) -> int:
         action = self._action
         track = action.options.tracking
@@ -212,7 +221,7 @@ class Runs:
                 for name, row in portion.rows.items()
             ]  # fmt: skip
             looked = await scrubbing.read(
-                action.ctx, ground.root, portion, wanted, action.tracking(ground.granularity_ns), self.short
+                action.ctx, ground.root, portion, wanted, action.tracking(ground.granularity_ns), self._yield
             )
         sure = [each for each in looked if each.seen.presence in (Presence.HERE, Presence.UNREADABLE)]
         mark = Mark(run.id, ledger.root, pack(list(portion.cursor)))  # what is gone is a job's to find
@@ -257,6 +266,7 @@ class Runs:
                 "files": running.walk.files if running.walk is not None else 0,
                 "bytes": running.walk.bytes if running.walk is not None else 0,
                 "total": running.run.total,
+                "waits": self.waits if running.run.kind == "scrub" else "",
             }
             for number, running in self.running.items()
         ]

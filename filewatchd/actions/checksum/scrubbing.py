@@ -2,13 +2,14 @@
 
 It follows the rows in the order of their keys, from a cursor that is written with what it found: those that it comes
 to are those it verified longest ago. In a second it reads no more than its rates allow; a large file is paid for by
-waiting afterwards. It reads in the disk's idle class, and while the machine is short of disk or processor it waits.
+waiting afterwards. It reads in the disk's idle class, and while the machine is short of disk or processor it waits,
+up to two minutes for each portion.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing
 from typing import NamedTuple
 
@@ -23,6 +24,7 @@ from filewatchd.work.pressure import idle, pressure
 _MOST = 500  # files at once
 _HIGH = {"io": 20.0, "cpu": 60.0}  # percent of the last ten seconds
 _STEP_BACK = 10.0  # seconds
+_STEPS_BACK = 12  # then a portion is read all the same
 
 
 def look_idly(root: str, wanted: list[Wanted], tracking: Tracking) -> list[Seen]:
@@ -100,10 +102,18 @@ def is_short() -> str:
     return next((name for name, most in _HIGH.items() if (pressure(name) or 0.0) > most), "")
 
 
-async def step_back(short: Callable[[], str]) -> None:
-    """Wait while others need the machine."""
-    while short():  # noqa: ASYNC110 - the kernel tells nobody
+async def step_back(short: Callable[[], str], told: Callable[[str], None]) -> None:
+    """Wait while others need the machine, but not for ever: what is always busy must be read as well.
+
+    ``told`` gets what is waited for, and "" at the end.
+    """
+    for _ in range(_STEPS_BACK):
+        lacking = short()
+        told(lacking)
+        if not lacking:
+            return
         await asyncio.sleep(_STEP_BACK)
+    told("")
 
 
 async def read(
@@ -112,7 +122,7 @@ async def read(
     portion: Portion,
     wanted: Sequence[Wanted],
     tracking: Tracking,
-    short: Callable[[], str],
+    yielding: Callable[[], Awaitable[None]],
 ) -> list[Looked]:
     """Read a portion's files again."""
     found: list[Seen] = await ctx.worker.call(look_idly, root, list(wanted), tracking)
@@ -123,6 +133,6 @@ async def read(
             async with aclosing(ctx.worker.steps(look_large_idly, root, asked, tracking)) as steps:
                 async for step in steps:
                     seen = step.seen or seen
-                    await step_back(short)
+                    await yielding()
         looked.append(Looked(seen, asked.algorithms, portion.rows[asked.name]))
     return looked
