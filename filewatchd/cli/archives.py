@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, suppress
 from multiprocessing import get_context
 from typing import NamedTuple
 
@@ -92,6 +94,11 @@ class Task(NamedTuple):
     query: Query
 
 
+def leave_interrupts() -> None:
+    """Ctrl-C reaches the whole group, and is the main process's to tell."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 def search_member(task: Task) -> Found | None:
     """Search one member, in a process of its own; None if its file isn't there any more."""
     try:
@@ -118,25 +125,32 @@ def processes(count: int, query: Query) -> Iterator[Whole | None]:
     if count <= 1:
         yield None
         return
-    with ProcessPoolExecutor(count, mp_context=get_context("fork")) as pool:
+    with ProcessPoolExecutor(count, mp_context=get_context("fork"), initializer=leave_interrupts) as pool:
+        pool.submit(int).result()  # they are forked now, before there are threads
 
         def whole(fd: int, codec: Codec, part: Part) -> Iterator[tuple[Found, int]]:
             seen = os.fstat(fd)
             waiting: deque[tuple[Member, Future[Found | None] | None]] = deque()
             for member in codecs.members(fd, codec, end=part.end):
                 task = Task(part.path, (seen.st_dev, seen.st_ino), codec.name, member, query)
-                waiting.append((member, pool.submit(search_member, task) if member.size <= _LARGEST else None))
+                waiting.append((member, submitted(task)))
                 if len(waiting) > 2 * count:
                     yield from taken(fd, codec, *waiting.popleft())
             while waiting:
                 yield from taken(fd, codec, *waiting.popleft())
 
+        def submitted(task: Task) -> Future[Found | None] | None:
+            with suppress(BrokenProcessPool):
+                return pool.submit(search_member, task) if task.member.size <= _LARGEST else None
+            return None
+
         def taken(
             fd: int, codec: Codec, member: Member, future: Future[Found | None] | None
         ) -> Iterator[tuple[Found, int]]:
-            if future is not None and (found := future.result()) is not None:
-                yield found, member.size
-                return
+            with suppress(BrokenProcessPool):  # somebody has killed one: we do it here
+                if future is not None and (found := future.result()) is not None:
+                    yield found, member.size
+                    return
             searcher = Searcher(query)
             for data in codecs.contents(fd, codec, [member]):
                 yield searcher.search(data), len(data)

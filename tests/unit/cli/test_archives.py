@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import re
+import shlex
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pexpect
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from filewatchd import codecs
+from filewatchd.actions.rotate.ledger import Part
 from filewatchd.cli import archives
 from filewatchd.cli.control import main
 from filewatchd.cli.linetimes import LineTimes, between
@@ -147,6 +152,35 @@ def test_a_member_whose_file_is_gone_is_searched_by_who_holds_it(log: Path) -> N
         assert archives.search_member(task._replace(inode=(0, 0))) is None
         assert archives.search_member(task._replace(path=str(log.parent))) is None
         assert archives.search_member(task._replace(path="/nowhere")) is None
+
+
+def test_a_killed_process_is_made_up_for(log: Path) -> None:
+    archive = log.with_name("app.log.3.gz")
+    query = Query("request")
+    with archive.open("rb") as file, archives.processes(2, query) as whole:
+        assert whole is not None
+        for child in multiprocessing.active_children():
+            child.kill()
+            child.join()
+        part = Part(str(archive), "gzip", 0, None, 0, None, 1)
+        found = [made for made, _ in whole(file.fileno(), codecs.codec("gzip"), part)]
+    assert list(joined(Searcher(query), found)) == list(map(line, range(6)))
+
+
+def test_a_person_who_waits_is_told_how_far_it_is(log: Path) -> None:
+    words = ["-m", "filewatchd.cli.control", "archive", "cat", "--state-dir", "/nowhere", str(log)]
+    command = f"{shlex.join([sys.executable, *words])} > {shlex.quote(str(log.parent))}/read; echo done"
+    shown = told(command)
+    assert "app.log" in shown
+    assert "/" in shown
+    assert (log.parent / "read").read_text() == WHOLE
+
+
+def told(command: str) -> str:
+    shell = pexpect.spawn("/bin/sh", ["-c", command], timeout=30, encoding="utf-8", env={**os.environ, "TERM": "xterm"})
+    shell.expect("done")
+    shell.close()
+    return str(shell.before)
 
 
 # ---- lines
