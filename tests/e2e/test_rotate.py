@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 import time
@@ -114,5 +115,31 @@ def test_by_hand(tmp_path: Path, codec: str) -> None:
         assert log.read_bytes() == b""
         log.write_text("second\n")
         assert ctl(place, "archive", "cat", str(log), "--state-dir", str(place.state_dir)) == "first\nsecond\n"
+    finally:
+        place.stop()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has users to become")
+@pytest.mark.parametrize("method", ["auto", "collapse", "punch", "copy"])
+def test_with_a_users_rights(tmp_path: Path, method: str) -> None:
+    place = Daemon(tmp_path)
+    for path in (tmp_path, *tmp_path.parents):
+        if path.stat().st_mode & 0o005 != 0o005:  # pytest's own, which only root may enter
+            path.chmod(path.stat().st_mode | 0o005)
+    log = place.root / "app.log"
+    log.write_text("line\n" * 20_000)
+    for path in (place.root, log):
+        shutil.chown(path, "nobody", "nogroup")
+    said = {"when": {"size": "64KiB"}, "method": method}
+    configure(place, rule("logs", "rotate: " + json.dumps(said), roots=[str(place.root)], user="nobody"))
+    place.start()
+    try:
+        with log.open("ab", buffering=0) as writer:
+            writer.write(b"last\n")
+            eventually(lambda: archives(place), "it is rotated", 20)
+        (archive,) = (place.root / name for name in archives(place))
+        assert (archive.owner(), archive.stat().st_mode & 0o777) == ("nobody", 0o644)
+        told = ctl(place, "archive", "cat", str(log), "--state-dir", str(place.state_dir))
+        assert told == "line\n" * 20_000 + "last\n"
     finally:
         place.stop()

@@ -149,6 +149,28 @@ def test_a_writer_that_stands_still_holds_up_nothing(tmp_path: Path) -> None:
     assert trial.finish() > 0
 
 
+_DECIDE = """
+import sys
+from filewatchd.actions.rotate.deciding import decide
+from filewatchd.actions.rotate.examining import inspect
+facts = inspect(sys.argv[1], sys.argv[2], 0)
+print(facts.initial, decide("auto", "punch", False, facts).text)
+"""
+
+
+def test_in_a_pid_namespace_nothing_is_proven(tmp_path: Path, program: Callable[[str], str]) -> None:
+    """A writer outside can't be seen there, so what appends all the same is punched."""
+    if os.geteuid() != 0:
+        pytest.skip("only root makes pid namespaces")
+    trial = trial_in(tmp_path, tmp_path / "root", "auto")
+    inside = [program("unshare"), "--pid", "--fork", "--mount-proc", sys.executable, "-c", _DECIDE]
+    with trial.live.open("ab"):
+        found = subprocess.run([*inside, str(trial.live), str(trial.root)], capture_output=True, text=True, check=True)
+    assert found.stdout.startswith("False punch: ")
+    assert "no writer can be seen" in found.stdout
+    assert "pid namespace" in found.stdout
+
+
 @pytest.mark.parametrize("how", ["plain", "mapped"])
 def test_a_writer_that_does_not_append_is_never_cut_off(how: str, tmp_path: Path) -> None:
     """It opens the log late, or maps it and closes its descriptor: `collapse` is refused, `auto` punches."""

@@ -33,7 +33,8 @@ def main() -> int:
     parser.add_argument("--kind", action="append", choices=list(KINDS))
     parser.add_argument("--keep", action="store_true")
     arguments = parser.parse_args()
-    cases = list(itertools.product(arguments.filesystem or _FILESYSTEMS, arguments.kind or KINDS))
+    pairs = itertools.product(arguments.filesystem or _FILESYSTEMS, arguments.kind or KINDS)
+    cases = [pair for pair in pairs if pair[1] != "collapse" or pair[0] == "ext4"]
     failed = lines = deaths = 0
     for seed in range(arguments.first, arguments.first + arguments.count):
         filesystem, name = cases[seed % len(cases)]
@@ -61,8 +62,7 @@ def one(filesystem: str, name: str, seed: int, directory: Path) -> tuple[int, in
     try:
         mounts.mount(filesystem, str(place), image=f"disk-{seed}")
         trial = trial_of(KINDS[name], directory / "trial", place / "root")
-        if not (filesystem in ("btrfs", "tmpfs") and name == "collapse"):  # they can't, so it has no such step
-            die_everywhere(trial, KINDS[name].steps)
+        die_everywhere(trial, KINDS[name].steps)
         die_at_random(trial, seed, 10)
         return trial.finish(), trial.deaths
     finally:

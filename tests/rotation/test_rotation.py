@@ -12,7 +12,7 @@ from filewatchd.actions.rotate.machine import Step
 from tests.rotation.cases import KINDS, die_at_random, die_everywhere, trial_of
 from tests.scripts.mounts import Mounts, programs
 
-FILESYSTEMS = {"xfs": "collapse", "btrfs": "punch", "tmpfs": "short of space", "overlay": "exchange"}
+FILESYSTEMS = {"xfs": "punch", "btrfs": "punch of a plain writer", "tmpfs": "short of space", "overlay": "exchange"}
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ from filewatchd.work.retention import Kept, Space, going
 
 _KEEP_EVERY = 3600.0
 _HEAL_EVERY = 60.0
-_REFUSED_AGAIN = 60.0
+_LATER = 60.0  # seconds until a log that was refused, or failed, is looked at again
 _RETRY_FIRST, _RETRY_LAST = 10.0, 600.0
 _PLANNED = 5  # logs of a plan whose writers are looked up: some milliseconds each, on the loop
 
@@ -182,6 +182,7 @@ class RotateAction:
             except ActionError as error:
                 failed = Outcome(Verdict.FAILED, str(error), error.retryable)
             await self._undo(live)
+            self._later(live)  # when the job's own tries are used up
             return failed
 
     def _gone(self, live: str) -> Outcome:
@@ -216,9 +217,11 @@ class RotateAction:
     def _refuse(self, live: str, why: str) -> Outcome:
         """Tell why, and look again later: its writers may be others by then."""
         self._ctx.finding(f"refused:{live}", f"{live} isn't rotated: {why}", live)
-        again = self._ctx.clock.wall_ns() + int(_REFUSED_AGAIN * 1e9)
-        self._watching.wait(live, 0, 0, Due("", at_ns=again))
+        self._later(live)
         return Outcome(Verdict.REJECTED, why)
+
+    def _later(self, live: str) -> None:
+        self._watching.wait(live, 0, 0, Due("", at_ns=self._ctx.clock.wall_ns() + int(_LATER * 1e9)))
 
     async def _catch_up(self, live: str, swapped: list[Archive]) -> None:
         """Finish what an attempt before left in the middle; a swapped file that wasn't told of is told of now."""
@@ -440,4 +443,5 @@ class RotateAction:
         found = self._due(live, seen.size - skip, note=False)
         decision = self._decision(examining.inspect(live, beneath, skip))
         head = f"rotate {live}, since {found.why}" if found.why else f"leave {live}, which isn't due; it would be"
-        return f"{head}, by {decision.text}"
+        told = self._options.reopen if decision.method == "exchange" else None
+        return f"{head}, by {decision.text}" + (f"; then {telling.describe(told)}" if told is not None else "")

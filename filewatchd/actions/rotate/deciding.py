@@ -100,7 +100,7 @@ def _by_name(facts: Facts) -> Decision:
     if plain:
         return Decision("refuse", (f"{_many(plain, 'writer')} without O_APPEND{_named(facts)} would leave a hole",))
     if not facts.collapses:
-        return Decision("refuse", ("its filesystem can't cut off a file's head: set another method",))
+        return Decision("refuse", ("its filesystem can't cut off a file's head, or not safely: set another method",))
     return Decision("collapse", ("the rule says so, and every writer that can be seen appends",))
 
 
@@ -108,7 +108,7 @@ def _doubts(facts: Facts) -> list[str]:
     """Why a collapse isn't proven safe."""
     doubts = []
     if not facts.collapses:
-        doubts.append("its filesystem can't cut off a file's head")
+        doubts.append("its filesystem can't cut off a file's head, or not safely")
     if facts.mapped:
         doubts.append(f"{_many(facts.mapped, 'process')} has it mapped")
     plain = facts.writers - facts.appending - facts.mapped

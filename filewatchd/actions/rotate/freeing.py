@@ -1,12 +1,11 @@
 """Taking what is archived away from its source; until then every byte of it is in two places.
 
 ``collapse`` cuts the archived head off the live file, as far as whole blocks go. A crash must be able to tell whether
-that had happened, and a cut may be broken off in the middle: then the head is zeros and nothing has moved (seen on
-xfs after kill -9). So what will be the new head, the rest of what is archived, is made newlines that begin with the
-rotation's stamp, the row says so, and only then the head is cut off. A file that begins with the stamp was cut; any
-other one wasn't, whatever its head is. Last the stamp becomes newlines, too. Nobody who opens the file anew may come
-between the last look at its writers and the cut: `work.holders.Hold` keeps them waiting for those milliseconds. If a
-look finds that it isn't safe any more, the head is punched out instead.
+that had happened, whatever is at the head by then. So what will be the new head, the rest of what is archived, is made
+newlines that begin with the rotation's stamp, the row says so, and only then the head is cut off. A file that begins
+with the stamp was cut; any other one wasn't. Last the stamp becomes newlines, too. Nobody who opens the file anew may
+come between the last look at its writers and the cut: `work.holders.Hold` keeps them waiting for those milliseconds.
+If a look finds that it isn't safe any more, the head is punched out instead.
 
 ``punch`` frees the head's blocks but for the first, by which readers know the file.
 """
