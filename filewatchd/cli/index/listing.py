@@ -16,7 +16,7 @@ from filewatchd.cli.page import BAD, GOOD, WARNING, Block, Cell, Column, Fields,
 from filewatchd.cli.text import ago, counts, local, path_in, shown, size, to_line
 
 if TYPE_CHECKING:
-    from filewatchd.state.index.reading import Reader
+    from filewatchd.state.index.reading import Found, Reader
     from filewatchd.state.index.rows import Root
 
 # ---- status
@@ -196,17 +196,8 @@ def find(session: Session, digest: str | None, duplicates: bool, least: int) -> 
                 click.echo("".join(f"  {shown(path_in(each))}\n" for each in documents), nl=False)
 
 
-def _with_digest(reader: Reader, digits: str) -> list[Any]:
-    from filewatchd.state.index.reading import Found
-
+def _with_digest(reader: Reader, digits: str) -> list[Found]:
     text = digits.partition(":")[2].lower() or digits.lower()
     if len(text) < 8 or len(text) > 128 or not set(text) <= set("0123456789abcdef"):
         raise click.UsageError("HASH has 8 to 128 hexadecimal digits.", click.get_current_context())
-    if len(text) % 2 == 0 and (found := reader.find(bytes.fromhex(text))):
-        return found
-    return [
-        Found(root, path, record)
-        for root in reader.roots()
-        for path, record in reader.rows(root.id)
-        if record.digest is not None and record.digest.hex().startswith(text)
-    ]
+    return reader.find(bytes.fromhex(text)) if len(text) in (64, 128) else reader.find_beginning(text)

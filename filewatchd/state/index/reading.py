@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence, Set
+from itertools import groupby
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 from urllib.parse import quote_from_bytes
@@ -235,32 +236,37 @@ class Reader:
 
     def find(self, digest: bytes) -> list[Found]:
         """Every file with this digest. Reads all rows."""
-        return self._found("WHERE digest = ?", (digest,))
+        return list(self._found("WHERE digest = ?", (digest,)))
+
+    def find_beginning(self, digits: str) -> list[Found]:
+        """Every file whose digest begins with these hexadecimal digits. Reads all rows."""
+        return list(self._found("WHERE substr(hex(digest), 1, ?) = ?", (len(digits), digits.upper())))
 
     def duplicates(self, root: int | None = None, least: int = 1) -> Iterator[list[Found]]:
-        """Files of at least so many bytes that have the same digest, in groups; the largest files first. Reads all."""
-        groups = self._ask(
-            "SELECT flags / 4, digest FROM files JOIN directories ON id = dir"
-            " WHERE digest IS NOT NULL AND size >= ? AND (?2 IS NULL OR root = ?2)"
-            " GROUP BY 1, digest HAVING count(*) > 1 ORDER BY max(size) DESC",
-            (least, root),
-        )
-        for algorithm, digest in groups:
-            yield self._found(
-                "WHERE digest = ? AND flags / 4 = ? AND (?3 IS NULL OR root = ?3)", (digest, algorithm, root)
-            )
+        """Files of at least so many bytes that have the same digest, in groups; the largest files first.
 
-    def _found(self, where: str, parameters: Sequence[Any]) -> list[Found]:
+        Reads all rows twice, and sorts those that have a double.
+        """
+        several = (
+            "SELECT flags / 4, digest FROM files JOIN directories ON id = dir"
+            " WHERE digest IS NOT NULL AND size >= ?1 AND (?2 IS NULL OR root = ?2)"
+            " GROUP BY 1, 2 HAVING count(*) > 1"
+        )
+        found = self._found(
+            f"WHERE (flags / 4, digest) IN ({several}) AND (?2 IS NULL OR root = ?2)",
+            (least, root),
+            order="size DESC, flags / 4, digest, root, path, name",
+        )
+        for _, group in groupby(found, lambda each: (each.record.algorithm, each.record.digest)):
+            yield list(group)
+
+    def _found(self, where: str, parameters: Sequence[Any], order: str = "root, path, name") -> Iterator[Found]:
         roots = {root.id: root for root in self.roots()}
-        return [
-            Found(roots[root], joined(decode(directory), decode(name)), self._record(columns))
-            for root, directory, name, *columns in self._ask(
-                f"SELECT root, path, name, {_ROW} FROM files JOIN directories ON id = dir {where}"
-                " ORDER BY root, path, name",
-                parameters,
-            )
-            if root in roots
-        ]
+        statement = f"SELECT root, path, name, {_ROW} FROM files JOIN directories ON id = dir {where} ORDER BY {order}"
+        with _Typed(self.path):
+            for root, directory, name, *columns in self.connection.execute(statement, parameters):
+                if root in roots:
+                    yield Found(roots[root], joined(decode(directory), decode(name)), self._record(columns))
 
     def _record(self, columns: Sequence[Any]) -> Record:
         return record_of(columns[:7], self._attributes_of(columns[7]))
