@@ -32,10 +32,10 @@ except ImportError:  # the extra; `filewatchd check` says so where it is asked f
     blake3 = None  # type: ignore[assignment, misc]
 
 SMALL = 1 << 18  # bytes: read in one go
-CHUNK = 1 << 20
+CHUNK = 1 << 19  # stays in the processor's cache between reading and hashing
 _TRIES = 3
 _ENDLESS = 64 << 20  # bytes of a file that says that it has none
-_ZEROS = bytes(CHUNK)
+_ZEROS = memoryview(bytes(CHUNK))
 _FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 
@@ -169,7 +169,7 @@ def _read(
         for data in _pieces(fd, before, growing=growing):
             if 0 <= prefix - count <= len(data) and marked is None and hashers:
                 early = hashers[0].copy()
-                early.update(memoryview(data)[: prefix - count])
+                early.update(data[: prefix - count])
                 marked = early.digest()
             for hasher in hashers:
                 hasher.update(data)
@@ -197,35 +197,39 @@ def _unchanged(before: os.stat_result, after: os.stat_result, *, growing: bool) 
         raise ChangedError("it changed whenever it was read")
 
 
-def _pieces(fd: int, status: os.stat_result, *, growing: bool) -> Iterator[bytes]:
-    """The file's bytes from its beginning, holes as zeros; one byte more than its size shows that it has grown."""
+def _pieces(fd: int, status: os.stat_result, *, growing: bool) -> Iterator[memoryview]:
+    """The file's bytes from its beginning, holes as zeros; one byte more than its size shows that it has grown.
+
+    Each piece is overwritten by the next: a fresh megabyte for each would cost a third of sha256's time in page faults.
+    """
     size = status.st_size
+    room = memoryview(bytearray(CHUNK))
     at = 0
     sparse = status.st_blocks * 512 < size - CHUNK
     while at < size:
         if sparse:
             start, end = _stored(fd, at, size)
             while at < start:
-                piece = _ZEROS if start - at >= CHUNK else bytes(start - at)
+                piece = _ZEROS[: start - at]
                 yield piece
                 at += len(piece)
         else:
             end = size
         while at < end:
-            data = os.pread(fd, min(CHUNK, end - at), at)
-            if not data:
+            count = os.preadv(fd, [room[: end - at]], at)
+            if not count:
                 return
-            yield data
-            at += len(data)
+            yield room[:count]
+            at += count
     if growing:
         return
     rest = 0
-    while data := os.pread(fd, CHUNK if size == 0 else 1, at):  # beyond its size there is something
-        rest += len(data)
+    while count := os.preadv(fd, [room if size == 0 else room[:1]], at):  # beyond its size there is something
+        rest += count
         if size or rest > _ENDLESS:
             raise ChangedError("it grows while it is read")
-        yield data
-        at += len(data)
+        yield room[:count]
+        at += count
 
 
 def _stored(fd: int, at: int, size: int) -> tuple[int, int]:

@@ -39,7 +39,7 @@ _GONE = frozenset({ENOENT, ENOTDIR, ELOOP, EINVAL, ENXIO, ENODEV})
 _ACL = "system.posix_acl_"
 _LONG = 4096  # bytes of an attribute's value that are kept as they are
 _BATCH = 1000  # files that a walk hands on at once
-_REPORT = 16 << 20  # bytes between two words on a large file
+_REPORT = 64 << 20  # bytes between two words on a large file
 
 
 # ---- files

@@ -7,7 +7,7 @@ import mmap
 import os
 import socket
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from unittest import mock
 
@@ -20,7 +20,7 @@ from filewatchd.actions.checksum.seeing import Presence, Seen, Tracking, Wanted
 from filewatchd.work.cached import Cache, _by_mincore
 
 SHA = ("sha256",)
-LARGE = 3 * CHUNK
+LARGE = 6 * CHUNK
 
 
 PLAIN = Tracking()
@@ -120,14 +120,14 @@ def test_what_never_stands_still_has_no_digest(tmp_path: Path, change: Callable[
 def test_a_file_that_grows_for_ever_ends_the_reading(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.write_bytes(b"x")
-    real = os.pread
+    real = os.preadv
 
-    def growing(fd: int, count: int, at: int) -> bytes:
+    def growing(fd: int, buffers: Sequence[memoryview], at: int) -> int:
         with path.open("ab") as file:
             file.write(b"more")
-        return real(fd, count, at)
+        return real(fd, buffers, at)
 
-    with mock.patch.object(os, "pread", growing):
+    with mock.patch.object(os, "preadv", growing):
         found = see(path, Tracking(), "sha256", "blake3")
     assert (found.presence, found.digests) == (Presence.UNSTABLE, ())
 
@@ -151,13 +151,13 @@ def test_holes_are_not_read(tmp_path: Path) -> None:
         file.write(b"data")
         file.truncate(100 * CHUNK + 3)
     calls = []
-    real = os.pread
+    real = os.preadv
 
-    def counted(fd: int, count: int, at: int) -> bytes:
+    def counted(fd: int, buffers: Sequence[memoryview], at: int) -> int:
         calls.append(at)
-        return real(fd, count, at)
+        return real(fd, buffers, at)
 
-    with mock.patch.object(os, "pread", counted):
+    with mock.patch.object(os, "preadv", counted):
         found = see(path)
     expected = bytes(64 * CHUNK) + b"data" + bytes(36 * CHUNK + 3 - 4)
     assert found.digests == (sha(expected),)
