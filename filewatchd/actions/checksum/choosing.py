@@ -8,6 +8,7 @@ from datetime import datetime
 from filewatchd.actions.checksum.documents import Choice
 from filewatchd.actions.checksum.packages.claim import labelled
 from filewatchd.errors import ActionError
+from filewatchd.notation import MalformedError
 from filewatchd.patterns import Patterns, all_translated
 from filewatchd.state.index.rows import Change, Root
 
@@ -22,7 +23,7 @@ def chosen(changes: Iterable[Change], roots: Mapping[int, Root], choice: Choice)
     if not choice.all and not any(conditions):
         raise ActionError("say which: ids, path, glob, since, package, or all", retryable=False)
     wanted, below, since = frozenset(choice.ids), choice.where, nanoseconds(choice.since) if choice.since else None
-    glob = Patterns(all_translated((choice.glob,), files_only=True)) if choice.glob else None
+    glob = _pattern(choice.glob) if choice.glob else None
     return [
         change
         for change in changes
@@ -33,6 +34,13 @@ def chosen(changes: Iterable[Change], roots: Mapping[int, Root], choice: Choice)
         and (glob is None or glob.decide_file(*_split(change.path)))
         and (choice.package is None or is_package(change.label, choice.package))
     ]
+
+
+def _pattern(glob: str) -> Patterns:
+    try:
+        return Patterns(all_translated((glob,), files_only=True))
+    except MalformedError as error:
+        raise ActionError(f"glob: {error}; {error.hint}".rstrip("; "), retryable=False) from error
 
 
 def absolute(root: str, path: str) -> str:

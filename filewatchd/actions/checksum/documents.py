@@ -12,9 +12,22 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from filewatchd.actions.base import Endpoint
+from filewatchd.errors import ActionError
 
 _MOST = 2000  # entries of a list in one request
 Text = Annotated[str, Meta(max_length=8192)]
+
+
+def decoded(path: str) -> str:
+    """A path whose bytes came in base64.
+
+    Raises:
+        ActionError: they didn't.
+    """
+    try:
+        return os.fsdecode(base64.b64decode(path, validate=True))
+    except ValueError:
+        raise ActionError(f"path_b64 is no base64: {path[:40]}", retryable=False) from None
 
 
 class Choice(Struct, frozen=True, kw_only=True):
@@ -34,7 +47,7 @@ class Choice(Struct, frozen=True, kw_only=True):
     @property
     def where(self) -> str | None:
         """The path, from whichever form it came in."""
-        return os.fsdecode(base64.b64decode(self.path_b64)) if self.path_b64 else self.path
+        return decoded(self.path_b64) if self.path_b64 else self.path
 
 
 class Decided(Struct, frozen=True, kw_only=True):
@@ -58,7 +71,7 @@ class Line(Struct, frozen=True, kw_only=True):
     @property
     def where(self) -> str:
         """The path, from whichever form it came in."""
-        return os.fsdecode(base64.b64decode(self.path_b64)) if self.path_b64 else self.path
+        return decoded(self.path_b64) if self.path_b64 else self.path
 
 
 class Import(Struct, frozen=True, kw_only=True):

@@ -8,11 +8,12 @@ import json
 import os
 import sqlite3
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from filewatchd.cli.control import main
 from filewatchd.cli.index import keys
 from filewatchd.cli.index.checking import check
 from filewatchd.cli.index.sealing import statement_of
@@ -168,28 +169,35 @@ def test_nobody_is_asked_where_nothing_fits(ctl: Ctl, index: Index, tree: Path) 
 
 
 @pytest.fixture
-def export(index: Index, tmp_path: Path) -> list[str]:
-    """The command, as a process: it writes bytes."""
-    return ["python", "-m", "filewatchd.cli.control", "index", "export"]
+def raw(capsysbinary: pytest.CaptureFixture[bytes]) -> Callable[..., tuple[int, bytes]]:
+    """Runs a command of the index in this process; its exit code, and the bytes it wrote."""
+
+    def run(*words: str) -> tuple[int, bytes]:
+        code = main(["index", *words])
+        return code, capsysbinary.readouterr().out
+
+    return run
 
 
 @pytest.mark.parametrize("words", [[], ["--relative"], ["--format", "bsd"], ["rule", "--algorithm", "sha256"]])
-def test_sha256sum_agrees_with_what_is_exported(export: list[str], tree: Path, words: list[str]) -> None:
-    listed = subprocess.run([*export, *words], capture_output=True, check=True).stdout
+def test_sha256sum_agrees_with_what_is_exported(
+    raw: Callable[..., tuple[int, bytes]], index: Index, tree: Path, words: list[str]
+) -> None:
+    code, listed = raw("export", *words)
     checked = subprocess.run(["sha256sum", "--check", "--strict"], cwd=tree, input=listed, capture_output=True)
-    assert checked.returncode == 0, checked
+    assert (code, checked.returncode) == (0, 0), checked
     assert listed.count(b"\n") == len(NAMES)
 
 
-def test_what_is_exported_is_read_again(export: list[str], tree: Path, ctl: Ctl, tmp_path: Path) -> None:
+def test_what_is_exported_is_read_again(
+    raw: Callable[..., tuple[int, bytes]], index: Index, tree: Path, tmp_path: Path
+) -> None:
     for form in ("sha256sum", "bsd", "hashdeep", "json", "csv"):
-        listed = subprocess.run([*export, "--format", form], capture_output=True, check=True).stdout
-        (tmp_path / form).write_bytes(listed)
-        found = json.loads(ctl("index", "check", str(tmp_path / form), "--json").out)
+        (tmp_path / form).write_bytes(raw("export", "--format", form)[1])
+        found = json.loads(raw("check", str(tmp_path / form), "--json")[1])
         assert (found["ok"], found["findings"], found["bad_lines"]) == (len(NAMES), [], []), form
-    zero = subprocess.run([*export, "-z"], capture_output=True, check=True).stdout
-    assert zero.count(b"\0") == len(NAMES)
-    assert subprocess.run([*export, "-z", "--format", "csv"], capture_output=True).returncode == 1
+    assert raw("export", "-z")[1].count(b"\0") == len(NAMES)
+    assert raw("export", "-z", "--format", "csv")[0] == 1
 
 
 def test_check_tells_what_is_otherwise(ctl: Ctl, tree: Path, tmp_path: Path) -> None:

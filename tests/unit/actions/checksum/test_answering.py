@@ -127,7 +127,9 @@ def test_each_condition_chooses(stage: Stage, choice: dict[str, Any], decided: l
     assert stage.waiting() == [path for path in before if path not in decided]
 
 
-@pytest.mark.parametrize("choice", [{}, {"since": "yesterday"}, {"comment": "all of them", "until": 9}])
+@pytest.mark.parametrize(
+    "choice", [{}, {"since": "yesterday"}, {"comment": "all of them", "until": 9}, {"glob": "[a"}, {"path_b64": "?"}]
+)
 def test_a_choice_of_nothing_in_particular_is_refused(stage: Stage, choice: dict[str, Any]) -> None:
     stage.change("a")
     with pytest.raises(ActionError):
