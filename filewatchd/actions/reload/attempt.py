@@ -40,7 +40,7 @@ class Attempt:
     def __init__(self, desk: Desk, job: JobContext, asked: Asked) -> None:
         self._desk = desk
         self._job = job
-        self._asked = asked.retry
+        self._asked = asked.retry or job.trigger is Trigger.MANUAL
         self._wanted = asked.version
         self._ctx = desk.ctx
         self._record = desk.record
@@ -59,8 +59,9 @@ class Attempt:
         taken = await desk.taker.take()
         if taken.missing:
             text = f"{', '.join(taken.missing)} isn't there: what the service has is left as it is"
-            self._ctx.finding(FINDING, text)
+            self._ctx.finding(f"{FINDING}-missing", text)
             return Outcome(Verdict.SKIPPED, text)
+        self._ctx.clear_finding(f"{FINDING}-missing")
         self._tell_leading_out(taken)
         version = await desk.enter(taken, self._job.id)
         if self._wanted is not None and self._wanted.digest != version.digest:
@@ -98,7 +99,8 @@ class Attempt:
         if going_back and version.number != record.applied and version.fate in BAD:
             version.fate, version.why = PASSED, ""  # it differs only in what doesn't count
         await self._desk.move(Happening.REVERTED)
-        self._ctx.clear_finding(FINDING)
+        if going_back:  # else what is told is that a set was put back, until another one comes
+            self._ctx.clear_finding(FINDING)
         await self._job.steps.clear()
         return Outcome(Verdict.OK, "the service has this set")
 

@@ -2,8 +2,9 @@
 
 A set is taken when it stands still: a look at every name, a read of what isn't known yet, and the same look again. A
 file is read between two fstats of one descriptor, and everything around it between the two looks, so nothing in the set
-was written from its first byte to its last. A look takes lstat only; a file whose identity is as it was when it was
-read isn't read again, unless its stamps were so fresh then that a later write could hide behind them.
+was written from its first byte to its last. A changed file that somebody has open for writing is waited for, a while:
+who saves in pieces may pause. A look takes lstat only; a file whose identity is as it was when it was read isn't read
+again, unless its stamps were so fresh then that a later write could hide behind them.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import NamedTuple
 
 from filewatchd.actions.reload.entries import DIRECTORY, FILE, LINK, OTHER, OUTSIDE
 from filewatchd.errors import ActionError
+from filewatchd.work.files import has_writers
 
 MOST_FILES = 200_000
 MOST_BYTES = 1 << 30  # of a set
@@ -52,6 +54,7 @@ class Content(NamedTuple):
 
     data: bytes
     xattrs: list[tuple[str, str]]
+    written: bool = False  # somebody has it open for writing
 
 
 def look(roots: list[str]) -> Names:
@@ -156,7 +159,7 @@ def _read(path: str, seen: Seen) -> Content | None:
         data = b"".join(iter(lambda: os.read(fd, 1 << 20), b"")) if seen.kind == FILE else b""
         xattrs = list(kept_xattrs(fd))
         whole = seen_of(os.fstat(fd)) == seen and len(data) == seen.size
-        return Content(data, xattrs) if whole else None
+        return Content(data, xattrs, seen.kind == FILE and bool(has_writers(path, follow=True))) if whole else None
     finally:
         os.close(fd)
 

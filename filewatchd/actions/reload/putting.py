@@ -45,6 +45,12 @@ async def put_back(desk: Desk, job: JobContext | None, bad: Version, good: Versi
     outside = [each.key for each in changed if each.key.startswith(OUTSIDE)]
     if outside:
         return f"{outside[0][1:]} is outside the roots, and not ours to write; add its directory to the roots"
+    async with desk.ctx.lock([path_of(each.key, desk.roots) for each in changed]):
+        return await put_back_all(desk, job, changed)
+
+
+async def put_back_all(desk: Desk, job: JobContext | None, changed: list[Difference]) -> str:
+    """As `put_back`; other rules' actions are kept off these files."""
     for each in ordered(changed):
         path = path_of(each.key, desk.roots)
         if each.key.isdigit() and (each.before is None or each.after is None):

@@ -18,7 +18,7 @@ from filewatchd.actions.reload.store import Store
 from filewatchd.errors import ActionError
 
 _SHARE = 16 << 20  # bytes read before they are kept
-_TRIES = 20
+_TRIES = 40
 _PAUSE = 0.1  # seconds
 
 
@@ -67,8 +67,8 @@ class Taker:
         Raises:
             ActionError: it doesn't stand still, or can't be read.
         """
-        for _ in range(_TRIES):
-            taken = await self._try(keep)
+        for number in range(_TRIES):
+            taken = await self._try(keep, patient=number < _TRIES // 2)
             if taken is not None:
                 return taken
             await self._pause()
@@ -83,7 +83,8 @@ class Taker:
 
         await asyncio.sleep(_PAUSE)
 
-    async def _try(self, keep: bool) -> Taken | None:
+    async def _try(self, keep: bool, patient: bool) -> Taken | None:
+        """The set if it stands still; ``patient``: and nobody is writing what changed."""
         began = self._ctx.clock.wall_ns()
         names = await self._look()
         if names.missing:
@@ -92,9 +93,10 @@ class Taker:
         for share in shares(fresh, names.seen):
             contents = await self._ctx.worker.call(looking.read, [self.path(key) for key in share],
                                                    [names.seen[key] for key in share])  # fmt: skip
-            if None in contents:
-                return None
             found = [content for content in contents if content is not None]
+            written = [key for key, content in zip(share, contents, strict=True) if content and content.written]
+            if len(found) < len(share) or (patient and any(map(self._is_selected, written))):
+                return None
             await self._ctx.pool.run("state", self._enter, share, names.seen, found, keep, began)
         again = await self._look()
         if again != names:

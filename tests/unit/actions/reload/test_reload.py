@@ -343,7 +343,7 @@ def test_a_missing_root_changes_nothing(tmp_path: Path) -> None:
         await save(scene, "one")
         scene.root.rename(tmp_path / "away")
         assert (await save(scene, None)).verdict is Verdict.SKIPPED
-        assert "isn't there" in scene.ctx.findings["reload"][0]
+        assert "isn't there" in scene.ctx.findings["reload-missing"][0]
         assert scene.record.applied == 1
         (tmp_path / "away").rename(scene.root)
         await save(scene, None)

@@ -111,6 +111,25 @@ def test_a_set_that_never_rests_is_an_error(place: Place, monkeypatch: pytest.Mo
         place.take()
 
 
+def test_who_has_a_changed_file_open_is_waited_for_but_not_for_ever(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[int] = []
+
+    async def pause(taker: Taker) -> None:
+        pauses.append(len(pauses))
+        if len(pauses) == 3 and ends:
+            writer.close()
+
+    monkeypatch.setattr(Taker, "_pause", pause)
+    for ends in (True, False):
+        with (place.root / "main.conf").open("a") as writer:
+            writer.write("half")
+            writer.flush()
+            place.take()
+            assert len(pauses) == (3 if ends else 23)
+
+
 def test_patterns_choose_what_counts_but_not_what_is_kept(tmp_path: Path) -> None:
     place = Place(tmp_path, exclude=("*.swp",))
     first = place.take()
