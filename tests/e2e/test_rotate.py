@@ -59,7 +59,7 @@ def test_kills_at_random_lose_no_line(tmp_path: Path) -> None:
     rotating(place, reopen={"signal": "HUP", "pidfile": trial.pidfile("append")}, method="exchange")
     trial.write("append", "loop")
     chance = random.Random(1)
-    for _ in range(4):
+    for _ in range(3):
         place.start()
         time.sleep(chance.uniform(0.2, 1.0))
         place.kill()
@@ -98,10 +98,9 @@ def count(value: Any) -> int:
     return sum(map(count, value)) if isinstance(value, list) else 0
 
 
-@pytest.mark.parametrize("codec", ["none", "gzip"])
-def test_by_hand(tmp_path: Path, codec: str) -> None:
+def test_by_hand(tmp_path: Path) -> None:
     place = Daemon(tmp_path)
-    rotating(place, when={"size": "1GiB"}, name="numbered", compress={"codec": codec})
+    rotating(place, when={"size": "1GiB"}, name="numbered")
     log = place.root / "app.log"
     log.write_text("first\n")
     place.start()
@@ -110,8 +109,7 @@ def test_by_hand(tmp_path: Path, codec: str) -> None:
         assert [each["verdict"] for each in logs(place, str(log))] == ["skipped"]
         assert log.read_text() == "first\n"
         assert [each["verdict"] for each in logs(place, "--force", str(log))] == ["ok"]
-        suffix = ".gz" if codec == "gzip" else ""
-        eventually(lambda: (place.root / f"app.log.1{suffix}").exists(), "the archive is there")
+        eventually(lambda: (place.root / "app.log.1.gz").exists(), "the archive is there")
         assert log.read_bytes() == b""
         log.write_text("second\n")
         assert ctl(place, "archive", "cat", str(log), "--state-dir", str(place.state_dir)) == "first\nsecond\n"
@@ -120,7 +118,7 @@ def test_by_hand(tmp_path: Path, codec: str) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has users to become")
-@pytest.mark.parametrize("method", ["auto", "collapse", "punch", "copy"])
+@pytest.mark.parametrize("method", ["auto", "collapse"])
 def test_with_a_users_rights(tmp_path: Path, method: str) -> None:
     place = Daemon(tmp_path)
     for path in (tmp_path, *tmp_path.parents):

@@ -30,7 +30,7 @@ class Kind(NamedTuple):
 KINDS = {
     "exchange": Kind(
         "auto", ("append", "loop"),
-        (Step.BEGIN, Step.UNDO, Step.SWAP, Step.CLOSE, Step.MEMBER, Step.NAME, Step.FREE), reopens=True,
+        (Step.BEGIN, Step.SWAP, Step.CLOSE, Step.MEMBER, Step.NAME, Step.FREE), reopens=True,
     ),
     "exchange of a loop": Kind(
         "exchange", ("loop",), (Step.SHIFT, Step.NAME),

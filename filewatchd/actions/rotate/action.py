@@ -13,24 +13,23 @@ from typing import Any
 
 from filewatchd.actions import telling
 from filewatchd.actions.base import Context, JobContext, Schedule
-from filewatchd.actions.rotate import commands, deciding, examining, freeing, naming, packing, swapping
+from filewatchd.actions.rotate import commands, deciding, examining, freeing, naming, packing
 from filewatchd.actions.rotate.asking import Asking
 from filewatchd.actions.rotate.deciding import Decision
 from filewatchd.actions.rotate.due import Due, due
 from filewatchd.actions.rotate.examining import Seen
+from filewatchd.actions.rotate.finishing import Finishing
 from filewatchd.actions.rotate.ledger import Archive, Ledger, goes_on
-from filewatchd.actions.rotate.machine import State, Step
+from filewatchd.actions.rotate.machine import State
 from filewatchd.actions.rotate.options import Options
-from filewatchd.actions.rotate.rotation import Ended, Rotation
+from filewatchd.actions.rotate.rotation import Ended
 from filewatchd.actions.rotate.watching import Watching
 from filewatchd.errors import ActionError
 from filewatchd.model import Change, Kind, Outcome, Trigger, Verdict
-from filewatchd.work.retention import Kept, Space, going
 
 _KEEP_EVERY = 3600.0
 _HEAL_EVERY = 60.0
 _LATER = 60.0  # seconds until a log that was refused, or failed, is looked at again
-_RETRY_FIRST, _RETRY_LAST = 10.0, 600.0
 _PLANNED = 5  # logs of a plan whose writers are looked up: some milliseconds each, on the loop
 
 
@@ -41,12 +40,12 @@ class RotateAction:
         self._ctx = ctx
         self._options = options
         self._ledger = Ledger(ctx.tables)
-        self._rotation = Rotation(ctx, self._ledger, options, self._whole)
+        self._finishing = Finishing(ctx, self._ledger, options)
+        self._rotation = self._finishing.rotation
         self._watching = Watching(ctx, self._ask)
-        self._told: set[int] = set()
         self._punched: set[str] = set()  # logs with a hole, until their last writer has gone
         self._asking = Asking(ctx, self)
-        self._counts = {"rotated": 0, "expired": 0, "lost": 0}
+        self._count = 0
         self._schedule()
 
     # ---- life
@@ -60,7 +59,9 @@ class RotateAction:
             self._ctx.timers.cancel("when")
         self._ctx.timers.every("heal", _HEAL_EVERY, lambda: self._ctx.follow_up("heal", self._heal()))
         if self._options.keep is not None:
-            self._ctx.timers.every("keep", _KEEP_EVERY, lambda: self._ctx.follow_up("keep", self._keep_all()))
+            self._ctx.timers.every(
+                "keep", _KEEP_EVERY, lambda: self._ctx.follow_up("keep", self._finishing.expiring.all())
+            )
         else:
             self._ctx.timers.cancel("keep")
 
@@ -68,11 +69,13 @@ class RotateAction:
         """Finish or undo what was cut off. What has to wait, or takes long, goes on beside the jobs."""
         await self._recover_numbers()
         for archive in self._ledger.unfinished():
-            found = await self._rotation.undo(archive) if archive.state is State.BEGUN else archive
-            if found.state is State.STAMPED:
-                found = await self._rotation.next(found)
-            if found.unfinished and found.state is not State.BEGUN:
-                self._ctx.follow_up(f"archive {found.id}", self._finish(found))
+            with suppress(OSError, ActionError):  # not there now: the follow-up tries on
+                if archive.state is State.BEGUN:
+                    archive = await self._rotation.undo(archive)
+                elif archive.state is State.STAMPED:
+                    archive = await self._rotation.next(archive)
+            if archive.unfinished:
+                self._ctx.follow_up(f"archive {archive.id}", self._finishing.finish(archive))
         await self._scrub()
         self._ctx.follow_up("logs", self._wait_again())
 
@@ -95,7 +98,8 @@ class RotateAction:
         for live in self._ledger.lives():
             shifting = [row for row in self._ledger.of(live) if row.was is not None and row.state is not State.SWAPPED]
             if shifting:
-                await self._rotation.shift_again(live, shifting)
+                with suppress(OSError, ActionError):  # the reader finds each at its old or new name meanwhile
+                    await self._rotation.shift_again(live, shifting)
 
     async def _wait_again(self) -> None:
         """Logs that were known before this life: no job comes for one that hasn't changed."""
@@ -109,7 +113,8 @@ class RotateAction:
 
     def reconfigure(self, options: Options) -> bool:
         """Always possible in place: a rotation under way goes on by what it began with, as far as its row tells."""
-        self._options = self._rotation.options = options
+        self._options = options
+        self._finishing.take(options)
         self._schedule()
         self._ctx.follow_up("logs", self._wait_again())
         return True
@@ -121,7 +126,9 @@ class RotateAction:
 
     def statistics(self) -> Mapping[str, Any]:
         """What was rotated and deleted, and what waits."""
-        return {**self._counts, "unfinished": len(self._ledger.unfinished()), **self._watching.statistics()}
+        unfinished = len(self._ledger.unfinished())
+        told = {**self._finishing.statistics(), **self._watching.statistics()}
+        return {"rotated": self._count, "unfinished": unfinished, **told}
 
     # ---- when
 
@@ -158,11 +165,11 @@ class RotateAction:
         for done, change in enumerate(changes, 1):
             outcomes[change.path] = await self._one(job, change, swapped)
             job.progress(done, len(changes), "logs")
-        failed = await self._reopen(job, swapped)
+        failed = await self._finishing.reopen(swapped, job.output)
         for archive in swapped:
             if failed is not None:
                 outcomes[archive.live] = failed
-            self._ctx.follow_up(f"archive {archive.id}", self._finish(archive))
+            self._ctx.follow_up(f"archive {archive.id}", self._finishing.finish(archive))
         self._asking.happened(outcomes)
         return outcomes
 
@@ -230,7 +237,11 @@ class RotateAction:
                 archive = await self._rotation.undo(archive)
             if archive.state in (State.WRITING, State.NAMED, State.STAMPED) and archive.method != "exchange":
                 archive = await self._rotation.finish_here(archive)
-            if archive.state is State.SWAPPED and self._options.reopen is not None and archive.id not in self._told:
+            if (
+                archive.state is State.SWAPPED
+                and self._options.reopen is not None
+                and not self._finishing.told(archive)
+            ):
                 swapped.append(archive)
 
     def _due(self, live: str, size: int, *, note: bool = True) -> Due:
@@ -269,7 +280,7 @@ class RotateAction:
             swapped.append(archive)
         else:
             await self._rotation.finish_here(archive)
-            await self._keep(live)
+            await self._finishing.expiring.of(live)
         if decision.method != "punch":
             self._punched.discard(live)
         self._rotated(job, live, decision)
@@ -288,7 +299,7 @@ class RotateAction:
         )  # fmt: skip
 
     def _rotated(self, job: JobContext, live: str, decision: Decision) -> None:
-        self._counts["rotated"] += 1
+        self._count += 1
         self._ctx.count("rotated")
         job.wrote(live)
         self._ledger.begun(live, self._ctx.clock.wall_ns())
@@ -300,104 +311,6 @@ class RotateAction:
     def _size_now(self, live: str) -> int:
         (size,) = examining.sizes([live])
         return size
-
-    async def _reopen(self, job: JobContext, swapped: list[Archive]) -> Outcome | None:
-        """Tell the writer once for all logs of this job; returns how it failed."""
-        if self._options.reopen is None or not swapped:
-            return None
-        try:
-            await telling.tell(self._options.reopen, self._ctx, job.output)
-        except ActionError as error:
-            return Outcome(Verdict.FAILED, str(error), error.retryable)
-        self._told |= {archive.id for archive in swapped}
-        return None
-
-    # ---- what goes on after a job
-
-    async def _finish(self, archive: Archive) -> None:
-        """Drive an archive to its end, again and again if it must be."""
-        pause = _RETRY_FIRST
-        while True:
-            try:
-                await self._tell_again(archive)
-                archive = await self._rotation.finish(self._ledger.get(archive.id))
-                self._ctx.clear_finding(f"archive:{archive.id}")
-                async with self._rotation.lock(archive.live):
-                    await self._keep(archive.live)
-                return
-            except Ended:
-                return
-            except FileNotFoundError as error:
-                self._lost(archive, error)
-                return
-            except (OSError, ActionError) as error:
-                self._ctx.finding(f"archive:{archive.id}", f"{archive.live}: {error}", archive.live)
-            with suppress(Ended):
-                await self._rotation.pause(pause)
-            if self._rotation.ending.is_set():
-                return
-            pause = min(pause * 2, _RETRY_LAST)
-
-    async def _tell_again(self, archive: Archive) -> None:
-        """After a crash nobody knows whether the writer was told; one that has ended needs no telling."""
-        if archive.state is not State.SWAPPED or self._options.reopen is None or archive.id in self._told:
-            return
-        setting = self._rotation.setting(archive.live)
-        left = await self._ctx.worker.call(swapping.writers_left, archive, setting)
-        try:
-            if left is not False:
-                await telling.tell(self._options.reopen, self._ctx)
-        except ActionError:
-            if left:
-                raise
-        self._told.add(archive.id)
-
-    def _lost(self, archive: Archive, error: OSError) -> None:
-        """Somebody took away the file that was to be archived: that is told, and nothing more can be done."""
-        self._counts["lost"] += 1
-        self._ctx.finding(f"archive:{archive.id}", f"{archive.live}: what was to be archived is gone: {error}")
-
-    async def _whole(self, archive: Archive) -> None:
-        """An archive has its name."""
-        self._ctx.log.info("%s is archived as %s", archive.live, archive.path)
-        if self._options.after is None:
-            return
-        values = {"path": archive.live, "archive": archive.path or "", "rule": self._ctx.rule.name}
-        try:
-            await commands.run(self._ctx, "after", self._options.after, values, lambda data: None)
-        except ActionError as error:
-            self._ctx.finding(f"after:{archive.live}", f"{archive.path}: {error}", archive.live)
-
-    # ---- keep
-
-    async def _keep_all(self) -> None:
-        """For quiet logs and those that are gone, too."""
-        for live in self._ledger.lives():
-            with suppress(OSError, ActionError):
-                async with self._rotation.lock(live):
-                    await self._keep(live)
-
-    async def _keep(self, live: str) -> None:
-        """Delete what exceeds a limit; hold the log's lock."""
-        archives = [archive for archive in self._ledger.of(live) if archive.state is State.DONE]
-        if self._options.keep is None or not archives:
-            return
-        limits = self._options.keep.limits(1)
-        space = None
-        if limits.min_free is not None:
-            space = Space(*await self._ctx.worker.call(freeing.space, archives[-1].path or ""))
-        kept = {f"{archive.id:020}": archive for archive in archives}
-        files = [Kept(a.last_ns / 1e9, name, a.size, a.size) for name, a in kept.items()]
-        for gone in going(files, limits, self._ctx.clock.wall_ns() / 1e9, space):
-            await self._expire(kept[gone.file.name], gone.why)
-
-    async def _expire(self, archive: Archive, why: str) -> None:
-        archive = self._ledger.step(archive, Step.EXPIRE)
-        archive = await self._rotation.take(archive, freeing.delete)
-        self._ctx.log.info("%s is deleted: %s", archive.path, why)
-        self._counts["expired"] += 1
-        self._ctx.count("expired")
-        self._ledger.forget(archive)
 
     # ---- plans
 

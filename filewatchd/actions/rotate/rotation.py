@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from errno import EXDEV
 from typing import Any
 
@@ -91,7 +91,10 @@ class Rotation:
 
     async def undo(self, archive: Archive) -> Archive:
         """A rotation that was cut off right after its beginning: given up, or adopted."""
-        return await self.take(archive, swapping.swap_again if archive.method == "exchange" else packing.discard)
+        work = swapping.swap_again if archive.method == "exchange" else packing.discard
+        archive = await self.take(archive, work)
+        self._ledger.forget(archive.live)
+        return archive
 
     async def finish(self, archive: Archive) -> Archive:
         """Do all that is left; waits for writers and readers.
@@ -106,7 +109,11 @@ class Rotation:
                 continue
             await self._wait_for_readers(archive)
             async with self.lock(archive.live):
-                archive = await self.next(self._ledger.get(archive.id))
+                with suppress(KeyError):  # a job has given it up meanwhile
+                    archive = self._ledger.get(archive.id)
+                    archive = await self.next(archive) if archive.unfinished else archive
+                    continue
+                break
         return archive
 
     async def finish_here(self, archive: Archive) -> Archive:

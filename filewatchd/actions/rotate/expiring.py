@@ -1,0 +1,57 @@
+"""Archives that exceed a limit of ``keep`` are deleted, the oldest first; each deletion is written down first."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from filewatchd.actions.base import Context
+from filewatchd.actions.rotate import freeing
+from filewatchd.actions.rotate.ledger import Archive, Ledger
+from filewatchd.actions.rotate.machine import State, Step
+from filewatchd.actions.rotate.rotation import Rotation
+from filewatchd.errors import ActionError
+from filewatchd.work.retention import Kept, Space, going
+
+
+class Expiring:
+    """The archives of one rule. ``count``: how many were deleted."""
+
+    def __init__(self, ctx: Context, ledger: Ledger, rotation: Rotation) -> None:
+        self._ctx = ctx
+        self._ledger = ledger
+        self._rotation = rotation
+        self.count = 0
+
+    async def all(self) -> None:
+        """Of all logs: those that are quiet and those that are gone, too."""
+        for live in self._ledger.lives():
+            with suppress(OSError, ActionError):
+                async with self._rotation.lock(live):
+                    await self.of(live)
+
+    async def of(self, live: str) -> None:
+        """Of one log; hold its lock.
+
+        Raises:
+            OSError, ActionError: an archive can't be deleted; its row says that it is being.
+        """
+        keep = self._rotation.options.keep
+        archives = [archive for archive in self._ledger.of(live) if archive.state is State.DONE]
+        if keep is None or not archives:
+            return
+        limits = keep.limits(1)
+        space = None
+        if limits.min_free is not None:
+            space = Space(*await self._ctx.worker.call(freeing.space, archives[-1].path or ""))
+        kept = {f"{archive.id:020}": archive for archive in archives}
+        files = [Kept(archive.last_ns / 1e9, name, archive.size, archive.size) for name, archive in kept.items()]
+        for gone in going(files, limits, self._ctx.clock.wall_ns() / 1e9, space):
+            await self._expire(kept[gone.file.name], gone.why)
+
+    async def _expire(self, archive: Archive, why: str) -> None:
+        archive = self._ledger.step(archive, Step.EXPIRE)
+        archive = await self._rotation.take(archive, freeing.delete)
+        self._ctx.log.info("%s is deleted: %s", archive.path, why)
+        self.count += 1
+        self._ctx.count("expired")
+        self._ledger.forget(archive.live)

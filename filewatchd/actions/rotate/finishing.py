@@ -1,0 +1,117 @@
+"""What goes on when a job has ended: the writer is told, the last one is waited for, the archive packed and named.
+
+It holds no job's place, and is tried again until it is done: a filesystem may be away, a disk full, a service down.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+from filewatchd.actions import telling
+from filewatchd.actions.base import Context
+from filewatchd.actions.rotate import commands, swapping
+from filewatchd.actions.rotate.expiring import Expiring
+from filewatchd.actions.rotate.ledger import Archive, Ledger
+from filewatchd.actions.rotate.machine import State
+from filewatchd.actions.rotate.options import Options
+from filewatchd.actions.rotate.rotation import Ended, Rotation
+from filewatchd.errors import ActionError
+from filewatchd.model import Outcome, Verdict
+
+_FIRST, _LAST = 10.0, 600.0  # seconds between two tries
+
+
+class Finishing:
+    """The archives of one rule, from their swap to their end."""
+
+    def __init__(self, ctx: Context, ledger: Ledger, options: Options) -> None:
+        self._ctx = ctx
+        self._ledger = ledger
+        self._options = options
+        self.rotation = Rotation(ctx, ledger, options, self._whole)
+        self.expiring = Expiring(ctx, ledger, self.rotation)
+        self._told: set[int] = set()
+        self._lost = 0
+
+    def take(self, options: Options) -> None:
+        """From now on, these."""
+        self._options = self.rotation.options = options
+
+    def told(self, archive: Archive) -> bool:
+        """Whether, in this life, the writer of a swapped file was told."""
+        return archive.id in self._told
+
+    def statistics(self) -> Mapping[str, Any]:
+        """What was deleted, and what somebody took away unfinished."""
+        return {"expired": self.expiring.count, "lost": self._lost}
+
+    async def reopen(self, swapped: Sequence[Archive], output: Callable[[bytes], None]) -> Outcome | None:
+        """Tell the writer once for all these logs; returns how it failed."""
+        if self._options.reopen is None or not swapped:
+            return None
+        try:
+            await telling.tell(self._options.reopen, self._ctx, output)
+        except ActionError as error:
+            return Outcome(Verdict.FAILED, str(error), error.retryable)
+        self._told |= {archive.id for archive in swapped}
+        return None
+
+    async def finish(self, archive: Archive) -> None:
+        """Drive an archive to its end, again and again if it must be."""
+        pause = _FIRST
+        while not self.rotation.ending.is_set():
+            try:
+                await self._once(archive)
+                return
+            except Ended:
+                return
+            except (OSError, ActionError) as error:
+                if self._is_lost(archive, error):
+                    return
+                self._ctx.finding(f"archive:{archive.id}", f"{archive.live}: {error}", archive.live)
+            with suppress(Ended):
+                await self.rotation.pause(pause)
+            pause = min(pause * 2, _LAST)
+
+    async def _once(self, archive: Archive) -> None:
+        await self._tell_again(archive)
+        with suppress(KeyError):  # a job has given it up meanwhile
+            await self.rotation.finish(self._ledger.get(archive.id))
+        self._ctx.clear_finding(f"archive:{archive.id}")
+        async with self.rotation.lock(archive.live):
+            await self.expiring.of(archive.live)
+
+    async def _tell_again(self, archive: Archive) -> None:
+        """After a crash nobody knows whether the writer was told; one that has ended needs no telling."""
+        if archive.state is not State.SWAPPED or self._options.reopen is None or self.told(archive):
+            return
+        left = await self._ctx.worker.call(swapping.writers_left, archive, self.rotation.setting(archive.live))
+        try:
+            if left is not False:
+                await telling.tell(self._options.reopen, self._ctx)
+        except ActionError:
+            if left:
+                raise
+        self._told.add(archive.id)
+
+    def _is_lost(self, archive: Archive, error: Exception) -> bool:
+        """Somebody took away the file that was to be archived: that is told, and nothing more can be done."""
+        if not isinstance(error, FileNotFoundError) or not os.path.isdir(os.path.dirname(archive.live)):
+            return False
+        self._lost += 1
+        self._ctx.finding(f"archive:{archive.id}", f"{archive.live}: what was to be archived is gone: {error}")
+        return True
+
+    async def _whole(self, archive: Archive) -> None:
+        """An archive has its name."""
+        self._ctx.log.info("%s is archived as %s", archive.live, archive.path)
+        if self._options.after is None:
+            return
+        values = {"path": archive.live, "archive": archive.path or "", "rule": self._ctx.rule.name}
+        try:
+            await commands.run(self._ctx, "after", self._options.after, values, telling.nothing)
+        except ActionError as error:
+            self._ctx.finding(f"after:{archive.live}", f"{archive.path}: {error}", archive.live)
