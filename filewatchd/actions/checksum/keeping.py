@@ -388,10 +388,10 @@ class _Settling:
             self._clear(edit, looked.path)
         elif row.flags & WAITING:
             record = record._replace(flags=record.flags | WAITING)
-        if record._replace(verified=row.verified) == row:
+        if record[:4] == row[:4] and record.flags == row.flags:
             if looked.seen.digests:
                 verified.append(looked.seen.name)
-        elif stamp(*record.identity) != stamp(*row.identity) or record._replace(verified=row.verified) != row:
+        else:
             puts.append((looked.seen.name, record))
             self.written = self.written or record.algorithm != row.algorithm
 

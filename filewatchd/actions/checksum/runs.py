@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from filewatchd.actions.base import Ground
@@ -19,6 +20,9 @@ from filewatchd.state.pack import pack, unpack
 
 if TYPE_CHECKING:
     from filewatchd.actions.checksum.action import Checksum
+
+
+_RETRY = 60.0  # seconds until a build that failed is begun again
 
 
 class Running(NamedTuple):
@@ -59,7 +63,8 @@ class Runs:
                 await self._start(root, run)
         if first:
             await action.again_racy(ledger)
-            self.reschedule()
+        if not any(running.run.kind == "scrub" for running in self.running.values()):
+            self.reschedule()  # it begins, or goes on where the root went away
 
     async def _build(self, root: str, ledger: Ledger, cut_off: Run | None) -> None:
         """Build a root that isn't built, or not by the patterns that the rule has now."""
@@ -131,6 +136,9 @@ class Runs:
             action.ctx.log.error("%s of %s stopped: %s", run.kind, ground.root, shown)
             action.ctx.finding("index-run", f"{run.kind} of {ground.root} stopped: {shown}", ground.root)
             await action.ctx.pool.run(LANE, ledger.end_run, run.id, "failed")
+            if run.kind == "build":
+                when = action.ctx.clock.wall_ns() / 1e9 + _RETRY
+                action.ctx.timers.at("build", when, partial(self.scanned, ground.root))
             return
         finally:
             self.running.pop(run.id, None)

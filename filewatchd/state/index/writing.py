@@ -131,10 +131,13 @@ class Edit:
     def verified(self, root: int, directory: str, names: Iterable[str], when: int) -> None:
         """These files were read whole, and are as their rows say."""
         number = self._index.directory(self.connection, root, directory)
-        self.connection.executemany(
-            "UPDATE files SET verified = ? WHERE dir = ? AND name = ?",
-            [(when, number, encode(name)) for name in names],
-        )
+        listed = [encode(name) for name in names]
+        for start in range(0, len(listed), _ROWS):
+            some = listed[start : start + _ROWS]
+            marks = ", ".join("?" * len(some))
+            self.connection.execute(
+                f"UPDATE files SET verified = ? WHERE dir = ? AND name IN ({marks})", (when, number, *some)
+            )
 
     def keep_version(self, root: int, path: str, record: Record, most: int) -> None:
         """Keep what a path held until now, and at most so many of them."""
