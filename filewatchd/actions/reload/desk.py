@@ -111,7 +111,10 @@ class Desk:
             return known
         found = self.record.find(taken.digest)
         if found is None:
-            await self.ctx.pool.run(_LANE, self.store.put_set, taken.text)
+            try:
+                await self.ctx.pool.run(_LANE, self.store.put_set, taken.text)
+            except OSError as error:
+                raise ActionError(f"the set can't be kept in {self.store.directory}: {error.strerror}") from error
             self.remember(taken.digest, taken.entries)
             base = await self.load_set(known or self.record.version(self.record.good))
             added, changed, removed = summary(differences(base, taken.entries))

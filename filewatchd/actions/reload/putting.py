@@ -65,7 +65,10 @@ async def put_back_all(desk: Desk, job: JobContext | None, changed: list[Differe
         if job is not None:
             job.wrote(path)
     folders = sorted({os.path.dirname(path_of(each.key, desk.roots)) for each in changed})
-    await desk.ctx.worker.call(restoring.sync, folders)
+    try:
+        await desk.ctx.worker.call(restoring.sync, folders)
+    except OSError as error:
+        return f"it is back, but may not survive a power loss: {error.strerror}"
     return ""
 
 

@@ -91,17 +91,34 @@ class Taker:
             return Taken({}, b"", "", "", names.missing)
         fresh = [key for key, seen in names.seen.items() if not self._is_known(key, seen)]
         for share in shares(fresh, names.seen):
-            contents = await self._ctx.worker.call(looking.read, [self.path(key) for key in share],
-                                                   [names.seen[key] for key in share])  # fmt: skip
-            found = [content for content in contents if content is not None]
-            written = [key for key, content in zip(share, contents, strict=True) if content and content.written]
-            if len(found) < len(share) or (patient and any(map(self._is_selected, written))):
+            if not await self._read(share, names.seen, keep=keep, patient=patient, began=began):
                 return None
-            await self._ctx.pool.run("state", self._enter, share, names.seen, found, keep, began)
         again = await self._look()
         if again != names:
             return None
         return await self._ctx.pool.run("state", self._whole, names)
+
+    async def _read(
+        self, share: Sequence[str], seen: Mapping[str, Seen], *, keep: bool, patient: bool, began: int
+    ) -> bool:
+        """Read and keep a few names; False if they don't stand still."""
+        paths, expected = [self.path(key) for key in share], [seen[key] for key in share]
+        try:
+            contents = await self._ctx.worker.call(looking.read, paths, expected)
+        except OSError as error:
+            where = error.filename or paths[0]
+            raise ActionError(
+                f"the set can't be read: {where}: {error.strerror}; let the rule's user read it"
+            ) from error
+        found = [content for content in contents if content is not None]
+        written = [key for key, content in zip(share, contents, strict=True) if content and content.written]
+        if len(found) < len(share) or (patient and any(map(self._is_selected, written))):
+            return False
+        try:
+            await self._ctx.pool.run("state", self._enter, share, seen, found, keep, began)
+        except OSError as error:
+            raise ActionError(f"the set can't be kept in {self._store.directory}: {error.strerror}") from error
+        return True
 
     async def _look(self) -> Names:
         try:

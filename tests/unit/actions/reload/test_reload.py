@@ -352,6 +352,21 @@ def test_a_missing_root_changes_nothing(tmp_path: Path) -> None:
     within(work, tmp_path)
 
 
+def test_what_can_not_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: str, seen: object) -> None:
+        raise PermissionError(13, "Permission denied", path)
+
+    async def work(scene: Scene) -> None:
+        await save(scene, "one")
+        monkeypatch.setattr("filewatchd.actions.reload.looking._read", refuse)
+        with pytest.raises(ActionError, match=r"can't be read: .*app.conf: Permission denied; let the rule's user"):
+            await save(scene, "two")
+        monkeypatch.undo()
+        assert (await save(scene, None)).verdict is Verdict.OK
+
+    within(work, tmp_path)
+
+
 def test_plan_checks_and_touches_nothing(tmp_path: Path) -> None:
     async def work(scene: Scene) -> None:
         await save(scene, "one")
