@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
+from functools import partial
 from multiprocessing import get_context
 from typing import NamedTuple
 
@@ -17,10 +18,15 @@ from filewatchd import codecs
 from filewatchd.actions.rotate.ledger import Archive, Part, Reader
 from filewatchd.actions.rotate.offline import Ledgers, named_parts, unknown
 from filewatchd.actions.rotate.stream import Piece, Stream, Whole
+from filewatchd.cli.asking import Session
+from filewatchd.cli.options import path_arguments
 from filewatchd.cli.searching import Found, Query, Searcher
+from filewatchd.cli.text import path_in
 from filewatchd.codecs import Codec, Member
-from filewatchd.errors import FatalError, StateError
+from filewatchd.control.places import RequestError, action_place
+from filewatchd.errors import FatalError, FilewatchdError, StateError
 
+_PATIENCE = 10.0  # seconds that the daemon has for an answer
 _SLACK_NS = 3600 * 10**9  # a line's own time may be that of a request's begin, an archive's is that of writing
 _LARGEST = 2 * codecs.MEMBER  # a member with more content isn't given to a process
 
@@ -34,8 +40,13 @@ class Log(NamedTuple):
     why: str = ""
 
 
-def find(path: str, state_dir: str, folders: Sequence[str] = ()) -> Log:
+Daemon = Callable[[str], Callable[[], Sequence[Part]] | None]
+
+
+def find(path: str, state_dir: str, folders: Sequence[str] = (), daemon: Daemon = lambda live: None) -> Log:
     """A log's archives, by the ledger or else by their names.
+
+    ``daemon``: asked for the log where the ledger can't be read; what it gives is asked again and again.
 
     Raises:
         FatalError: there is nothing of it.
@@ -49,6 +60,8 @@ def find(path: str, state_dir: str, folders: Sequence[str] = ()) -> Log:
         why = "no rule has rotated it so far"
     except StateError as error:
         why = str(error)
+        if (told := daemon(os.path.abspath(path)) or daemon(live)) is not None:
+            return Log(live, told, ())
     found = named_parts(live, folders)
     if all(part.archive is None for part in found) and not os.path.lexists(live):
         raise FatalError(f"there is neither {path} nor an archive of it ({why})")
@@ -79,6 +92,27 @@ def bounded(pieces: Iterator[Piece]) -> Iterator[tuple[bytes, float]]:
             pending = bytearray(rest)
     if pending:
         yield bytes(pending), latest
+
+
+# ---- the daemon's word
+
+
+def from_daemon(session: Session, live: str) -> Callable[[], Sequence[Part]] | None:
+    """What a running daemon says of a log; None if none runs, it may not be asked, or no rule has rotated the log."""
+    with suppress(FilewatchdError, RequestError):
+        verdicts = session.ask("explain", path_arguments(live), timeout=_PATIENCE)["rules"]
+        for rule in (verdict["rule"] for verdict in verdicts if verdict["matches"]):
+            with suppress(RequestError):  # it doesn't rotate
+                if any(part.archive is not None for part in told_parts(session, rule, live)):
+                    return partial(told_parts, session, rule, live)
+    return None
+
+
+def told_parts(session: Session, rule: str, live: str) -> tuple[Part, ...]:
+    """`ledger.parts`, by the daemon."""
+    said = {"rule": rule, **path_arguments(live)}
+    found = session.ask(action_place("rotate", "archives"), said, timeout=_PATIENCE)["parts"]
+    return tuple(Part(path_in(each), *(each[name] for name in Part._fields[1:])) for each in found)
 
 
 # ---- searching in processes

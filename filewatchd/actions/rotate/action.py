@@ -16,10 +16,11 @@ from filewatchd.actions.base import Context, JobContext, Schedule
 from filewatchd.actions.rotate import commands, deciding, examining, freeing, naming, packing
 from filewatchd.actions.rotate.asking import Asking
 from filewatchd.actions.rotate.deciding import Decision
+from filewatchd.actions.rotate.documents import stretches
 from filewatchd.actions.rotate.due import Due, due
 from filewatchd.actions.rotate.examining import Seen
 from filewatchd.actions.rotate.finishing import Finishing
-from filewatchd.actions.rotate.ledger import Archive, Ledger, goes_on
+from filewatchd.actions.rotate.ledger import Archive, Ledger, goes_on, parts
 from filewatchd.actions.rotate.machine import State
 from filewatchd.actions.rotate.options import Options
 from filewatchd.actions.rotate.rotation import Ended
@@ -316,6 +317,9 @@ class RotateAction:
 
     async def answer(self, endpoint: str, arguments: Any) -> Any:
         """See `documents`."""
+        if endpoint == "archives":
+            (live,) = arguments.lives() or [""]
+            return stretches(await self._ctx.pool.run("", parts, live, self._ledger.of(live)))
         if endpoint == "plan":
             return await self._asking.plans(arguments)
         return await self._asking.rotate(arguments)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import base64
 import binascii
 import os
+from collections.abc import Sequence
 from typing import Annotated
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, convert
 
 from filewatchd.actions.base import Endpoint
+from filewatchd.actions.rotate.ledger import Part
 from filewatchd.errors import ActionError
 from filewatchd.notation import path_fields
 
@@ -72,7 +74,32 @@ class Rotated(Struct, kw_only=True):
     logs: list[Done]
 
 
+class Stretch(Struct, kw_only=True):
+    """A stretch of a log's lines."""
+
+    path: str
+    path_b64: str | None = None
+    codec: Annotated[str, Meta(description="How the file is compressed; `none` is plain text.")]
+    start: Annotated[int, Meta(description="Where in the file it begins.")]
+    end: Annotated[int | None, Meta(description="Where it ends; null: at the file's end.")]
+    first_ns: Annotated[int, Meta(description="No line is older (nanoseconds since the epoch); 0: nobody knows.")]
+    last_ns: Annotated[int | None, Meta(description="No line is younger; null: it still grows.")]
+    archive: Annotated[int | None, Meta(description="The archive's number; null: the log itself.")]
+
+
+class Archives(Struct, kw_only=True):
+    """Where a log's lines are, oldest first."""
+
+    parts: list[Stretch]
+
+
+def stretches(parts: Sequence[Part]) -> Archives:
+    """As a document."""
+    return Archives(parts=[convert({**part._asdict(), **path_fields("path", part.path)}, Stretch) for part in parts])
+
+
 ENDPOINTS = (
+    Endpoint("archives", "Which files have a log's lines, as `filewatchctl archive` reads them.", Archives, Which),
     Endpoint("plan", "What a rotation would do, and why by this method; nothing is done.", Plans, Which),
     Endpoint(
         "rotate", "Rotate logs that are due now, or all the same, and tell how that went.", Rotated, Asked, acts=True

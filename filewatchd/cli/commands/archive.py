@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -35,8 +36,9 @@ _NOTHING = 3
 def archive() -> None:
     """Read a log: its archives, oldest first, and the live file, every line once, whatever rotates meanwhile.
 
-    No daemon is asked: the ledger in its state directory is read, by who may read it. Otherwise, and for logs that
-    filewatchd hasn't rotated, the archives are found by their names (logrotate's, too), which is said.
+    The ledger in the daemon's state directory is read, by who may read it; a daemon need not run. Who may not asks the
+    daemon. Without both, and for logs that filewatchd hasn't rotated, the archives are found by their names
+    (logrotate's, too), which is said.
     """
 
 
@@ -69,10 +71,14 @@ _threads = click.option(
 
 
 def _log(live: str, folders: tuple[str, ...], state_dir: str | None) -> Log:
-    from filewatchd.cli.archives import find
+    from filewatchd.cli.archives import find, from_daemon
     from filewatchd.cli.places import state_path
 
-    return find(live, state_path(state_dir), folders)
+    here = click.get_current_context()
+    session = here.find_object(Session)
+    assert session is not None
+    state = state_path(state_dir)
+    return find(live, state, folders, partial(from_daemon, session))
 
 
 @archive.command(short_help="List a log's archives.", epilog=examples("filewatchctl archive ls /var/log/app/app.log"))
