@@ -51,6 +51,7 @@ def test_a_log_is_read_while_it_is_rotated(daemon: Daemon) -> None:
     writer = Writer(live)
     writer.start()
     try:
+        eventually(lambda: list(daemon.root.glob("app.log-*")), "it is rotated", 20)
         for state in (None, daemon.directory / "nowhere") * 2:  # the daemon says where the state can't be read
             before = writer.written
             found = archive(daemon, "cat", str(live), state=state)
