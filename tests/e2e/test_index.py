@@ -125,11 +125,12 @@ def test_names_of_any_bytes_go_out_and_in(daemon: Daemon) -> None:
 
 
 def test_a_verify_that_is_interrupted_goes_on(daemon: Daemon) -> None:
-    written(daemon.root, [b"a", b"z"])
-    with (daemon.root / "big").open("wb") as file:
+    written(daemon.root, [b"a", b"d/a", b"d/z"])
+    with (daemon.root / "d/big").open("wb") as file:
         file.truncate(1 << 30)
     started(daemon)
-    said = [each if isinstance(each, str) else os.fsdecode(each) for each in words(daemon, "verify")]
+    below = daemon.root / "d"
+    said = [each if isinstance(each, str) else os.fsdecode(each) for each in words(daemon, "verify", below)]
     first = pexpect.spawn(sys.executable, said, encoding="utf-8", timeout=30)
     first.expect(r"files  \[[#-]*\]")
     first.sendintr()
@@ -139,7 +140,7 @@ def test_a_verify_that_is_interrupted_goes_on(daemon: Daemon) -> None:
     assert first.exitstatus == 130
     (stopped,) = [run for run in document(daemon, "status")["runs"] if run["kind"] == "verify"]
     assert stopped["state"] == "stopped"
-    (run,) = document(daemon, "verify")["runs"]
+    (run,) = document(daemon, "verify", below)["runs"]
     assert (run["id"], run["state"], run["files"]) == (stopped["id"], "done", 3)
     (quick,) = document(daemon, "verify", daemon.root / "a", "--quick")["runs"]
     assert (quick["id"] > run["id"], quick["files"]) == (True, 1)

@@ -181,10 +181,10 @@ class Ledger:
             found = next(root for root in self._reader.roots() if root.id == self.id)
         return found.selection if found.built_ns is not None else None
 
-    def count(self) -> int:
-        """How many files are known."""
+    def count(self, below: str = "") -> int:
+        """How many files are known, or beneath a directory."""
         with self._lock:
-            return self._reader.count(self.id)
+            return self._reader.count(self.id, below)
 
     def close(self) -> None:
         """Close the reader."""
@@ -229,7 +229,7 @@ class Ledger:
 
     def begin_run(self, kind: str, mode: str, scope: str, uid: int | None) -> Run:
         """A run of this root begins."""
-        total = self.count()
+        total = self.count(scope)
         with self.index.edit() as edit:
             number = edit.begin_run(self._rule, kind, mode, scope, total, uid)
             edit.advance(number, self.root, None, 0, 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,6 +16,9 @@ from filewatchd.cli.options import examples, path_arguments, with_json
 from filewatchd.cli.page import BAD, GOOD, WARNING, Block, Cell, Lines, Text
 from filewatchd.cli.text import duration, number, size
 from filewatchd.control.places import action_place
+
+if TYPE_CHECKING:
+    from filewatchd.state.index.rows import Run
 
 _LOOK = 0.2  # seconds between two looks at how far it is
 _WINDOW = 10.0  # seconds that the rate is taken over
@@ -57,11 +60,12 @@ def _verify(
     """Verify one rule's part, to the end."""
     scoped = any(scope.path for scope in found if scope.root.rule == rule)
     where = path_arguments(said) if scoped and said is not None else {}
-    runs = [] if fresh else _stopped(rule, [scope.absolute for scope in found if scope.path], mode)
-    if runs:
-        for run in runs:
-            session.ask(action_place("checksum", "resume", acts=True), {"rule": rule, "run": run})
-    else:
+    like = [] if fresh else _like(rule, found, mode)
+    runs = [each.id for each in like]
+    for each in like:
+        if each.state == "stopped":
+            session.ask(action_place("checksum", "resume", acts=True), {"rule": rule, "run": each.id})
+    if not runs:
         begun = session.ask(action_place("checksum", "verify", acts=True), {"rule": rule, "mode": mode, **where})
         runs = begun["runs"]
     try:
@@ -73,14 +77,15 @@ def _verify(
         raise
 
 
-def _stopped(rule: str, where: Sequence[str], mode: str) -> list[int]:
-    """Verifies like this one that were stopped, and none like it has ended since: the newest of each root."""
+def _like(rule: str, found: Sequence[Scope], mode: str) -> list[Run]:
+    """Verifies like this one that run, or were stopped and none like them has ended since: the newest of each root."""
+    wanted = {(scope.root.root, scope.path) for scope in found if scope.root.rule == rule}
     with opened() as reader:
-        newest: dict[str, Any] = {}
+        newest: dict[str, Run] = {}
         for run in reader.runs(rule, "verify"):
-            if run.mode == mode and run.scope in (where or [""]):
+            if run.mode == mode and (run.root, run.scope) in wanted:
                 newest.setdefault(run.root, run)
-    return [run.id for run in newest.values() if run.state == "stopped"]
+    return [run for run in newest.values() if run.state in ("stopped", "running")]
 
 
 def _followed(session: Session, rule: str, numbers: Sequence[int]) -> list[dict[str, Any]]:

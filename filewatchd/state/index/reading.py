@@ -191,11 +191,13 @@ class Reader:
         )
         return {name: self._record(columns) for raw, *columns in found if (name := decode(raw)) != after or not after}
 
-    def count(self, root: int) -> int:
-        """How many files of a root are known. Reads the keys of all."""
+    def count(self, root: int, below: str = "") -> int:
+        """How many files of a root are known, or of a directory and those beneath it. Reads the keys of all."""
+        path = encode(below)
         found = self._ask(
-            "SELECT count(*) FROM directories JOIN files ON dir = id WHERE root = ?",
-            (root,),
+            "SELECT count(*) FROM directories JOIN files ON dir = id"
+            " WHERE root = ?1 AND (?2 = x'' OR path = ?2 OR (path > ?3 AND path < ?4))",
+            (root, path, path + b"/", path + b"0"),
         )
         return int(found[0][0])
 

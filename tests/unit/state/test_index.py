@@ -50,6 +50,7 @@ def test_what_is_put_is_read(index: Index, reader: Reader) -> None:
     assert [path for path, _ in reader.rows(root, below="d/e")] == ["d/e/x", "d/e/y"]
     assert [found.path for found in reader.find(b"a" * 32)] == [f"d/{ODD}", "d/e/y"]
     assert [[found.path for found in group] for group in reader.duplicates()] == [[f"d/{ODD}", "d/e/y"]]
+    assert [reader.count(root, below) for below in ("", "d", "d/e", "d/e/x")] == [4, 3, 2, 0]
     assert reader.located("/r/d/e/x", "rule")[0][1] == "d/e/x"
     summary = reader.summary(root)
     assert (summary.files, summary.directories, summary.oldest) == (4, 3, 5)
