@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import NamedTuple, Self
 
+from filewatchd.capabilities import held
 from filewatchd.work.files import program_of
 
 _INITIAL = "pid:[4026531836]"  # PROC_PID_INIT_INO of linux/proc_ns.h
@@ -81,7 +82,18 @@ def holders_of(fd: int) -> Holders:
             continue  # it has ended
         except OSError:
             hidden += 1
-    return Holders(tuple(found), hidden, in_initial_namespace())
+    return Holders(tuple(found), hidden + hides(), in_initial_namespace())
+
+
+def hides() -> int:
+    """1 if this /proc may leave out whole processes (hidepid=, as systemd's ProtectProc= sets it), else 0."""
+    if held("CAP_SYS_PTRACE"):
+        return 0
+    try:
+        with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as mounts:
+            return int(any(" /proc " in line and "hidepid=" in line for line in mounts))
+    except OSError:
+        return 1
 
 
 def in_initial_namespace() -> bool:

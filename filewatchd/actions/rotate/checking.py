@@ -15,6 +15,7 @@ from filewatchd.actions.rotate.options import Options, When
 from filewatchd.actions.template import TemplateError, parse
 from filewatchd.codecs import codec
 from filewatchd.model import RuleSettings
+from filewatchd.security import others_may_write
 
 
 def problems(options: Options, rule: RuleSettings) -> Iterator[Problem]:
@@ -25,6 +26,7 @@ def problems(options: Options, rule: RuleSettings) -> Iterator[Problem]:
     yield from telling.problems(options.reopen, rule, ("reopen",))
     if options.keep is not None:
         yield from keeping.problems(options.keep, 1)
+    yield from _into(options, rule)
     for key, command in options.commands():
         for number, word in enumerate(command.command):
             try:
@@ -37,6 +39,15 @@ def problems(options: Options, rule: RuleSettings) -> Iterator[Problem]:
         keeper = keeper_of(os.path.join(root, "x.log"), ()) or keeper_of(root, ())
         if keeper:
             yield Problem(f"{root}: {keeper}", "take the root out of this rule", ())
+
+
+def _into(options: Options, rule: RuleSettings) -> Iterator[Problem]:
+    """Run by root, archives don't go where others could put a link in their place. A relative one is below the root."""
+    into = options.into
+    if into is None or not os.path.isabs(into.dir) or os.geteuid() != 0 or rule.user is not None:
+        return
+    if os.path.isdir(into.dir) and (why := others_may_write(into.dir)):
+        yield Problem(f"archives would go where others may write: {why}", "set the rule's user", ("into", "dir"))
 
 
 def _found(program: str) -> bool:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import os
 import stat
+import subprocess
+import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +19,7 @@ from filewatchd.actions import rotate
 from filewatchd.actions.rotate.action import RotateAction
 from filewatchd.actions.rotate.ledger import Part
 from filewatchd.model import Outcome, RuleSettings, Trigger
-from filewatchd.testing import FakeContext, FakeJob, changed
+from filewatchd.testing import FakeContext, FakeJob, FakeSpawn, changed
 from filewatchd.testing.waiting import wait_until
 
 
@@ -28,7 +31,8 @@ class Place:
         self.log = root / "app.log"
         said = {"when": {"size": 100}, "compress": {"codec": "none"}, **options}
         self.options = msgspec.convert(said, rotate.Options)
-        self.ctx = FakeContext(RuleSettings(name="rule", roots=(str(root),), actions=()))
+        self.spawn = FakeSpawn()
+        self.ctx = FakeContext(RuleSettings(name="rule", roots=(str(root),), actions=()), spawn=self.spawn)
         self.action = rotate.open(self.options, self.ctx)
 
     async def run(self, path: Path | None = None) -> Outcome:
@@ -45,6 +49,12 @@ class Place:
 
     def names(self) -> set[str]:
         return {path.name for path in self.root.iterdir()}
+
+
+async def until(so: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not so():  # noqa: ASYNC110 - the fakes have no event of it
+            await asyncio.sleep(0.005)
 
 
 def play(story: Callable[[], Awaitable[None]]) -> None:
@@ -189,9 +199,7 @@ def test_a_log_is_woken_by_a_write_and_asks_for_its_job(tmp_path: Path) -> None:
         with place.log.open("a") as file:
             file.write("line\n" * 50)
         assert place.ctx.write(str(place.log)) == 1
-        async with asyncio.timeout(5):
-            while not place.ctx.requested:  # noqa: ASYNC110 - the fake has no event of it
-                await asyncio.sleep(0.01)
+        await until(lambda: bool(place.ctx.requested))
         assert place.ctx.requested == [(Trigger.SCHEDULE, (str(place.log),))]
         await place.action.stop(0.0)
 
@@ -203,7 +211,7 @@ def test_after_gets_the_archive_and_before_may_forbid(tmp_path: Path) -> None:
     place.log.write_text("line\n" * 50)
     assert rotated(place).verdict == "ok"
     (archive,) = tmp_path.glob("app.log-*")
-    commands = [call.argv for call in place.ctx.spawn.commands]  # type: ignore[attr-defined]
+    commands = [call.argv for call in place.spawn.commands]
     assert commands == [("check", str(place.log)), ("send", str(archive))]
 
 
@@ -247,6 +255,14 @@ def test_mistakes() -> None:
     assert problems(after={"command": ["/bin/true", "{archives}"]}) != []
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="it is about root")
+def test_archives_do_not_go_where_others_may_write(tmp_path: Path) -> None:
+    tmp_path.chmod(0o777)
+    assert "others may write" in problems(into={"dir": str(tmp_path)})[0]
+    tmp_path.chmod(0o700)
+    assert problems(into={"dir": str(tmp_path)}) == []
+
+
 def test_dockers_files_are_refused_with_the_setting() -> None:
     said = msgspec.convert({"when": {"size": 100}}, rotate.Options)
     rule = RuleSettings(name="rule", roots=("/var/lib/docker/containers/abc",), actions=())
@@ -267,3 +283,71 @@ def test_an_action_is_answering(tmp_path: Path) -> None:
     (log,) = answers[0].logs
     assert (log.due, log.method, log.size) == ("", "exchange", 50)
     assert isinstance(place.action, RotateAction)
+
+
+def test_a_schedule_asks_for_all_logs_and_an_empty_one_waits_for_its_first_line(tmp_path: Path) -> None:
+    place = Place(tmp_path, when={"every": "day", "at": "00:00", "timezone": "UTC"})
+    place.log.write_text("line\n")
+    empty = tmp_path / "empty.log"
+    empty.touch()
+
+    async def story() -> None:
+        for path in (place.log, empty):
+            assert (await place.run(path)).verdict == "skipped"
+        place.ctx.clock.advance(86_400.0)
+        assert place.ctx.requested == [(Trigger.SCHEDULE, (str(place.log), str(empty)))]
+        assert (await place.run()).verdict == "ok"
+        assert (await place.run()).message == "nothing is in it"
+        assert (await place.run(empty)).message == "nothing is in it"
+        empty.write_text("line\n")
+        assert (await place.run(empty)).verdict == "ok", "its time had come"
+        await place.action.stop(0.0)
+
+    play(story)
+
+
+def test_a_writer_that_may_not_have_been_told_is_told_after_a_crash(tmp_path: Path) -> None:
+    place = Place(tmp_path, method="exchange", compress={"codec": "gzip"}, reopen={"command": ["reopen"]})
+    place.log.write_text("line\n" * 50)
+    writer = place.log.open("a")
+
+    async def story() -> None:
+        first = asyncio.ensure_future(place.run())
+        await until(lambda: len(place.spawn.commands) == 1)
+        await place.action.stop(0.0)
+        await first
+        again = rotate.open(place.options, place.ctx)
+        await again.recover()
+        await until(lambda: len(place.spawn.commands) == 2)
+        writer.write("late line\n")
+        writer.close()
+        (task,) = (task for name, task in place.ctx.follow_ups.items() if name.startswith("archive"))
+        await task
+        await again.stop(0.0)
+
+    play(story)
+    (archive,) = tmp_path.glob("app.log-*.gz")
+    assert gzip.decompress(archive.read_bytes()) == b"line\n" * 50 + b"late line\n"
+    assert place.names() == {"app.log", archive.name}
+
+
+def test_a_refused_log_is_a_finding_until_it_can_be_rotated(tmp_path: Path) -> None:
+    place = Place(tmp_path, method="collapse")
+    place.log.write_text("line\n" * 50)
+
+    async def story() -> None:
+        with place.log.open("r+"):
+            script = "import sys; f = open(sys.argv[1], 'r+'); print(flush=True); sys.stdin.read()"
+            with subprocess.Popen(  # noqa: ASYNC220 - nothing else runs on this loop
+                [sys.executable, "-c", script, str(place.log)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            ) as other:
+                assert other.stdout is not None
+                other.stdout.readline()
+                assert (await place.run()).verdict == "rejected"
+                other.communicate(b"")
+        assert f"refused:{place.log}" in place.ctx.findings
+        assert (await place.run()).verdict == "ok"
+        assert f"refused:{place.log}" not in place.ctx.findings
+        await place.action.stop(0.0)
+
+    play(story)
