@@ -18,13 +18,14 @@ from filewatchd.actions.checksum.answering import Answers
 from filewatchd.actions.checksum.endpoints import ENDPOINTS
 from filewatchd.actions.checksum.figures import Figures
 from filewatchd.actions.checksum.judging import Reading, to_read
-from filewatchd.actions.checksum.keeping import Ledger, Looked, Policy, Settled, still_waits
+from filewatchd.actions.checksum.keeping import Ledger, still_waits
 from filewatchd.actions.checksum.labelling import LABELLED, Labelling
 from filewatchd.actions.checksum.options import Options
 from filewatchd.actions.checksum.reporting import report
 from filewatchd.actions.checksum.rotated import Rotated
 from filewatchd.actions.checksum.runs import Runs
 from filewatchd.actions.checksum.seeing import Presence, Seen, Tracking, Wanted
+from filewatchd.actions.checksum.settling import Looked, Policy, Settled
 from filewatchd.actions.checksum.sums import Sums
 from filewatchd.actions.checksum.vanished import Vanished
 from filewatchd.actions.checksum.walking import LANE, look_at

@@ -14,10 +14,11 @@ from contextlib import aclosing
 from typing import NamedTuple
 
 from filewatchd.actions.base import Context
-from filewatchd.actions.checksum.keeping import Ledger, Looked
+from filewatchd.actions.checksum.keeping import Ledger
 from filewatchd.actions.checksum.looking import look, look_large
 from filewatchd.actions.checksum.options import Scrub
 from filewatchd.actions.checksum.seeing import Presence, Progress, Seen, Tracking, Wanted
+from filewatchd.actions.checksum.settling import Looked
 from filewatchd.state.index.rows import Record
 from filewatchd.work.pressure import idle, pressure
 

@@ -1,6 +1,6 @@
 """Builds and verifies: a whole root, or what is below a path, held against the index.
 
-A walk lists directories before what is in them, in the order of their names (`looking.walk`), so one path, its cursor,
+A walk lists directories before what is in them, in the order of their names (`listing.walk`), so one path, its cursor,
 says what is done. It is written in the transaction of the rows it stands for: an interrupted run goes on there. Two
 batches are under way at once, one being read while the other is compared and written; they are written in their order.
 
@@ -24,10 +24,12 @@ from typing import Any, NamedTuple, TypeVar
 
 from filewatchd.actions.base import Context, Ground
 from filewatchd.actions.checksum.judging import Reading, to_read
-from filewatchd.actions.checksum.keeping import Ledger, Looked, Mark, Policy, Settled, still_waits
-from filewatchd.actions.checksum.looking import is_bare, look, look_large, standing, walk
+from filewatchd.actions.checksum.keeping import Ledger, Mark, still_waits
+from filewatchd.actions.checksum.listing import is_bare, standing, walk
+from filewatchd.actions.checksum.looking import look, look_large
 from filewatchd.actions.checksum.seeing import Entry, Listing, Presence, Seen, Tracking, Wanted
 from filewatchd.actions.checksum.selecting import selected
+from filewatchd.actions.checksum.settling import Looked, Policy, Settled
 from filewatchd.model import FileIdentity
 from filewatchd.state.index.rows import WAITING, Record, Stamp, Verdict, joined, split, stamp
 from filewatchd.state.index.rows import Change as IndexChange

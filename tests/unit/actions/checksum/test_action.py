@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 from unittest import mock
 
-from filewatchd.actions.checksum import looking
+from filewatchd.actions.checksum import listing
 from filewatchd.actions.checksum.options import Options, Scrub
 from filewatchd.model import Kind
 from filewatchd.state.index.rows import Verdict
@@ -353,7 +353,7 @@ async def test_versions_are_kept_and_what_comes_back_is_older(tmp_path: Path) ->
 @story
 async def test_an_interrupted_verify_goes_on(tmp_path: Path) -> None:
     names = [f"d{number:02}/{file:03}" for number in range(30) for file in range(20)]
-    with mock.patch.object(looking, "_BATCH", 50):
+    with mock.patch.object(listing, "_BATCH", 50):
         async with await built(tmp_path, *names) as scene:
             action = scene.action
             settled = action.settled

@@ -15,7 +15,8 @@ import pytest
 
 from filewatchd.actions.checksum import hashing, looking
 from filewatchd.actions.checksum.hashing import CHUNK, ChangedError, Hashed, hash_file
-from filewatchd.actions.checksum.looking import look, look_large, walk
+from filewatchd.actions.checksum.listing import walk
+from filewatchd.actions.checksum.looking import look, look_large
 from filewatchd.actions.checksum.seeing import Presence, Seen, Tracking, Wanted
 from filewatchd.work.cached import Cache, _by_mincore
 

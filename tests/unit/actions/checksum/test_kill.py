@@ -18,7 +18,7 @@ from unittest import mock
 
 import pytest
 
-from filewatchd.actions.checksum import looking, walking
+from filewatchd.actions.checksum import listing, walking
 from filewatchd.actions.checksum.options import Options, Scrub
 from filewatchd.state.index.writing import Edit, Index
 from tests.unit.actions.checksum.scene import Scene, written
@@ -112,7 +112,7 @@ FOUND = sorted(
 @pytest.fixture(autouse=True)
 def small() -> Iterator[None]:
     """Batches of a few files, so that there are many commits."""
-    with mock.patch.object(looking, "_BATCH", 4), mock.patch.object(walking, "_SOME", 3):
+    with mock.patch.object(listing, "_BATCH", 4), mock.patch.object(walking, "_SOME", 3):
         yield
 
 

@@ -1,0 +1,143 @@
+"""Listing directories: the blocking work of a walk, in a pool thread or as the rule's user."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+
+from filewatchd.actions.checksum.looking import GONE
+from filewatchd.actions.checksum.seeing import Entry, Listing
+from filewatchd.actions.checksum.selecting import selected
+from filewatchd.errors import ActionError
+from filewatchd.model import FileIdentity
+from filewatchd.work.opening import open_directory
+from filewatchd.work.pool import alive
+
+_BATCH = 1000  # files that a walk hands on at once
+
+
+def walk(
+    root: str,
+    scope: str,
+    after: tuple[str, str] | None,
+    include: tuple[str, ...],
+    exclude: tuple[str, ...],
+    looked: bool,
+    follow: bool,
+) -> Iterator[list[Listing]]:
+    """List a root, or what is below ``scope``: directories before what is in them, in the order of their names.
+
+    ``after``: go on behind this (directory, name). ``looked``: with each file's identity. Some thousand files at once.
+    """
+    choose = selected(include, exclude)
+    batch: list[Listing] = []
+    files = 0
+    stack = [scope]
+    while stack:
+        directory = stack.pop()
+        if after is not None and is_behind(directory, after[0]):
+            continue
+        listing, inside = _list(root, directory, choose.chooser(directory), looked=looked, follow=follow)
+        stack.extend(path for path in reversed(inside) if not choose.prunes(path))
+        skipped = after is not None and precedes(directory, after[0])
+        if skipped:
+            continue  # it is done, but not all below it
+        entries = listing.entries
+        if after is not None and directory == after[0]:
+            entries = [entry for entry in entries if os.fsencode(entry.name) > os.fsencode(after[1])]
+        behind = after[1] if after is not None and directory == after[0] else ""
+        for start in range(0, len(entries) or 1, _BATCH):
+            part = entries[start : start + _BATCH]
+            whole = start + _BATCH >= len(entries)
+            batch.append(listing._replace(entries=part, whole=whole, after=behind))
+            behind = part[-1].name if part else ""
+            files += len(part) + 1
+            if files >= _BATCH:
+                alive()
+                yield batch
+                batch, files = [], 0
+    if batch:
+        yield batch
+
+
+def is_behind(directory: str, last: str) -> bool:
+    """Whether a directory, with all below it, comes before ``last`` in a walk."""
+    mine, other = key_of(directory), key_of(last)
+    return mine < other and other[: len(mine)] != mine
+
+
+def precedes(directory: str, last: str) -> bool:
+    """Whether a directory itself comes before ``last``."""
+    return key_of(directory) < key_of(last)
+
+
+def key_of(directory: str) -> list[bytes]:
+    """What a walk orders directories by."""
+    return os.fsencode(directory).split(b"/") if directory else []
+
+
+def _list(root: str, directory: str, chooses: object, *, looked: bool, follow: bool) -> tuple[Listing, list[str]]:
+    assert callable(chooses)
+    try:
+        fd = open_directory(root, directory)
+    except ActionError as error:
+        return Listing(directory, [], error=str(error)), []
+    except OSError as error:
+        return Listing(directory, [], error=os.strerror(error.errno or 0)), []
+    inside: list[str] = []
+    entries: list[Entry] = []
+    top = f"{directory}/" if directory else ""
+    try:
+        with os.scandir(fd) as found:
+            for entry in found:
+                if entry.is_dir(follow_symlinks=False):
+                    inside.append(top + entry.name)
+                elif (entry.is_file(follow_symlinks=False) or (follow and entry.is_symlink())) and chooses(entry.name):
+                    entries.append(Entry(entry.name, _identity(fd, entry, follow) if looked else None))
+    except OSError as error:
+        return Listing(directory, [], error=os.strerror(error.errno or 0)), []
+    finally:
+        os.close(fd)
+    entries.sort(key=_name)
+    inside.sort(key=os.fsencode)
+    return Listing(directory, entries), inside
+
+
+def _name(entry: Entry) -> bytes:
+    return os.fsencode(entry.name)
+
+
+def _identity(fd: int, entry: os.DirEntry[str], follow: bool) -> FileIdentity | None:
+    try:
+        found = os.stat(entry.name, dir_fd=fd, follow_symlinks=follow)
+    except OSError:
+        return None
+    if not stat.S_ISREG(found.st_mode):
+        return None
+    return FileIdentity(found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+
+
+def is_bare(root: str) -> bool:
+    """Whether there is nothing at a root: no file, or a directory without anything in it."""
+    try:
+        status = os.stat(root)
+        if not stat.S_ISDIR(status.st_mode):
+            return not stat.S_ISREG(status.st_mode)
+        with os.scandir(root) as entries:
+            return next(entries, None) is None
+    except OSError as error:
+        return error.errno in GONE
+
+
+def standing(root: str, directories: list[str]) -> list[bool]:
+    """Which of these directories are there, and real directories beneath the root."""
+    found = []
+    for directory in directories:
+        try:
+            os.close(open_directory(root, directory))
+        except (OSError, ActionError) as error:
+            found.append(isinstance(error, OSError) and error.errno not in GONE)
+        else:
+            found.append(True)
+    return found
