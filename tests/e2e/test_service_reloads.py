@@ -65,6 +65,25 @@ def test_nginx_gets_good_sets_alone(daemon: Daemon, record: Record, nginx: Nginx
         assert (code, "unhealthy" in said, "refused" in said) == (0, True, True)
 
 
+def test_a_file_that_a_symlink_leads_to_triggers_too(daemon: Daemon, record: Record, nginx: Nginx) -> None:
+    site = nginx.place / "sites-available"
+    site.mkdir()
+    nginx.site.rename(site / "site")
+    nginx.site.symlink_to(site / "site")  # as Debian's sites-enabled, but out of the root
+    with nginx.runs():
+        start(daemon, record, nginx.rule(on_bad="restore"))
+        (site / "site").write_text(nginx.text("two"))
+        record.becomes("synced", good=2)
+        assert nginx.says == "200 two"
+        (site / "site").write_text("nonsense\n")
+        record.becomes("held", fate="refused")
+        assert (site / "site").read_text() == "nonsense\n"  # not ours to write
+        assert "is outside the roots" in control(daemon, "status")[1]
+        (site / "site").write_text(nginx.text("three"))
+        record.becomes("synced", fate="good")
+        assert nginx.says == "200 three"
+
+
 def test_nginx_is_put_back_and_nobody_loses_an_edit(daemon: Daemon, record: Record, nginx: Nginx) -> None:
     with nginx.runs():
         start(daemon, record, nginx.rule(on_bad="restore"))

@@ -73,9 +73,11 @@ class Store:
                 write_new(f"{temporary}.{number}", data, sync=len(files) < _MOST_SYNCED)
             if len(files) >= _MOST_SYNCED:
                 sync_filesystem(beside)
+            folders = {os.path.dirname(path) for path, _ in files}
+            for folder in [folder for folder in folders if not os.path.isdir(folder)]:
+                os.mkdir(folder, 0o700)
+                folders.add(beside)
             for number, (path, _) in enumerate(files):
-                with contextlib.suppress(FileExistsError):
-                    os.mkdir(os.path.dirname(path), 0o700)
                 os.rename(f"{temporary}.{number}", path)
         finally:
             for number in range(len(files)):
@@ -84,7 +86,7 @@ class Store:
         if len(files) >= _MOST_SYNCED:
             sync_filesystem(beside)
             return
-        for folder in {beside, *(os.path.dirname(path) for path, _ in files)}:
+        for folder in folders:
             sync_directory(folder)
 
     # ---- reading
