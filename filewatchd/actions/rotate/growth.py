@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 LONGEST = 0.9  # seconds between two looks at a log that grows: with the look itself less than one
 SHORTEST = 0.02
+FIRST = 0.05  # after a write woke us: how fast it grows isn't known, and the time before it says nothing
 
 
 class Sample(NamedTuple):
@@ -26,7 +27,7 @@ def next_look(limit: int, before: Sample | None, now: Sample) -> float | None:
     if now.size >= limit:
         return 0.0
     if before is None:
-        return LONGEST / 4
+        return FIRST
     grown = now.size - before.size
     if grown <= 0:
         return None

@@ -87,13 +87,12 @@ class Watching:
         except OSError:  # it is gone, which is a change, or no watch is left: then it is looked at now and again
             self._push(live, 1.0)
             return
-        waiting = self._waiting[live]
-        if waiting.sample is None:
-            self._waiting[live] = waiting._replace(sample=Sample(size, self._ctx.clock.monotonic()))
-            self._push(live, 0.0)
+        self._waiting[live] = self._waiting[live]._replace(sample=Sample(size, self._ctx.clock.monotonic()))
+        self._push(live, 0.0)
 
     def _woken(self, live: str) -> None:
         if self._asleep.pop(live, None) is not None and live in self._waiting:
+            self._waiting[live] = self._waiting[live]._replace(sample=None)
             self._push(live, 0.0)
 
     # ---- looks
