@@ -14,6 +14,7 @@ from typing import NamedTuple
 from filewatchd.actions.checksum.seeing import Listing
 from filewatchd.actions.checksum.settling import Looked, Policy, Settled, Settling, grouped, is_beginning, is_beneath
 from filewatchd.clock import Clock
+from filewatchd.state.index.editing import Told
 from filewatchd.state.index.reading import Reader
 from filewatchd.state.index.rows import (
     WAITS,
@@ -25,7 +26,7 @@ from filewatchd.state.index.rows import (
     encode,
     stamp,
 )
-from filewatchd.state.index.writing import Index, Told
+from filewatchd.state.index.writing import Index
 
 
 class Mark(NamedTuple):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from filewatchd.actions.checksum.judging import Judgement, Track, judge, record_of, state_of
 from filewatchd.actions.checksum.seeing import Presence, Seen
+from filewatchd.state.index.editing import Edit, Told
 from filewatchd.state.index.rows import (
     RACY,
     WAITING,
@@ -16,7 +17,6 @@ from filewatchd.state.index.rows import (
     Verdict,
     joined,
 )
-from filewatchd.state.index.writing import Edit, Told
 
 if TYPE_CHECKING:
     from filewatchd.actions.checksum.keeping import Ledger

@@ -10,7 +10,7 @@ Nouns
 - *Version*: a record that a path had before.
 - *Run*: a build, verify or scrub: how far it is (its cursor), so that it goes on there.
 
-Who writes: the daemon alone, with `Index` (`writing`), in pool threads, one at a time. Who reads: anybody who may read
+Who writes: the daemon alone, with `Index` (`writing`, `editing`), in pool threads, one at a time. Who reads: anybody who may read
 the file, with `Reader` (`reading`), at any time, whether a daemon runs or not; a reader holds up nobody.
 
     with Reader(path) as reader:

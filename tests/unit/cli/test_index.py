@@ -19,8 +19,9 @@ from filewatchd.cli.index.checking import check
 from filewatchd.cli.index.sealing import statement_of
 from filewatchd.cli.index.verifying import progress
 from filewatchd.model import FileIdentity
+from filewatchd.state.index.editing import Told
 from filewatchd.state.index.rows import Attributes, Record, State, Verdict
-from filewatchd.state.index.writing import Index, Told
+from filewatchd.state.index.writing import Index
 from filewatchd.testing import FakeClock
 from tests.unit.cli.conftest import Ctl
 

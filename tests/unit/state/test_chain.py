@@ -12,9 +12,10 @@ import pytest
 from filewatchd.model import FileIdentity
 from filewatchd.state.index import chain
 from filewatchd.state.index.audit import Audited, audit
+from filewatchd.state.index.editing import Told
 from filewatchd.state.index.reading import Reader
 from filewatchd.state.index.rows import Attributes, Record, State, Verdict
-from filewatchd.state.index.writing import Index, Told
+from filewatchd.state.index.writing import Index
 from filewatchd.testing import FakeClock
 
 

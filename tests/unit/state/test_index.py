@@ -10,9 +10,10 @@ import pytest
 
 from filewatchd.errors import StateError
 from filewatchd.model import FileIdentity
+from filewatchd.state.index.editing import Edit, Told
 from filewatchd.state.index.reading import Reader
 from filewatchd.state.index.rows import RACY, WAITING, Attributes, Record, State, Verdict
-from filewatchd.state.index.writing import Edit, Index, Told
+from filewatchd.state.index.writing import Index
 from filewatchd.testing import FakeClock
 
 ODD = b"\xff\n\\ '".decode("utf-8", "surrogateescape")

@@ -18,9 +18,10 @@ from filewatchd.actions.checksum.packages.grouping import grouped
 from filewatchd.errors import ActionError
 from filewatchd.model import FileIdentity
 from filewatchd.state.index.audit import audit
+from filewatchd.state.index.editing import Told
 from filewatchd.state.index.reading import Reader
 from filewatchd.state.index.rows import Change, Record, State, Verdict
-from filewatchd.state.index.writing import Index, Told
+from filewatchd.state.index.writing import Index
 from filewatchd.testing import FakeClock
 from filewatchd.testing.context import FakePool
 

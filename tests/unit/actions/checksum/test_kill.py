@@ -20,7 +20,8 @@ import pytest
 
 from filewatchd.actions.checksum import listing, walking
 from filewatchd.actions.checksum.options import Options, Scrub
-from filewatchd.state.index.writing import Edit, Index
+from filewatchd.state.index.editing import Edit
+from filewatchd.state.index.writing import Index
 from tests.unit.actions.checksum.scene import Scene, written
 from tests.unit.actions.checksum.test_action import corrupted
 
