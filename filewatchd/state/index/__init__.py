@@ -1,12 +1,14 @@
 """The checksum index, `<state_dir>/index.db`: what every file of the rules with `checksum` held when it was last read.
 
-Nouns - *Root*: a rule's root, with a number. Everything else hangs on it. - *Record*: what is known of one file: its
-identity, attributes, digest with its algorithm, when it was last read whole. The *row* of a path is the record that
-is accepted. - *Change*: that a path's file was found otherwise than its row: a verdict, the record before and after,
-and a state: `accepted` by itself, `open` (a finding: the row stays pinned), `pending` (it waits for approval),
-`approved`, `rejected`, `cleared` (the disk agrees with the row again). Each keeps who decided it, and when. -
-*Version*: a record that a path had before. - *Run*: a build, verify or scrub: how far it is (its cursor), so that it
-goes on there.
+Nouns
+- *Root*: a rule's root, with a number. Everything else hangs on it.
+- *Record*: what is known of one file: its identity, attributes, digest with its algorithm, when it was last read whole.
+  The *row* of a path is the record that is accepted.
+- *Change*: that a path's file was found otherwise than its row: a verdict, the record before and after, and a state:
+  `accepted` by itself, `open` (a finding: the row stays pinned), `pending` (it waits for approval), `approved`,
+  `rejected`, `cleared` (the disk agrees with the row again). Each keeps who decided it, and when.
+- *Version*: a record that a path had before.
+- *Run*: a build, verify or scrub: how far it is (its cursor), so that it goes on there.
 
 Who writes: the daemon alone, with `Index` (`writing`, `editing`), in pool threads, one at a time. Who reads: anybody
 who may read the file, with `Reader` (`reading`), at any time, whether a daemon runs or not; a reader holds up
