@@ -118,6 +118,12 @@ def _held(name: str, rule: Mapping[str, Any]) -> Iterator[Text]:
         yield Cell(f"{name}: {pause_text(rule['paused'])}", WARNING)
     if rule["waits"]:
         yield Cell(f"{name} waits: {rule['waits']}", WARNING)
+    if rule["failing"]:
+        yield Cell(f"{name} fails, since {ago(rule['failing']['since'])}: {rule['failing']['why']}", BAD)
+    for told in rule["notifications"]:
+        if told["waiting"] and told["last"] and told["last"]["outcomes"].get("failed"):
+            what = number(told["waiting"], "thing")
+            yield Cell(f"{told['name']}: {what} not told; `filewatchctl jobs list --rule {told['name']}`", WARNING)
 
 
 def pause_text(pause: Mapping[str, Any]) -> str:

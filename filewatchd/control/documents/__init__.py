@@ -25,8 +25,10 @@ from filewatchd.control.documents.jobs import (
 )
 from filewatchd.control.documents.status import (
     Doubt,
+    Failing,
     Finding,
     Last,
+    Notification,
     Pause,
     Process,
     Promise,
@@ -66,6 +68,7 @@ __all__ = [
     "Ending",
     "Examined",
     "Explained",
+    "Failing",
     "Finding",
     "Flushed",
     "Health",
@@ -75,6 +78,7 @@ __all__ = [
     "Last",
     "Level",
     "Missed",
+    "Notification",
     "Numbers",
     "PathTold",
     "Pause",

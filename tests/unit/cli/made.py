@@ -32,6 +32,11 @@ def rule_status(**fields: Any) -> d.RuleStatus:
     return d.RuleStatus(**said | fields)
 
 
+def untold() -> d.Notification:
+    last = d.Last(job=12, time=before(LONG), seconds=0.5, outcomes={"failed": 1})
+    return d.Notification(event="failure", name="drop:on_failure", waiting=3, state="idle", last=last, actions=[])
+
+
 def status(**fields: Any) -> d.Status:
     doubt = d.Doubt(about="root", what="/srv/\ufffd", what_b64="L3Nydi//", why="it is waiting", since=before(LONG))
     said: dict[str, Any] = {
@@ -46,7 +51,9 @@ def status(**fields: Any) -> d.Status:
                                times=3)],
         "rules": {
             "drop": rule_status(dirty=2, failed=1, state="paused", paused=pause(),
-                                last=d.Last(job=9, time=before(LONG), seconds=0.5, outcomes={"ok": 2, "failed": 1})),
+                                last=d.Last(job=9, time=before(LONG), seconds=0.5, outcomes={"ok": 2, "failed": 1}),
+                                failing=d.Failing(since=before(LONG), why=f"no space{CLEAR}", jobs=2),
+                                notifications=[untold()]),
             "idle": rule_status(),
         },
         "watch": d.Watch(

@@ -235,6 +235,8 @@ def test_status_for_people(served: Served, ctl: Ctl) -> None:
     rule = next(line.split() for line in found.lines if line.startswith("  drop  "))
     assert rule == ["drop", "paused", "1,234", "2", "0", "0", "1", "0", "0", "2", "ok,", "1", "failed,", "2h1m", "ago"]
     assert "no watch is left (directories not watched: 12)" in found.out
+    assert "drop fails, since 2h1m ago: no space" in found.out
+    assert "drop:on_failure: 3 things not told; `filewatchctl jobs list --rule drop:on_failure`" in found.out
     assert "  drop  2h1m ago  nothing came" in found.lines
     assert "\x1b" not in found.out
 
