@@ -84,13 +84,14 @@ class ExpireAction:
             grounds = list(self._ctx.grounds())
             found = [await self._gather(ground) for ground in grounds]
             trouble = [f"{path}: {why}" for each in found for path, why in each.failed]
+            gone = self._counts["removed"]
             going = [pair for pair in chosen(found, self._limits, self._now) if pair[0].path not in left]
             for start in range(0, len(going), SHARE):
                 results = await self._remove(job, grounds, dict(going[start : start + SHARE]))
                 left |= {each.path for each in results if each.result != "removed"}
                 trouble += [f"{each.path}: {each.why}" for each in results if each.result == "failed"]
                 job.progress(min(start + SHARE, len(going)), len(going), "files")
-            more = len(going) >= MOST
+            more = self._counts["removed"] > gone and any(each.number > len(each.oldest) for each in found)
         self._tell(trouble)
 
     async def _gather(self, ground: Ground) -> Gathered:
@@ -170,7 +171,7 @@ def counts(limits: Limits) -> bool:
 
 def chosen(found: Sequence[Gathered], limits: Limits, now: float) -> list[tuple[File, Going]]:
     """The files that go. The limits hold for all roots together, but for ``min_free``: for each filesystem."""
-    oldest = sorted(file for each in found for file in each.oldest)[:MOST]
+    oldest = at_hand(found)
     count, total = sum(each.number for each in found), sum(each.total for each in found)
     common = Limits(limits.count, limits.age, limits.total, None, limits.min_count)
     going = [
@@ -180,6 +181,12 @@ def chosen(found: Sequence[Gathered], limits: Limits, now: float) -> list[tuple[
     if limits.min_free is not None:
         going += list(for_space(found, oldest[len(going) :], count - len(going), limits, [f for f, _ in going], now))
     return going
+
+
+def at_hand(found: Sequence[Gathered]) -> list[File]:
+    """The oldest of all roots. Behind the last that a root has told of, another may have some that it hasn't."""
+    last = min((each.oldest[-1] for each in found if each.number > len(each.oldest)), default=None)
+    return [file for file in sorted(file for each in found for file in each.oldest) if last is None or file <= last]
 
 
 def for_space(

@@ -13,7 +13,7 @@ from __future__ import annotations
 import heapq
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from errno import ELOOP, ENOENT, ENOTDIR
 from typing import NamedTuple
 
@@ -24,6 +24,7 @@ from filewatchd.work.opening import open_directory
 from filewatchd.work.pool import alive
 
 MOST = 10_000
+_TEXT = 1 << 20  # bytes of paths handed over at once: a worker's answer has a limit, and a hostile name takes six times
 _GONE = frozenset({ENOENT, ENOTDIR, ELOOP})
 
 
@@ -90,8 +91,18 @@ class Gathering:
 
     def told(self, whole: bool) -> Gathered:
         """All of it."""
-        oldest = sorted(file for _, file in self._heap)
+        oldest = list(fitting(sorted(file for _, file in self._heap)))
         return Gathered(self.count, self.total, oldest, list(self.disks.values()), self.failed, whole)
+
+
+def fitting(files: Sequence[File]) -> Iterator[File]:
+    """As many of the first as fit into an answer; one at least."""
+    room = _TEXT
+    for number, file in enumerate(files):
+        room -= len(os.fsencode(file.path))
+        if number and room < 0:
+            return
+        yield file
 
 
 def gather(

@@ -13,6 +13,7 @@ import pytest
 from filewatchd.actions import expire as package
 from filewatchd.actions.base import Unfinished
 from filewatchd.actions.expire import action as module
+from filewatchd.actions.expire import files
 from filewatchd.actions.expire.action import ExpireAction, chosen
 from filewatchd.actions.expire.files import Disk, File, Gathered, Removal, gather, remove
 from filewatchd.actions.keeping import Keep
@@ -148,6 +149,19 @@ def test_more_than_is_held_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         place.file(f"f{number:02}", 40 - number)
     work(place.open(count=2))
     assert place.left() == ["f09", "f10"]
+
+
+def test_more_text_than_an_answer_holds(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "_TEXT", 1)
+    assert len(gather(str(place.top), **ALL).oldest) == 1
+    work(place.open(count=1))
+    assert place.left() == ["d"]
+
+
+def test_no_root_gives_up_files_that_are_younger_than_another_ones_untold() -> None:
+    untold = gathered(some([1, 2], start="a"))._replace(number=9)
+    found = [untold, gathered(some([0, 3, 4], start="b"))]
+    assert list(names(chosen(found, Limits(count=0), 100 * DAY))) == ["/b0", "/a1", "/a2"]
 
 
 def test_a_large_tree_is_not_planned_on_the_loop(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
