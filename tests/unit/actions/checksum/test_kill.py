@@ -16,10 +16,13 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import msgspec
 import pytest
 
-from filewatchd.actions.checksum import listing, walking
+from filewatchd.actions.base import Caller
+from filewatchd.actions.checksum import documents, listing, walking
 from filewatchd.actions.checksum.options import Options, Scrub
+from filewatchd.state.index.audit import audit
 from filewatchd.state.index.editing import Edit
 from filewatchd.state.index.writing import Index
 from tests.unit.actions.checksum.scene import Scene, written
@@ -103,6 +106,8 @@ def agrees(scene: Scene) -> None:
         if path.is_file()
     }
     assert {path: row.digest for path, row in scene.rows().items()} == on_disk
+    with scene.reader() as reader:
+        assert audit(reader.connection).faults == []
 
 
 FOUND = sorted(
@@ -213,3 +218,36 @@ def test_an_approval_is_whole_or_not_there(tmp_path: Path) -> None:
 
         asyncio.run(one_life(place, check, approval="required"))
     assert deaths >= 1
+
+
+async def sealed(scene: Scene) -> None:
+    """A list is taken over, and then the index is sealed."""
+    files = [
+        {"path": str(scene.root / name), "algorithm": "sha256", "digest": hashlib.sha256(name.encode()).hexdigest()}
+        for name in NAMES
+    ]
+    taken = msgspec.convert({"files": files}, documents.Import)
+    await scene.action.answer_to("import", taken, Caller(0, 1))
+    sealing = await scene.ask("seal")
+    await scene.ask("sealed", number=sealing.number, statement="said", key="a2V5", signature="c2ln")
+
+
+def test_a_seal_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
+    deaths = 0
+    for number in range(200):
+        place = tmp_path / f"{number}"
+        prepared(place)
+        asyncio.run(one_life(place, nothing))
+        if not lives(place, sealed, number):
+            break
+        deaths += 1
+
+        async def check(scene: Scene) -> None:
+            agrees(scene)
+            await sealed(scene)
+            with scene.reader() as reader:
+                (newest,) = reader.connection.execute("SELECT max(number) FROM seals").fetchone()
+                assert audit(reader.connection, newest).faults == []
+
+        asyncio.run(one_life(place, check))
+    assert deaths >= 3
