@@ -18,7 +18,7 @@ import binascii
 import hashlib
 import hmac
 import socket
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, Literal, NamedTuple
 from urllib.parse import quote
 
@@ -27,20 +27,16 @@ from msgspec import Meta, Struct
 
 from filewatchd.actions.base import Context, JobContext, Needs, Problem
 from filewatchd.actions.command import payload
-from filewatchd.actions.template import Template, TemplateError, parse
+from filewatchd.actions.template import TemplateError, parse
 from filewatchd.actions.weburl import Url, header_problems, parse_url, revealed, secret_problems
+from filewatchd.actions.wording import DOCUMENT, NAMES, filled, message, parsed, template_problems, values_of
 from filewatchd.errors import ActionError
 from filewatchd.model import OK, Outcome, RuleSettings
-from filewatchd.notation import MalformedError, fit_text
+from filewatchd.notation import MalformedError
 from filewatchd.values import Duration, PathTo, Reader, Secret, annotation
 from filewatchd.work import web
 
 name = "webhook"
-NAMES = (
-    "rule", "job", "attempt", "event", "message", "details", "count", "path", "key", "host", "time", "id",
-)  # fmt: skip
-DOCUMENT = "document"  # as a string by itself in `json`: the whole document
-_LINES = 20  # of `details`
 _AGAIN = frozenset({408, 425, 429})  # RFC 9110, RFC 8470, RFC 6585: ask later
 _TOKEN = "whsec_"  # begins a secret in base64
 
@@ -111,10 +107,10 @@ class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 def check(options: Options, rule: RuleSettings) -> Iterable[Problem]:
     """Placeholders, headers and files."""
     names = _names(options)
-    yield from _template_problems(options.json, ("json",), names)
+    yield from template_problems(options.json, ("json",), names)
     for where, text in (("body", options.body), ("url", options.url)):
         if isinstance(text, str):
-            yield from _template_problems(text, (where,), names)
+            yield from template_problems(text, (where,), names)
     yield from header_problems(options.headers)
     for where, secret in (("url", options.url), ("sign", options.sign)):
         if isinstance(secret, Secret):
@@ -129,23 +125,6 @@ def check(options: Options, rule: RuleSettings) -> Iterable[Problem]:
 
 def _names(options: Options) -> tuple[str, ...]:
     return (*NAMES, *options.secrets)
-
-
-def _template_problems(value: Any, where: tuple[str | int, ...], names: tuple[str, ...]) -> Iterator[Problem]:
-    if isinstance(value, str) and value != f"{{{DOCUMENT}}}":
-        try:
-            parse(value, names)
-        except TemplateError as error:
-            yield Problem(str(error), error.hint, where)
-    elif isinstance(value, dict):
-        if len(value) == 1 and next(iter(value.values())) is None and next(iter(value)) in (*names, DOCUMENT):
-            word = next(iter(value))
-            yield Problem(f"{{{word}}} without quotes is a mapping to YAML", f'write "{{{word}}}"', where)
-        for key, item in value.items():
-            yield from _template_problems(item, (*where, key), names)
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            yield from _template_problems(item, (*where, index), names)
 
 
 def rule_defaults(options: Options) -> Mapping[str, Any]:
@@ -199,7 +178,7 @@ class WebhookAction:
     def reconfigure(self, options: Options) -> bool:
         """Always possible in place."""
         self._options = options
-        self._body = _parsed(options.json if options.body is None else options.body, _names(options))
+        self._body = parsed(options.json if options.body is None else options.body, _names(options))
         return True
 
     async def stop(self, grace: float) -> None:
@@ -233,8 +212,8 @@ class WebhookAction:
     def _content(self, job: JobContext, values: Mapping[str, str]) -> tuple[bytes, str]:
         document = payload.document(job, job.changes)
         if self._options.body is not None:
-            return str(_filled(self._body, values, document)).encode(), "text/plain; charset=utf-8"
-        content = document if self._options.json is None else _filled(self._body, values, document)
+            return str(filled(self._body, values, document)).encode(), "text/plain; charset=utf-8"
+        content = document if self._options.json is None else filled(self._body, values, document)
         return msgspec.json.encode(content), "application/json"
 
 
@@ -292,60 +271,3 @@ def _refusal(url: str, reply: web.Reply, now: float) -> ActionError:
     again = reply.status >= 500 or reply.status in _AGAIN
     after = web.retry_after(reply, now) if again else 0.0
     return ActionError(f"{web.shown(url)} answered {reply.status}{said}", retryable=again, after=after)
-
-
-# ---- what is told
-
-
-def message(job: JobContext) -> str:
-    """A job in a line."""
-    if job.notice is not None:
-        return fit_text(job.notice.message)
-    if len(job.changes) == 1:
-        return fit_text(f"{job.changes[0].kind.value} {job.changes[0].path}")
-    return f"{len(job.changes):,} files changed"
-
-
-def values_of(job: JobContext) -> dict[str, str]:
-    """The placeholders that a job gives."""
-    notice = job.notice
-    if notice is not None:
-        lines = [f"{entry.message} ({entry.path})" if entry.path else entry.message for entry in notice.entries]
-        count, event = len(lines) + notice.more, notice.event.value
-        path = next((entry.path for entry in notice.entries if entry.path), "")
-        key = notice.entries[0].key if notice.entries else ""
-    else:
-        lines = [f"{change.kind.value} {change.path}" for change in job.changes]
-        count, event, key = len(lines), "change", ""
-        path = job.changes[0].path if job.changes else ""
-    shown = lines[:_LINES] + ([f"... and {count - _LINES:,} more"] if count > _LINES else [])
-    return {
-        "rule": job.rule,
-        "job": str(job.id),
-        "attempt": str(job.attempt),
-        "event": event,
-        "message": message(job),
-        "details": fit_text("\n".join(shown)),
-        "count": str(count),
-        "path": fit_text(path),
-        "key": fit_text(key),
-    }
-
-
-def _parsed(value: Any, names: tuple[str, ...]) -> Any:
-    """A body with its strings as templates."""
-    if isinstance(value, str):
-        return value if value == f"{{{DOCUMENT}}}" else parse(value, names)
-    if isinstance(value, dict):
-        return {key: _parsed(item, names) for key, item in value.items()}
-    return [_parsed(item, names) for item in value] if isinstance(value, list) else value
-
-
-def _filled(value: Any, values: Mapping[str, str], document: Any) -> Any:
-    if isinstance(value, Template):
-        return value.fill(values)
-    if isinstance(value, str):
-        return document
-    if isinstance(value, dict):
-        return {key: _filled(item, values, document) for key, item in value.items()}
-    return [_filled(item, values, document) for item in value] if isinstance(value, list) else value
