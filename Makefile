@@ -41,6 +41,7 @@ soak: $(VENV)/.test ## the core's and the control API's properties, then SOAK_SE
 	@$(BIN)/python -m tests.oracle --deaths
 	@$(BIN)/python -m tests.rotation
 	@$(BIN)/python -m tests.integrity
+	@$(BIN)/python -m tests.reloading --count 200
 	@$(BIN)/python -m tests.integrity --tree '' --files 5000 --edits 5000
 
 lock: ## choose versions anew (pip-tools) and pin them with hashes

@@ -160,6 +160,9 @@ class Attempt:
         if not self._asked and now < record.not_before:
             await self._later(Happening.FLAPPING if self._tripped else Happening.EARLY)
             return Outcome(Verdict.OK, f"passed; it is applied in {record.not_before - now:.1f} s")
+        if desk.options.publish is None and not await desk.taker.still():  # the service would read another set
+            await desk.move(Happening.UNCHECKED)
+            raise ActionError("the set has changed since it was checked; it is checked anew")
         return await self._apply(version, publish=desk.options.publish is not None)
 
     def _is_flapping(self, selected: str) -> bool:

@@ -57,6 +57,7 @@ class Taker:
         self._store = store
         self.roots = list(roots)
         self._known: dict[str, Known] = {}
+        self._names: Names | None = None
         self._order: list[str] = []  # keys, sorted, as of the last time
         self._counts: dict[str, bool] = {}
         self.read = 0  # files
@@ -73,6 +74,10 @@ class Taker:
                 return taken
             await self._pause()
         raise ActionError(f"the set keeps changing: {_TRIES} looks found no two alike")
+
+    async def still(self) -> bool:
+        """Whether the set is as it was when it was last taken: one look."""
+        return await self._look() == self._names
 
     def forget_patterns(self) -> None:
         """The rule may select other files from now on."""
@@ -96,6 +101,7 @@ class Taker:
         again = await self._look()
         if again != names:
             return None
+        self._names = names
         return await self._ctx.pool.run("state", self._whole, names)
 
     async def _read(

@@ -152,6 +152,25 @@ def test_the_candidate_stands_in_the_live_place(tmp_path: Path) -> None:
     within(work, tmp_path)
 
 
+def test_what_was_saved_during_the_check_is_not_applied_unchecked(tmp_path: Path) -> None:
+    async def work(scene: Scene) -> None:
+        await save(scene, "one")
+
+        def check(command: Command) -> Scripted:
+            scene.file.write_text("three")
+            return Scripted()
+
+        scene.answers["check"] = check
+        with pytest.raises(ActionError, match="has changed since it was checked"):
+            await save(scene, "two")
+        assert (scene.asked, scene.record.state, scene.record.applied) == (["check"], State.RETRYING, 1)
+        scene.mend("check")
+        await save(scene, None)
+        assert (scene.asked, scene.record.applied) == (["check", "apply", "probe"], 3)
+
+    within(work, tmp_path)
+
+
 def test_a_refused_set_is_told_and_not_tried_again(tmp_path: Path) -> None:
     async def work(scene: Scene) -> None:
         await save(scene, "one")
