@@ -227,6 +227,11 @@ class Ledger:
                 edit.drop(self.id, path)
                 edit.clear(self.id, path)
 
+    def forget_directory(self, directory: str) -> None:
+        """A directory that is gone, and has no rows any more."""
+        with self.index.edit() as edit:
+            edit.drop_directory(self.id, directory)
+
     def root_gone(self, gone: bool) -> Settled:
         """The whole root is gone, or is there: one finding, which deletes nothing."""
         told = Told(self.id, "", Verdict.ROOT_GONE, State.OPEN, message="nothing is left of it; is it mounted?")

@@ -286,17 +286,20 @@ class Walk:
             stands = await self._ctx.worker.call(standing, self._ground.root, some)
             for directory, present in zip(some, stands, strict=True):
                 if self._is_out(directory) or not present:
-                    known = await self._in_pool(self._ledger.beneath, directory)
-                    gone = self._is_out(directory) or await self._in_pool(self._ledger.filesystem_of, directory) in (
-                        "",
-                        *there,
-                    )
-                    if gone:
-                        self._missing.update((joined(directory, name), row) for name, row in known.items())
-                    else:
-                        self.away += len(known)
+                    await self._vanish(directory, there)
             if len(self._missing) > _MOST:
                 await self._leftovers()
+
+    async def _vanish(self, directory: str, there: set[str]) -> None:
+        """A directory is gone, or left out by the patterns; ``there``: the filesystems that stand."""
+        known = await self._in_pool(self._ledger.beneath, directory)
+        known_on = await self._in_pool(self._ledger.filesystem_of, directory)
+        if not self._is_out(directory) and known_on not in ("", *there):
+            self.away += len(known)
+        elif known:
+            self._missing.update((joined(directory, name), row) for name, row in known.items())
+        else:
+            await self._in_pool(self._ledger.forget_directory, directory)
 
     def _is_out(self, directory: str) -> bool:
         """Whether the rule's patterns leave a directory out."""

@@ -25,6 +25,7 @@ from filewatchd.state.index.rows import (
 if TYPE_CHECKING:
     from filewatchd.state.index.writing import Index
 
+_RUNS_KEPT = 1000
 _ACCEPTED_KEPT = 100_000  # changes that need nobody
 _ROWS = 100  # in one statement: for each, sqlite3 gives up the GIL, and has to get it back from whoever reads files
 _CONFLICT = (
@@ -100,6 +101,14 @@ class Edit:
             (encode(name), root, encode(directory), *stamped),
         )
         return gone.rowcount > 0
+
+    def drop_directory(self, root: int, directory: str) -> None:
+        """Forget a directory, unless it has rows."""
+        self.connection.execute(
+            "DELETE FROM directories WHERE root = ? AND path = ? AND id NOT IN (SELECT dir FROM files WHERE dir = id)",
+            (root, encode(directory)),
+        )
+        self._index.forget_directory(root, directory)
 
     def flag(self, root: int, path: str, *, waiting: bool) -> None:
         """Mark a row as one with a change that waits, or not."""
@@ -249,7 +258,10 @@ class Edit:
         self.connection.executemany("INSERT OR REPLACE INTO packages VALUES (?, ?)", versions.items())
 
     def trim(self) -> None:
-        """Forget the oldest of too many accepted changes."""
+        """Forget the oldest of too many accepted changes, and of too many runs."""
+        self.connection.execute(
+            "DELETE FROM runs WHERE state <> 'running' AND id <= (SELECT max(id) FROM runs) - ?", (_RUNS_KEPT,)
+        )
         self.connection.execute(
             "DELETE FROM changes WHERE state IN ('accepted', 'cleared') AND id <= (SELECT max(id) FROM changes) - ?",
             (_ACCEPTED_KEPT,),

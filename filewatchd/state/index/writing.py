@@ -184,6 +184,10 @@ class Index:
             number = self._enter_directory(connection, root, path, filesystem)
         return number
 
+    def forget_directory(self, root: int, path: str) -> None:
+        """Its number isn't known any more."""
+        self._directories.pop((root, path), None)
+
     def _enter_directory(self, connection: sqlite3.Connection, root: int, path: str, filesystem: str) -> int:
         key = (root, encode(path))
         standing = self._filesystem(connection, filesystem) if filesystem else 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import shutil
 import subprocess
 from pathlib import Path
 from unittest import mock
@@ -471,3 +472,16 @@ async def test_equal_files_that_move_and_wait_are_all_told(tmp_path: Path) -> No
             assert sorted(waiting) == [("moved", "new-a"), ("moved", "new-b"), ("moved", "new-c")]
         await scene.ask("approve", all=True)
         assert sorted(scene.rows()) == ["new-a", "new-b", "new-c"]
+
+
+@story
+async def test_directories_that_are_gone_are_forgotten(tmp_path: Path) -> None:
+    async with await built(tmp_path, "a", "d/e/b", "d/c") as scene:
+        shutil.rmtree(scene.root / "d")
+        for _ in range(2):  # the first finds their files gone
+            await scene.verify("quick")
+        with scene.reader() as reader:
+            assert [path for root in reader.roots() for _, path in reader.directories(root.id)] == [""]
+        written(scene.root, ["d/c"])
+        await scene.changed("d/c", kind=Kind.CREATED)
+        assert set(scene.rows()) == {"a", "d/c"}
