@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 from filewatchd.jobs.notices import Notices
 from filewatchd.model import Entry, Event, Found
-from filewatchd.notation import fit_text
 from filewatchd.state.database import Database
 from filewatchd.state.rows import decode, encode
 
@@ -42,7 +41,7 @@ class Findings:
         """Raise or renew several at once: all of them or none."""
         with self._database.transaction():
             for each in found:
-                self._raise(rule, Found(_key(each.key), fit_text(each.message), each.path), now_ns)
+                self._raise(rule, each, now_ns)
 
     def _raise(self, rule: str, said_now: Found, now_ns: int) -> None:
         found = said_now._replace(key=storable(said_now.key), message=storable(said_now.message))
@@ -60,7 +59,6 @@ class Findings:
     def clear(self, rule: str, key: str, now_ns: int | None = None) -> bool:
         """Clear a finding; False if there was none. ``now_ns``: it ends by itself, and whoever was told is told so."""
         key = storable(key)
-        key = _key(key)
         with self._database.transaction() as connection:
             known = self._one(rule, key) if now_ns is not None else []
             gone = connection.execute("DELETE FROM findings WHERE rule = ? AND key = ?", (rule, key)).rowcount
@@ -88,11 +86,6 @@ class Findings:
     def rename_rule(self, old: str, new: str) -> None:
         """Hand a rule's findings to its new name."""
         self._database.execute("UPDATE OR REPLACE findings SET rule = ? WHERE rule = ?", (new, old))
-
-
-def _key(text: str) -> str:
-    """A key as it may be stored; other bytes than UTF-8's make another one."""
-    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _read(row: tuple[Any, ...]) -> Finding:

@@ -313,7 +313,7 @@ def test_names_that_are_no_utf8_are_told_as_far_as_they_can_be(
         scene.stage.pipeline.actions[0].context.finding("damage:/srv/\udcff", "/srv/\udcff is damaged", "/srv/\udcff")
         (entry,) = (await scene.told(Event.FINDING)).entries
         assert (entry.key, entry.message, entry.path) == (
-            "damage:/srv/\\udcff", "/srv/\ufffd is damaged", "/srv/\udcff"
+            "damage:/srv/\\udcff", "/srv/\\udcff is damaged", "/srv/\udcff"
         )  # fmt: skip
         scene.stage.pipeline.actions[0].context.clear_finding("damage:/srv/\udcff")
         assert scene.stage.engine.store.findings.all() == []
