@@ -26,6 +26,7 @@ from filewatchd.state.index.writing import Index
 from filewatchd.state.pack import unpack
 
 T = TypeVar("T")
+_PAGE = 2000  # changes at once
 
 
 class Engine(Protocol):
@@ -71,16 +72,20 @@ class Answers:
         return await self._decide(choice, State.REJECTED, caller)
 
     async def _decide(self, choice: d.Choice, state: State, caller: Caller) -> d.Decided:
-        changes, waiting = await self._blocking(_chosen, self._index.path, self._rule, choice, state)
-        if changes and not choice.dry_run:
-            changes = await self._blocking(
-                _decide, self._index, changes, state, caller.uid, choice.comment, self._versions()
-            )
-            await self._engine.decided(changes, state)
-            waiting -= len(changes) if state is State.APPROVED else 0
-        return d.Decided(
-            rule=self._rule, state=state.value, changes=len(changes), waiting=waiting, dry_run=choice.dry_run
-        )
+        """Page by page: there may be as many changes as files."""
+        count, after = 0, 0
+        while True:
+            changes, after = await self._blocking(_chosen, self._index.path, self._rule, choice, state, after)
+            if changes and not choice.dry_run:
+                changes = await self._blocking(
+                    _decide, self._index, changes, state, caller.uid, choice.comment, self._versions()
+                )
+                await self._engine.decided(changes, state)
+            count += len(changes)
+            if not after:
+                break
+        waiting = await self._blocking(_waiting, self._index.path, self._rule)
+        return d.Decided(rule=self._rule, state=state.value, changes=count, waiting=waiting, dry_run=choice.dry_run)
 
     # ---- lists
 
@@ -113,13 +118,19 @@ class Answers:
         return d.Sealed(number=asked.number)
 
 
-def _chosen(path: str, rule: str, choice: d.Choice, state: State) -> tuple[list[Change], int]:
-    """The changes that are meant, and how many wait in all."""
+def _chosen(path: str, rule: str, choice: d.Choice, state: State, after: int) -> tuple[list[Change], int]:
+    """The changes of a page that are meant, and where the next page begins; 0: there is none."""
     with Reader(path) as reader:
         roots = {root.id: root for root in reader.roots(rule)}
-        waiting = reader.changes(rule=rule)
+        waiting = reader.changes(rule=rule, after=after, limit=_PAGE)
     unlike = [change for change in waiting if change.state is not state]
-    return chosen(unlike, roots, choice), len(waiting)
+    return chosen(unlike, roots, choice), waiting[-1].id if len(waiting) == _PAGE else 0
+
+
+def _waiting(path: str, rule: str) -> int:
+    """How many changes wait."""
+    with Reader(path) as reader:
+        return sum(sum(reader.waiting_by_state(root.id).values()) for root in reader.roots(rule))
 
 
 def _decide(

@@ -134,14 +134,10 @@ class Reader:
             (root,),
         )[0]
         algorithms = self._ask(f"SELECT flags / 4, count(*) FROM files WHERE {of_root} GROUP BY 1", (root,))
-        waiting = self._ask(
-            "SELECT state, count(*) FROM changes WHERE root = ?"
-            " AND state IN ('open', 'pending', 'rejected') GROUP BY 1",
-            (root,),
-        )
+        waiting = self.waiting_by_state(root)
         (directories,) = self._ask("SELECT count(*) FROM directories WHERE root = ?", (root,))[0]
         names = {record_of((0, 0, 0, 0, 0, number * 4, None), NO_ATTRIBUTES).algorithm: n for number, n in algorithms}
-        return Summary(files, directories, size, unverified, oldest, dict(waiting), names)
+        return Summary(files, directories, size, unverified, oldest, waiting, names)
 
     # ---- rows
 
@@ -327,6 +323,16 @@ class Reader:
             (root,),
         )
         return [(verdict, number, decode(path)) for verdict, number, path in found]
+
+    def waiting_by_state(self, root: int) -> dict[str, int]:
+        """How many changes of a root wait: state -> changes."""
+        return dict(
+            self._ask(
+                "SELECT state, count(*) FROM changes WHERE root = ?"
+                " AND state IN ('open', 'pending', 'rejected') GROUP BY 1",
+                (root,),
+            )
+        )
 
     def waiting(self, root: int, path: str) -> list[Change]:
         """The open, pending and rejected changes of one path."""

@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from filewatchd.actions.base import Caller
+from filewatchd.actions.checksum import answering
 from filewatchd.actions.checksum import documents as d
 from filewatchd.actions.checksum.answering import Answers
 from filewatchd.actions.checksum.packages.grouping import grouped
@@ -207,3 +208,16 @@ def test_a_seal_waits_for_its_signature_and_then_is_kept(stage: Stage) -> None:
         stage.ask("sealed", number=sealing.number, **{**said, "key": "%"})
     rows = stage.index.connection.execute("SELECT number, statement, key, signature, uid FROM seals").fetchall()
     assert rows == [(sealing.number, "text", b"key", b"sig", 1000)]
+
+
+def test_as_many_changes_as_there_are_files_are_decided_page_by_page(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answering, "_PAGE", 7)
+    with stage.index.edit() as edit:
+        for number in range(30):
+            edit.tell(Told(stage.root, f"n/{number}", Verdict.NEW, State.PENDING, None, record(number)))
+    assert stage.ask("approve", all=True, until=20) == d.Decided(rule="rule", state="approved", changes=20, waiting=10)
+    assert stage.ask("reject", all=True) == d.Decided(rule="rule", state="rejected", changes=10, waiting=10)
+    assert stage.ask("approve", glob="n/*").changes == 10
+    assert [len(paths) for _, paths in stage.engine.told][:2] == [7, 7]
