@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from filewatchd.actions.checksum.seeing import Listing
-from filewatchd.actions.checksum.settling import Looked, Policy, Settled, Settling, grouped, is_beginning, is_beneath
+from filewatchd.actions.checksum.settling import Looked, Policy, Settled, Settling, grouped, is_beginning
 from filewatchd.clock import Clock
 from filewatchd.state.index.editing import Told
 from filewatchd.state.index.reading import Reader
@@ -130,7 +130,7 @@ class Ledger:
     def unreadable(self) -> set[str]:
         """Paths of which it waits that they couldn't be read."""
         with self._lock:
-            return {c.path for c in self._reader.changes(root=self.id) if c.verdict is Verdict.UNREADABLE}
+            return {c.path for c in self._reader.changes(root=self.id, verdicts=(Verdict.UNREADABLE,))}
 
     def selection(self) -> str | None:
         """By which patterns the root was built; None if it wasn't yet."""
@@ -153,18 +153,15 @@ class Ledger:
         with self._lock:
             return self._reader.waits(self.id)
 
-    def rowless(self, below: str) -> list[str]:
-        """Paths that wait as new or moved there, at or beneath one."""
+    def rowless(self, after: str, limit: int) -> list[str]:
+        """Paths that wait as new or moved there, in their order, behind one."""
         with self._lock:
-            waiting = self._reader.changes(root=self.id)
-        verdicts = (Verdict.NEW, Verdict.MOVED)
-        return sorted({c.path for c in waiting if c.verdict in verdicts and (not below or is_beneath(c.path, below))})
+            return self._reader.rowless(self.id, after, limit)
 
     def moves(self) -> dict[str, Change]:
         """Moves that wait, by their new path."""
         with self._lock:
-            waiting = self._reader.changes(root=self.id)
-        return {change.path: change for change in waiting if change.verdict is Verdict.MOVED}
+            return {change.path: change for change in self._reader.changes(root=self.id, verdicts=(Verdict.MOVED,))}
 
     # ---- runs
 

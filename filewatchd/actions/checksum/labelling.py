@@ -171,5 +171,5 @@ def _write(index: Index, changes: Sequence[tuple[Root, Change]], labels: dict[st
 
 def _upgrades(path: str, rule: str) -> list[Upgrade]:
     with Reader(path) as reader:
-        waiting = reader.changes(rule=rule, states=(State.PENDING,))
+        waiting = reader.changes(rule=rule, states=(State.PENDING,), packages=True)
         return grouped(waiting, reader.packages())[0]

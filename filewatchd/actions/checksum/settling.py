@@ -195,11 +195,6 @@ class Settling:
             puts.append((looked.seen.name, record))
 
 
-def is_beneath(path: str, directory: str) -> bool:
-    """Whether a path is this one, or beneath it."""
-    return path == directory or path.startswith(directory + "/")
-
-
 def is_beginning(looked: Looked) -> bool:
     """Whether a file is there of which nothing is known: in a build that is no change."""
     return looked.row is None and looked.seen.presence is Presence.HERE

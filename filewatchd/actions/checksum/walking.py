@@ -334,12 +334,13 @@ class Walk:
 
     async def _overtaken(self) -> None:
         """What waits as new, or as moved, and isn't there any more: it has no row to be missed by."""
-        paths = await self._in_pool(self._ledger.rowless, self._scope)
-        for some in slices([path for path in paths if path not in self.touched], _SOME):
-            wanted = [Wanted(*split(path)) for path in some]
-            for path, seen in zip(
-                some, await look_at(self._ctx, self._ground.root, wanted, self._tracking), strict=True
-            ):
+        after = ""
+        while paths := await self._in_pool(self._ledger.rowless, after, _SOME):
+            after = paths[-1]
+            scope = self._scope
+            some = [path for path in paths if path not in self.touched and (not scope or path.startswith(scope + "/"))]
+            looks = await look_at(self._ctx, self._ground.root, [Wanted(*split(path)) for path in some], self._tracking)
+            for path, seen in zip(some, looks, strict=True):
                 if seen.presence is Presence.ABSENT:
                     await self._in_pool(self._ledger.clear, path)
 

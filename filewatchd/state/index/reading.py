@@ -297,22 +297,37 @@ class Reader:
         root: int | None = None,
         rule: str | None = None,
         states: Sequence[str] = WAITS,
+        verdicts: Sequence[str] = (),
+        packages: bool = False,
         since_ns: int = 0,
         after: int = 0,
         limit: int = -1,
     ) -> list[Change]:
-        """Changes in these states (none: in any), found or renewed since then, with numbers above ``after``."""
-        marks = ", ".join("?" * len(states))
-        in_states = f"AND state IN ({marks})" if states else ""
+        """Changes in these states and of these verdicts (none: any), found or renewed since then.
+
+        ``packages``: only those that agree with one. ``after``: only those with higher numbers.
+        """
+        in_states = f"AND state IN ({', '.join('?' * len(states))})" if states else ""
+        in_states += f" AND verdict IN ({', '.join('?' * len(verdicts))})" if verdicts else ""
+        in_states += " AND (label GLOB 'dpkg *' OR label GLOB 'rpm *')" if packages else ""
         return [
             _change(columns)
             for columns in self._ask(
                 f"SELECT {_CHANGE} FROM changes WHERE id > ? AND last_ns >= ? {in_states}"
                 " AND (? IS NULL OR root = ?) AND (? IS NULL OR root IN (SELECT id FROM roots WHERE rule = ?))"
                 " ORDER BY id LIMIT ?",
-                (after, since_ns, *states, root, root, rule, rule, limit),
+                (after, since_ns, *states, *verdicts, root, root, rule, rule, limit),
             )
         ]
+
+    def rowless(self, root: int, after: str, limit: int) -> list[str]:
+        """Paths that wait as new or as moved there, in their order, behind one."""
+        found = self._ask(
+            "SELECT DISTINCT path FROM changes WHERE root = ? AND path > ? AND state IN ('open', 'pending', 'rejected')"
+            " AND verdict IN ('new', 'moved') ORDER BY path LIMIT ?",
+            (root, encode(after), limit),
+        )
+        return [decode(path) for (path,) in found]
 
     def waits(self, root: int) -> list[tuple[str, int, str]]:
         """(verdict, how many, one's path) of what waits of a root; not what was rejected, nor packages' changes."""
