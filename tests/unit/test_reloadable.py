@@ -272,10 +272,10 @@ def test_many_threads_see_whole_values_in_their_order(path: Path) -> None:
     threads = [threading.Thread(target=follow) for _ in range(4)]
     for thread in threads:
         thread.start()
-    for number in range(2, 60):
+    for number in range(2, 30):
         replace(path, json.dumps([number] * 500) if number % 5 else "{")
-    replace(path, json.dumps([60] * 500))
-    wait_until(lambda: file.value == [60] * 500, "the last value")
+    replace(path, json.dumps([30] * 500))
+    wait_until(lambda: file.value == [30] * 500, "the last value")
     stop.set()
     for thread in threads:
         thread.join()
