@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
 
@@ -19,6 +20,7 @@ from filewatchd.errors import FilewatchdError
 if TYPE_CHECKING:
     from filewatchd.state.index.rows import Change, Root
 
+_SHOWN = 20_000  # changes
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
@@ -74,37 +76,54 @@ def _decide(
     where = path_arguments(said["path"]) if said["path"] is not None else {}
     conditions = {**said, "path": None, **where, "all": every or None, "ids": list(said["ids"]) or None}
     try:
-        found, versions = _found(conditions, rule)
+        found = _found(conditions, rule)
     except FilewatchdError:
         if rule is None:  # whoever may not read the index can still name a rule
             raise
         session.tell(_asked(session, verb, [rule], {**conditions, "dry_run": dry_run or None}), decided)
         return
-    document = waiting(found, versions)
-    if dry_run or not found:
+    document = waiting(found.changes, found.versions)
+    if dry_run or not found.total:
         empty = {"decided": [], "changes": 0}
         session.tell(document if dry_run or not session.as_json else empty, lambda told: pending_page(told, files=True))
         return
     if not session.as_json and not yes:
         session.tell(document, lambda told: list(pending_page(told, files=False))[:2])
-    session.confirm(f"{verb.capitalize()} {number(len(found), 'change')}?", yes=yes or session.as_json)
-    rules = list(dict.fromkeys(root.rule for _, root in found))
-    conditions["until"] = max(change.id for change, _ in found)
-    session.tell(_asked(session, verb, rules, conditions), decided)
+    session.confirm(f"{verb.capitalize()} {number(found.total, 'change')}?", yes=yes or session.as_json)
+    conditions["until"] = found.until
+    session.tell(_asked(session, verb, found.rules, conditions), decided)
 
 
-def _found(conditions: Mapping[str, Any], rule: str | None) -> tuple[list[tuple[Change, Root]], dict[str, str]]:
+class Meant(NamedTuple):
+    """The changes that are meant: at most `_SHOWN` of them, how many they are, and the highest number."""
+
+    changes: list[tuple[Change, Root]]
+    total: int
+    until: int
+    rules: list[str]
+    versions: dict[str, str]
+
+
+def _found(conditions: Mapping[str, Any], rule: str | None) -> Meant:
     """The changes that are meant, as the daemon will choose them."""
     from filewatchd.actions.checksum.choosing import chosen
     from filewatchd.actions.checksum.documents import Choice
 
     said = {name: value for name, value in conditions.items() if value not in (None, "")}
     choice = Choice(**{**said, "ids": tuple(said.get("ids", ()))})
+    shown: list[tuple[Change, Root]] = []
+    rules: dict[str, None] = {}
+    total = until = 0
     with opened() as reader:
-        every = list(changes_in(reader, scopes(reader, rule)))
-        roots = {root.id: root for _, root in every}
-        meant = {change.id for change in chosen([change for change, _ in every], roots, choice)}
-        return [(change, root) for change, root in every if change.id in meant], reader.packages()
+        waits = changes_in(reader, scopes(reader, rule))
+        while some := list(itertools.islice(waits, 1000)):
+            roots = {root.id: root for _, root in some}
+            meant = chosen([change for change, _ in some], roots, choice)
+            total += len(meant)
+            until = meant[-1].id if meant else until
+            rules |= dict.fromkeys(roots[change.root].rule for change in meant)
+            shown += [(change, roots[change.root]) for change in meant[: max(0, _SHOWN - len(shown))]]
+        return Meant(shown, total, until, list(rules), reader.packages())
 
 
 def _asked(session: Session, verb: str, rules: Sequence[str], conditions: Mapping[str, Any]) -> dict[str, Any]:
