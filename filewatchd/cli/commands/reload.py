@@ -145,13 +145,14 @@ def _row(version: Mapping[str, Any]) -> tuple[Text, ...]:
     )  # fmt: skip
 
 
-@reload.command(short_help="Show a version.", epilog=examples("filewatchctl reload show nginx good"))
+@reload.command(short_help="Show a version.", epilog=examples(
+    "filewatchctl reload show nginx", "filewatchctl reload show nginx 11"))  # fmt: skip
 @_rule
-@click.argument("version", metavar="VERSION")
+@click.argument("version", metavar="[VERSION]", default="good")
 @_offline
 @with_json
 def show(session: Session, rule: str, version: str, state_dir: str | None) -> None:
-    """Show what became of a version, and its files."""
+    """Show what became of a version, and its files: of the last good one, unless another is named."""
     arguments = {"rule": rule, "version": version}
     session.tell(_asked(session, state_dir, "show", arguments, lambda reader: reader.show(version)), _shown)
 
@@ -222,14 +223,19 @@ def _planned(found: Mapping[str, Any]) -> Iterator[Block]:
     yield Lines(list(found["steps"]), "Would be done")
 
 
-@reload.command(short_help="Put an earlier version back.", epilog=examples("filewatchctl reload rollback nginx 11"))
+@reload.command(short_help="Put an earlier version back.", epilog=examples(
+    "filewatchctl reload rollback nginx", "filewatchctl reload rollback nginx 11"))  # fmt: skip
 @_rule
-@click.argument("version", metavar="VERSION")
+@click.argument("version", metavar="[VERSION]", default="good")
 @click.option("--yes", is_flag=True, help="Don't ask, not even at a terminal.")
 @with_json
 def rollback(session: Session, rule: str, version: str, yes: bool) -> None:
-    """Check an earlier version, put it back on the disk and apply it. What is on the disk now is kept as a version."""
-    session.confirm(f"Put version {version} of {rule} back on the disk, and apply it?", yes=yes)
+    """Check an earlier version, put it back on the disk and apply it: the last good one, unless another is named.
+
+    What is on the disk now is kept as a version.
+    """
+    which = "the last good version" if version == "good" else f"version {version}"
+    session.confirm(f"Put {which} of {rule} back on the disk, and apply it?", yes=yes)
     session.tell(_act(session, "rollback", rule=rule, version=version), _told)
 
 

@@ -242,6 +242,8 @@ def check(session: Session, file: str, base: str, form: str | None, algorithm: s
         ],
         "bad_lines": [_bad(each) for each in found.bad], "notes": reading.notes,
     }  # fmt: skip
+    if all(each.found == "missing" for each in found.findings) and not found.ok:
+        document["notes"] = [*reading.notes, f"names start at {os.path.abspath(base)}; --base names another directory"]
     session.tell(document, checked_page)
     return 3 if document["findings"] or document["bad_lines"] else 0
 

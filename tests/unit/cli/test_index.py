@@ -220,6 +220,14 @@ def test_check_tells_what_is_otherwise(ctl: Ctl, tree: Path, tmp_path: Path) -> 
     assert "3 files: 0 ok, 3 otherwise" in page.out
 
 
+def test_check_of_a_list_made_elsewhere_says_where_names_start(ctl: Ctl, tree: Path, tmp_path: Path) -> None:
+    sums = subprocess.run(["md5sum", "a"], cwd=tree, capture_output=True, check=True).stdout
+    (tmp_path / "sums").write_bytes(sums)
+    found = ctl("index", "check", str(tmp_path / "sums"), "--base", str(tmp_path))
+    assert found.code == 3
+    assert f"names start at {tmp_path}; --base names another directory" in found.out
+
+
 def test_check_of_what_is_no_list_fails(ctl: Ctl, tmp_path: Path) -> None:
     (tmp_path / "list").write_bytes(b"%%%% HASHDEEP-1.0\n")
     (tmp_path / "text").write_bytes(b"hello\n")
