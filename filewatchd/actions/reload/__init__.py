@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from filewatchd.actions import probing, telling
+from filewatchd.actions import probes, telling
 from filewatchd.actions.base import Context, Needs, Problem
 from filewatchd.actions.reload.action import ReloadAction
 from filewatchd.actions.reload.answers import ENDPOINTS as endpoints  # noqa: N811 - the protocol's word
@@ -35,7 +35,7 @@ def check(options: Options, rule: RuleSettings) -> Iterable[Problem]:
         for problem in telling.problems(as_told, rule):
             yield problem._replace(where=("check", *problem.where))
     yield from telling.problems(options.apply, rule, ("apply",))
-    yield from probing.problems(options.probes, rule, ("healthy",))
+    yield from probes.problems(options.probes, rule, ("healthy",))
 
 
 def _roots(rule: RuleSettings) -> Iterator[Problem]:
@@ -52,7 +52,7 @@ def _modes(options: Options, rule: RuleSettings) -> Iterator[Problem]:
     if options.mode == "check" and options.on_bad == "restore":
         hint = "write `mode: guard`, or `on_bad: hold`"
         yield Problem("`mode: check` never writes the live set, so nothing can be restored", hint, ("on_bad",))
-    if options.mode == "check" and probing.listed(options.healthy):
+    if options.mode == "check" and probes.listed(options.healthy):
         yield Problem("`mode: check` watches no health", "write `mode: guard`, or remove healthy", ("healthy",))
     if options.check is None and options.mode == "check" and options.apply is None:
         yield Problem("there is nothing to do", "add check, apply, or both")
@@ -81,7 +81,7 @@ def rule_defaults(options: Options) -> Mapping[str, Any]:
 
 def needs(options: Options) -> Needs:
     """What telling and probing need."""
-    both = telling.needs(options.apply), probing.needs(options.probes)
+    both = telling.needs(options.apply), probes.needs(options.probes)
     extras = dict.fromkeys(extra for each in both for extra in each.extras)
     return Needs(extras=tuple(extras), capabilities=tuple(name for each in both for name in each.capabilities))
 

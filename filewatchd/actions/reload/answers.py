@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
-from filewatchd.actions import probing, telling
+from filewatchd.actions import probes, telling
 from filewatchd.actions.base import Endpoint
 from filewatchd.actions.reload import diffing
 from filewatchd.actions.reload.desk import Desk, plain
@@ -199,7 +199,7 @@ def steps(desk: Desk) -> Sequence[str]:
     if options.publish is not None:
         found.append(f"put it into {options.publish.target}")
     found += [telling.describe(options.apply)] if options.apply is not None else []
-    found += [f"see that it is healthy: {probing.describe(probe)}" for probe in options.probes]
+    found += [f"see that it is healthy: {probes.describe(probe)}" for probe in options.probes]
     if options.mode != "check" and options.on_bad == "restore":
         found.append("if it is bad, put the last good set back")
     return found

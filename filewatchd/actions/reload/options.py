@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, structs
 
-from filewatchd.actions.probing import Probe, listed
+from filewatchd.actions.probes import Probe, listed
 from filewatchd.actions.telling import Telling
 from filewatchd.values import CommandOption, Duration, PathTo
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from filewatchd.actions.probing import Probe, probe_one
+from filewatchd.actions.probes import Probe
+from filewatchd.actions.probing import probe_one
 from filewatchd.actions.telling import Telling, tell
 from filewatchd.clock import SystemClock
 from filewatchd.errors import ActionError

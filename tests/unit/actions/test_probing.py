@@ -9,20 +9,8 @@ from typing import Any
 import pytest
 
 from filewatchd.actions.base import UnitState
-from filewatchd.actions.probing import (
-    STAGES,
-    Probe,
-    Sign,
-    Stage,
-    Watching,
-    describe,
-    listed,
-    look,
-    needs,
-    probe_all,
-    probe_one,
-    problems,
-)
+from filewatchd.actions.probes import Probe, describe, listed, needs, problems
+from filewatchd.actions.probing import STAGES, Sign, Stage, Watching, look, probe_all, probe_one
 from filewatchd.model import RuleSettings
 from filewatchd.notation import MalformedError
 from filewatchd.testing import DONE, FakeContext, FakeSpawn, Scripted
