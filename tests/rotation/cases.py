@@ -45,6 +45,10 @@ KINDS = {
     "punch of a plain writer": Kind("punch", ("plain",), (Step.MEMBER, Step.FREE)),
     "short of space": Kind("punch", ("append", "append"), (Step.MEMBER, Step.NAME, Step.FREE), short=True),
     "short of space, swapped": Kind("exchange", ("append",), (Step.MEMBER,), short=True, reopens=True),
+    "copytruncate": Kind(
+        "copytruncate", (),
+        (Step.BEGIN, Step.COPY, Step.TRUNCATE, Step.UNDO, Step.MEMBER, Step.NAME, Step.FREE), {"into": {"dir": "old"}},
+    ),
     "copy": Kind("copy", ("append", "append"), (Step.NAME,)),
 }  # fmt: skip
 
@@ -62,6 +66,8 @@ def trial_of(kind: Kind, directory: Path, root: Path) -> Trial:
 def die_everywhere(trial: Trial, steps: tuple[Step, ...]) -> None:
     """Die before and after each step."""
     for step, when in itertools.product(steps, ("before", "after")):
+        if not trial.writing:  # what loses lines under writers must lose none without
+            trial.fill(1000)
         if step is Step.UNDO:
             trial.die(Step.BEGIN.name, "after")
         trial.die(step.name, when)

@@ -60,6 +60,11 @@ class Trial:
         for name in self._writers:
             wait_until((self.directory / f"{name}.pid").exists, f"writer {name} writes")
 
+    @property
+    def writing(self) -> bool:
+        """Whether there are writers."""
+        return bool(self._writers)
+
     def fill(self, count: int) -> None:
         """Add so many lines, and be done."""
         begin = self._written.get("filler", 0)

@@ -31,6 +31,7 @@ from filewatchd.model import Change, Kind, Outcome, Trigger, Verdict
 _KEEP_EVERY = 3600.0
 _HEAL_EVERY = 60.0
 _LATER = 60.0  # seconds until a log that was refused, or failed, is looked at again
+_CUT_OFF = frozenset({State.COPIED, State.CLOSED, State.WRITING, State.NAMED, State.STAMPED})
 _PLANNED = 5  # logs of a plan whose writers are looked up: some milliseconds each, on the loop
 
 
@@ -236,7 +237,7 @@ class RotateAction:
         for archive in self._ledger.of(live):
             if archive.state is State.BEGUN:
                 archive = await self._rotation.undo(archive)
-            if archive.state in (State.WRITING, State.NAMED, State.STAMPED) and archive.method != "exchange":
+            if archive.state in _CUT_OFF and archive.method != "exchange":
                 archive = await self._rotation.finish_here(archive)
             if (
                 archive.state is State.SWAPPED

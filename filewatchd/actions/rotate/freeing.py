@@ -19,7 +19,7 @@ from errno import EOPNOTSUPP
 
 from filewatchd.actions.rotate.ledger import Archive, stamp, stamped, where_named, where_plain
 from filewatchd.actions.rotate.machine import State, Step
-from filewatchd.actions.rotate.packing import free_head, tail_digest
+from filewatchd.actions.rotate.packing import free_head
 from filewatchd.actions.rotate.places import (
     Move,
     Setting,
@@ -43,7 +43,7 @@ def free(archive: Archive, setting: Setting, proven: bool) -> Iterator[Move]:
     Raises:
         OSError, ActionError: it couldn't be done; every byte is still there.
     """
-    if archive.method == "exchange":
+    if archive.plain is not None:  # a swapped file, or a copy
         yield from unlink(archive, setting)
         return
     with folder_of(archive.live, setting.beneath) as folder:
@@ -65,8 +65,6 @@ def _free(archive: Archive, fd: int, proven: bool) -> Iterator[Move]:
             yield punched_out(archive, fd)
         case "collapse":
             yield from collapsed(archive, fd, proven)
-        case "copytruncate":
-            yield truncated(archive, fd)
         case _:
             yield Move(Step.FREE, skip=archive.end)
 
@@ -79,7 +77,7 @@ def unlink(archive: Archive, setting: Setting) -> Iterator[Move]:
         return
     name = os.path.basename(plain)
     with folder_of(plain, setting.beneath) as folder:
-        if inode_at(folder, name) == archive.inode:
+        if inode_at(folder, name) == archive.source:
             if os.stat(name, dir_fd=folder, follow_symlinks=False).st_size > archive.end:
                 yield Move(Step.FREE, grown=True)
                 return
@@ -93,15 +91,6 @@ def punched_out(archive: Archive, fd: int) -> Move:
     free_head(fd, 0, archive.end, keep_first=True)
     os.fsync(fd)
     return Move(Step.FREE, skip=archive.end)
-
-
-def truncated(archive: Archive, fd: int) -> Move:
-    """The file is emptied; what was written since the copy is lost, and said so."""
-    if os.fstat(fd).st_size < archive.end or tail_digest(fd, archive.end) != archive.digest:
-        return Move(Step.FREE, skip=0)  # a crash came after it
-    os.ftruncate(fd, 0)
-    os.fsync(fd)
-    return Move(Step.FREE, skip=0)
 
 
 def collapsed(archive: Archive, fd: int, proven: bool) -> Iterator[Move]:
@@ -164,7 +153,7 @@ def drop_empty(archive: Archive, setting: Setting) -> Iterator[Move]:
     plain = where_plain(archive)
     name = os.path.basename(plain)
     with folder_of(plain, setting.beneath) as folder:
-        if inode_at(folder, name) == archive.inode:
+        if inode_at(folder, name) == archive.source:
             os.unlink(name, dir_fd=folder)
             os.fsync(folder)
     yield Move(Step.DELETE)

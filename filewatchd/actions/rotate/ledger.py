@@ -25,6 +25,7 @@ from filewatchd.actions.rotate.rows import COLUMNS as COLUMNS
 from filewatchd.actions.rotate.rows import Archive as Archive
 from filewatchd.actions.rotate.rows import Part as Part
 from filewatchd.actions.rotate.rows import archive_of as archive_of
+from filewatchd.actions.rotate.rows import emptied as emptied
 from filewatchd.actions.rotate.rows import encoded as encoded
 from filewatchd.actions.rotate.rows import found_in as found_in
 from filewatchd.actions.rotate.rows import goes_on as goes_on
@@ -59,7 +60,8 @@ SCHEMA = (
     file_ino INTEGER NOT NULL,
     file_btime_ns INTEGER NOT NULL,
     codec TEXT NOT NULL,
-    digest TEXT NOT NULL,
+    copy_ino INTEGER NOT NULL,
+    copy_btime_ns INTEGER NOT NULL,
     first_ns INTEGER NOT NULL,
     last_ns INTEGER NOT NULL
 )""",

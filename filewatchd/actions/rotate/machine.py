@@ -4,8 +4,9 @@ Every move is a durable step: it is written down, and synced, before anything ha
 (`filewatchd.actions.rotate.ledger`). What each state promises:
 
 - ``begun``: nothing was done yet that can't be undone; or the live file was just swapped, which its inode tells.
+- ``copied``: the log is being emptied, or was; a copy has all that the log had (``copytruncate``).
 - ``swapped``: the log's name has a fresh file; the old one is beside it, and somebody may still be writing to it.
-- ``closed``: nobody writes to the old file any more, so its end is known.
+- ``closed``: nobody writes to the old file, or the copy, any more, so its end is known.
 - ``writing``: part of the live file is in the archive and was punched out of it (only where space is short).
 - ``named``: the archive is whole, synced, and has its name; the source still has what it holds.
 - ``stamped``: what becomes the live file's head carries the stamp, and what is before it is about to be cut off.
@@ -23,6 +24,7 @@ class State(StrEnum):
 
     NONE = "none"
     BEGUN = "begun"
+    COPIED = "copied"
     SWAPPED = "swapped"
     CLOSED = "closed"
     WRITING = "writing"
@@ -38,6 +40,8 @@ class Step(StrEnum):
 
     BEGIN = "a rotation begins"
     SWAP = "the log was swapped with a fresh file"
+    COPY = "a copy has what the log has"
+    TRUNCATE = "the log was emptied, and the copy alone has it"
     CLOSE = "nobody writes to the old file any more"
     MEMBER = "a member of the archive is written and synced"
     NAME = "the archive is whole, synced and has its name"
@@ -53,6 +57,9 @@ MOVES: dict[tuple[State, Step], State] = {
     (State.NONE, Step.BEGIN): State.BEGUN,
     (State.BEGUN, Step.UNDO): State.GONE,
     (State.BEGUN, Step.SWAP): State.SWAPPED,
+    (State.BEGUN, Step.COPY): State.COPIED,
+    (State.COPIED, Step.TRUNCATE): State.CLOSED,
+    (State.COPIED, Step.UNDO): State.GONE,
     (State.SWAPPED, Step.NAME): State.NAMED,
     (State.SWAPPED, Step.CLOSE): State.CLOSED,
     (State.CLOSED, Step.MEMBER): State.CLOSED,
@@ -72,7 +79,9 @@ MOVES: dict[tuple[State, Step], State] = {
     (State.DONE, Step.EXPIRE): State.EXPIRING,
     (State.EXPIRING, Step.DELETE): State.GONE,
 }
-UNFINISHED = frozenset({State.BEGUN, State.SWAPPED, State.CLOSED, State.WRITING, State.NAMED, State.STAMPED})
+UNFINISHED = frozenset(
+    {State.BEGUN, State.COPIED, State.SWAPPED, State.CLOSED, State.WRITING, State.NAMED, State.STAMPED}
+)
 
 
 def after(state: State, step: Step) -> State:

@@ -1,4 +1,4 @@
-"""Writing an archive: from the swapped file, or from the head of the live one.
+"""Writing an archive: from the swapped file, the copy, or the head of the live one.
 
 It is written under the rotation's hidden name in the archives' folder, in members of about 16 MiB that stand by
 themselves. When a member is on disk and the row says so (``position`` in the source, ``size`` of the archive), a crash
@@ -12,7 +12,6 @@ never taken from another file.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import suppress
@@ -76,7 +75,7 @@ def pack(archive: Archive, setting: Setting) -> Iterator[Move]:
         opened(folder, path, os.O_RDWR) as source,
         archives_of(archive.live, setting) as into,
     ):
-        if inode_of(source) != archive.inode:
+        if inode_of(source) != (archive.source if archive.plain is not None else archive.inode):
             raise ActionError(f"{path} was replaced by another file")
         target, archive = open_target(archive, source, into)
         try:
@@ -119,7 +118,7 @@ def punched(source: int, archive: Archive) -> bool:
 def _pack(archive: Archive, setting: Setting, source: int, target: int) -> Iterator[Move]:
     path = os.path.join(folder_name(archive.live, setting), temporary(archive))
     live = archive.state in (State.BEGUN, State.WRITING)
-    short = archive.method in FREEING and short_of_space(target, archive.end - archive.position)
+    short = (archive.method in FREEING or not live) and short_of_space(target, archive.end - archive.position)
     done, size = archive.position, archive.size
     unread: list[codecs.Member] = []
     for member in written(archive, setting, source, target, 1 if short else setting.threads):
@@ -154,19 +153,11 @@ def secure(target: int, setting: Setting, unread: list[codecs.Member]) -> None:
 def _member(archive: Archive, setting: Setting, path: str, source: int, target: int, done: int, size: int) -> Move:
     skip = done if archive.state in (State.BEGUN, State.WRITING) else None
     inode = inode_of(target)
-    tail = tail_digest(source, done) if archive.method == "copytruncate" and done == archive.end else None
     return Move(
         Step.MEMBER,
-        digest=tail,
         position=done, size=size, path=path, codec=setting.codec, skip=skip,
         file_ino=inode.ino, file_btime_ns=inode.btime_ns,
     )  # fmt: skip
-
-
-def tail_digest(fd: int, end: int) -> str:
-    """What tells whether a file still has what was archived of it."""
-    start = max(0, end - 4096)
-    return hashlib.sha256(os.pread(fd, end - start, start)).hexdigest()
 
 
 def short_of_space(target: int, wanted: int) -> bool:

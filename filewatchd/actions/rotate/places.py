@@ -54,7 +54,8 @@ class Move(NamedTuple):
     file_ino: int | None = None
     file_btime_ns: int | None = None
     codec: str | None = None
-    digest: str | None = None
+    copy_ino: int | None = None
+    copy_btime_ns: int | None = None
     grown: bool = False  # lines came after the end that was recorded: they are another archive's
 
     @property

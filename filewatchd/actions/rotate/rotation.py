@@ -15,7 +15,7 @@ from errno import EXDEV
 from typing import Any
 
 from filewatchd.actions.base import Context
-from filewatchd.actions.rotate import freeing, naming, packing, swapping
+from filewatchd.actions.rotate import copying, freeing, naming, packing, swapping
 from filewatchd.actions.rotate.ledger import Archive, Ledger
 from filewatchd.actions.rotate.machine import State, Step
 from filewatchd.actions.rotate.options import Options
@@ -26,6 +26,7 @@ STILL = 10.0  # seconds without growth that stand for a lease where none can tel
 _NAMED = (State.NAMED, State.STAMPED, State.DONE)
 
 Take = Callable[..., Iterator[Move]]
+_UNDO: dict[str, Take] = {"exchange": swapping.swap_again, "copytruncate": copying.discard}
 
 
 class Ended(Exception):  # noqa: N818 - no error: the daemon ends
@@ -91,8 +92,7 @@ class Rotation:
 
     async def undo(self, archive: Archive) -> Archive:
         """A rotation that was cut off right after its beginning: given up, or adopted."""
-        work = swapping.swap_again if archive.method == "exchange" else packing.discard
-        archive = await self.take(archive, work)
+        archive = await self.take(archive, _UNDO.get(archive.method, packing.discard))
         self._ledger.forget(archive.live)
         return archive
 
@@ -126,6 +126,10 @@ class Rotation:
     async def next(self, archive: Archive) -> Archive:
         """What comes next, but for what has to be waited for."""
         match archive.state:
+            case State.BEGUN if archive.method == "copytruncate":
+                return await self.take(archive, copying.copy)
+            case State.COPIED:
+                return await self.take(archive, copying.empty_again)
             case State.BEGUN | State.WRITING if archive.method != "exchange":
                 return await self._pack(archive)
             case State.CLOSED if archive.end <= archive.begin:

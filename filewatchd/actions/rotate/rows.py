@@ -26,7 +26,8 @@ class Archive(NamedTuple):
         cut: how much of its head a collapse takes away.
         position: bytes of the inode below this are in ``path``.
         skip: where the log goes on, as long as it is that inode.
-        plain: where that inode is, once it isn't the log (swapped and closed).
+        plain: where that inode is, once it isn't the log (swapped and closed), or its copy (``copytruncate``).
+        copy_ino, copy_btime_ns: the copy's inode.
         path: the file with the data; until it is named a temporary one of which ``size`` bytes count.
         file_ino, file_btime_ns: its inode, once it is named.
         was: while numbers shift, where it may still be.
@@ -52,7 +53,8 @@ class Archive(NamedTuple):
     file_ino: int = 0
     file_btime_ns: int = 0
     codec: str = "none"
-    digest: str = ""
+    copy_ino: int = 0
+    copy_btime_ns: int = 0
     first_ns: int = 0
     last_ns: int = 0
 
@@ -60,6 +62,11 @@ class Archive(NamedTuple):
     def inode(self) -> Inode:
         """The inode that was the log."""
         return Inode(self.ino, self.btime_ns)
+
+    @property
+    def source(self) -> Inode:
+        """The inode that the archive is made of: the log's own, or the copy."""
+        return Inode(self.copy_ino, self.copy_btime_ns) if self.copy_ino else self.inode
 
     @property
     def file(self) -> Inode:
@@ -91,6 +98,7 @@ class Part(NamedTuple):
     archive: int | None
 
 
+_TAIL = 65536  # bytes by which a copy knows its log
 _PATHS = frozenset({"live", "plain", "path", "was"})
 COLUMNS = ", ".join(Archive._fields)
 
@@ -129,6 +137,8 @@ def goes_on(live: str, size: int, inode: Inode, archives: Sequence[Archive]) -> 
         return 0
     newest = mine[-1]
     skip = newest.skip
+    if newest.state is State.COPIED and emptied(newest):
+        return 0
     if newest.state is State.STAMPED and stamped(live, newest.txn):
         skip -= newest.cut
     return skip if size >= skip else 0  # somebody else has truncated it
@@ -138,6 +148,8 @@ def _parts(archive: Archive) -> Iterator[Part]:
     match archive.state:
         case State.BEGUN if archive.method == "exchange" and not is_at(archive.live, archive.inode):
             yield from _plain(archive)
+        case State.COPIED if emptied(archive):
+            yield _part(archive, where_plain(archive), "none", archive.begin, None)
         case State.SWAPPED | State.CLOSED:
             if archive.position > archive.begin and archive.path is not None:
                 yield _part(archive, where_written(archive), archive.codec, 0, archive.size)
@@ -164,6 +176,29 @@ def where_plain(archive: Archive) -> str:
     if archive.state is State.SWAPPED and archive.path is not None and not is_at(plain, archive.inode):
         return found_in(os.path.dirname(archive.path), archive.inode) or plain
     return plain
+
+
+def emptied(archive: Archive) -> bool:
+    """Whether the log that was copied has lost what the copy has: unless it still has the copy's last bytes there."""
+    try:
+        copy = _tail(where_plain(archive), None)  # the copy first: it may grow until the log is emptied
+    except OSError:
+        return False
+    try:
+        return not is_at(archive.live, archive.inode) or _tail(archive.live, copy[0]) != copy
+    except OSError:
+        return True
+
+
+def _tail(path: str, end: int | None) -> tuple[int, bytes]:
+    """A file's last bytes, or those before an offset."""
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        end = os.fstat(fd).st_size if end is None else end
+        start = max(0, end - _TAIL)
+        return end, os.pread(fd, end - start, start)
+    finally:
+        os.close(fd)
 
 
 def found_in(folder: str, inode: Inode) -> str | None:
