@@ -102,9 +102,12 @@ def retry_after(reply: Reply, now: float) -> float:
 
 
 def shown(url: str) -> str:
-    """A URL as it may be shown: webhooks' paths and queries are secrets as often as not."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{_netloc(parts)}/{'...' if parts.path.strip('/') or parts.query else ''}"
+    """A URL as it may be shown: webhooks' paths and queries are secrets as often as not. It may be a server's word."""
+    try:
+        parts = urlsplit(url)
+        return f"{parts.scheme}://{_netloc(parts)}/{'...' if parts.path.strip('/') or parts.query else ''}"
+    except ValueError:
+        return "what is no URL"
 
 
 def proxy_of(url: str, environ: Mapping[str, str] = os.environ) -> str | None:
@@ -135,8 +138,7 @@ async def _connected(
     if request.proxy is None:
         reader, writer = await connect(host, port, pool, context)
     else:
-        proxy = urlsplit(request.proxy)
-        reader, writer = await connect(*_place(proxy), pool, None)
+        reader, writer = await connect(*_place(_proxy(request.proxy)), pool, None)
     try:
         if request.proxy is not None and context is not None:
             await _tunnel(reader, writer, f"{_netloc(parts, port)}", urlsplit(request.proxy))
@@ -144,6 +146,17 @@ async def _connected(
         yield reader, writer
     finally:
         writer.transport.abort()  # nothing is left to be said; a close would wait for the other end
+
+
+def _proxy(url: str) -> SplitResult:
+    """The environment may say anything."""
+    try:
+        parts = urlsplit(url)
+        if parts.scheme == "http" and parts.hostname and (parts.port or 1) > 0:
+            return parts
+    except ValueError:
+        pass
+    raise OSError("the proxy is none of the form http://HOST:PORT; see http_proxy and https_proxy")
 
 
 async def connect(
@@ -170,7 +183,10 @@ async def addresses(host: str, port: int, pool: Threads) -> list[str]:
     """The addresses of a host, looked up in the pool unless it is one."""
     with contextlib.suppress(ValueError):
         return [str(ipaddress.ip_address(host))]
-    found = await pool.run("names", socket.getaddrinfo, host, port, 0, socket.SOCK_STREAM)
+    try:
+        found = await pool.run("names", socket.getaddrinfo, host, port, 0, socket.SOCK_STREAM)
+    except UnicodeError as error:  # a part of it is empty, or longer than 63 characters
+        raise OSError(f"{host} can't be a host's name") from error
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 

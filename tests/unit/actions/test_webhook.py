@@ -167,6 +167,8 @@ def test_secrets_are_read_anew_for_each_request(tmp_path: Path) -> None:
             0,
         ),
         (answer(301, Location="/x"), "sends to elsewhere", False, 0),
+        (answer(301, Location="http://[x"), "sends to what is no URL", False, 0),
+        (answer(301, Location="http://x:99999/"), "sends to what is no URL", False, 0),
         (None, "no answer within 0.2 s", True, 0),
     ],
 )

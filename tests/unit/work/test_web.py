@@ -240,3 +240,13 @@ def test_addresses_are_tried_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
         assert reply.status == 200
 
     run(test)
+
+
+@pytest.mark.parametrize("host", ["a..b", "a" * 64])
+def test_a_name_that_no_host_can_have_is_an_error(host: str) -> None:
+    assert f"{host} can't be a host's name" in asyncio.run(refused(Request(f"http://{host}/")))
+
+
+@pytest.mark.parametrize("proxy", ["http://[x", "http://x:port", "http://", "socks5://127.0.0.1:1080"])
+def test_what_the_environment_says_may_be_no_proxy(proxy: str) -> None:
+    assert "the proxy is none of the form" in asyncio.run(refused(Request("http://127.0.0.1:1/", proxy=proxy)))
