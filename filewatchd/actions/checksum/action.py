@@ -8,6 +8,7 @@ the third time it is a finding.
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from typing import Any
@@ -60,6 +61,7 @@ class Checksum:
         self.labelling = Labelling(self)
         self._answers = Answers(self.index, ctx.rule.name, ctx.pool, self, lambda: self.options.keep.versions)
         self._recount = False
+        self._reporting = asyncio.Lock()
         if self.index.set_aside is not None:
             ctx.finding(
                 "index-set-aside",
@@ -328,9 +330,16 @@ class Checksum:
 
     async def report(self) -> None:
         """Say in status what waits."""
-        if not self._recount:
-            return
-        self._recount = False
+        async with self._reporting:  # or what was counted first might be told last
+            if self._recount:
+                self._recount = False
+                try:
+                    await self._count()
+                except BaseException:
+                    self._recount = True
+                    raise
+
+    async def _count(self) -> None:
         waits = [
             (verdict, number, full(ledger.root, path))
             for ledger in list(self.ledgers.values())

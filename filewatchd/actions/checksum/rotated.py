@@ -26,15 +26,12 @@ class Rotated:
     def __init__(self, action: Checksum) -> None:
         self._action = action
         self._paths: dict[str, None] = {}  # where something is expected, whichever
-        self._archives: set[str] = set()  # whose content is to be taken as it is
 
     def effect(self, kind: str, old: str, new: str | None) -> None:
         """Somebody told: on the loop."""
         for path in (old, new):
             if path is not None:
                 self._expect(path)
-        if kind == "archived" and new is not None:
-            self._archives.add(new)
         for ground in self._action.ctx.grounds():
             top = ground.root.rstrip("/") + "/"
             if new is not None and old.startswith(top) and new.startswith(top):
@@ -43,9 +40,7 @@ class Rotated:
 
     def _expect(self, path: str) -> None:
         if len(self._paths) >= _MOST:
-            gone = next(iter(self._paths))
-            del self._paths[gone]
-            self._archives.discard(gone)
+            del self._paths[next(iter(self._paths))]
         self._paths[path] = None
 
     async def _carry(self, root: str, old: str, new: str, *, whole: bool) -> None:

@@ -135,16 +135,16 @@ class Runs:
         except (BaseExceptionGroup, FilewatchdError, OSError) as error:
             shown = error.exceptions[0] if isinstance(error, BaseExceptionGroup) else error
             action.ctx.log.error("%s of %s stopped: %s", run.kind, ground.root, shown)
-            action.ctx.finding("index-run", f"{run.kind} of {ground.root} stopped: {shown}", ground.root)
+            action.ctx.finding(f"index-run:{ground.root}", f"{run.kind} of {ground.root} stopped: {shown}", ground.root)
             await action.ctx.pool.run(LANE, ledger.end_run, run.id, "failed")
             if run.kind == "build":
                 when = action.ctx.clock.wall_ns() / 1e9 + _RETRY
-                action.ctx.timers.at("build", when, partial(self.scanned, ground.root))
+                action.ctx.timers.at(f"build-{ledger.id}", when, partial(self.scanned, ground.root))
             return
         finally:
             self.running.pop(run.id, None)
         await action.ctx.pool.run(LANE, ledger.end_run, run.id, "done", selection)
-        action.ctx.clear_finding("index-run")
+        action.ctx.clear_finding(f"index-run:{ground.root}")
         words = ", ".join(f"{count:,} {verdict.value}" for verdict, count in walk.verdicts.items() if count)
         action.ctx.log.info(
             "%s of %s: %s files, %s", run.kind, ground.root, f"{walk.files:,}", words or "nothing there"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from filewatchd.actions.base import JobContext
 from filewatchd.actions.checksum import summing
 from filewatchd.actions.checksum.walking import LANE
-from filewatchd.errors import ActionError
+from filewatchd.errors import FilewatchdError
 from filewatchd.model import Change
 from filewatchd.state.index.rows import joined, split
 
@@ -65,14 +65,17 @@ class Sums:
         began = clock.monotonic()
         dirty, self._dirty = self._dirty, set()
         for root in dirty:
-            if self._action.ground(root) is None or not await self._is_built(root):
-                continue
             try:
+                if self._action.ground(root) is None or not await self._is_built(root):
+                    self._dirty.add(root)  # for later
+                    continue
                 await self._write(job, root)
-            except (OSError, ActionError) as error:
-                self._action.ctx.finding("checksum-file", f"{self._action.options.checksum_file}: {error}", root)
+            except (OSError, FilewatchdError) as error:
+                self._dirty.add(root)
+                words = f"{self._action.options.checksum_file}: {error}"
+                self._action.ctx.finding(f"checksum-file:{root}", words, root)
             else:
-                self._action.ctx.clear_finding("checksum-file")
+                self._action.ctx.clear_finding(f"checksum-file:{root}")
         self._not_before = clock.monotonic() + _SHARE * (clock.monotonic() - began)
 
     async def _is_built(self, root: str) -> bool:

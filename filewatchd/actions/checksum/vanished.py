@@ -19,7 +19,7 @@ class Vanished:
 
     def add(self, root: str, path: str, row: Record) -> None:
         """A path is gone."""
-        if len(self._by_inode) >= _MOST:
+        if max(len(self._by_inode), len(self._by_digest)) >= _MOST:  # one inode may be many files in turn
             self._by_inode.clear()
             self._by_digest.clear()
         self._by_inode[root, row.identity.ino] = path, row

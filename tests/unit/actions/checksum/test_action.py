@@ -10,10 +10,11 @@ import subprocess
 from pathlib import Path
 from unittest import mock
 
-from filewatchd.actions.checksum import listing
+from filewatchd.actions.checksum import listing, vanished, walking
 from filewatchd.actions.checksum.options import Options, Scrub
-from filewatchd.model import Kind
-from filewatchd.state.index.rows import Verdict
+from filewatchd.actions.checksum.vanished import Vanished
+from filewatchd.model import FileIdentity, Kind
+from filewatchd.state.index.rows import Record, Verdict
 from filewatchd.testing import FakeClock
 from tests.unit.actions.checksum.scene import Scene, story, written
 
@@ -340,6 +341,71 @@ async def test_sha256sum_reads_the_checksum_file(tmp_path: Path) -> None:
         assert len(sums.read_bytes().splitlines()) == 3
         await scene.changed("SUMS", kind=Kind.CREATED)
         assert "SUMS" not in scene.rows()
+
+
+@story
+async def test_a_checksum_file_that_cant_be_written_is_written_later(tmp_path: Path) -> None:
+    async with await built(tmp_path, "a", checksum_file="SUMS") as scene:
+        (scene.root / "SUMS").mkdir()
+        (scene.root / "SUMS/x").touch()
+        await scene.job()
+        key = f"checksum-file:{scene.root}"
+        assert key in scene.ctx.findings
+        shutil.rmtree(scene.root / "SUMS")
+        scene.clock.advance(60.0)
+        await scene.job()
+        assert key not in scene.ctx.findings
+        assert (scene.root / "SUMS").read_text().endswith("  a\n")
+
+
+@story
+async def test_a_build_that_fails_is_a_finding_until_it_is_built(tmp_path: Path) -> None:
+    scene = await built(tmp_path, "a")
+    with mock.patch.object(walking.Walk, "run", side_effect=OSError("no luck")):
+        await scene.__aenter__()
+    key = f"index-run:{scene.root}"
+    assert "no luck" in scene.ctx.findings[key][0]
+    scene.clock.advance(60.0)
+    await asyncio.sleep(0)
+    await scene.follow()
+    assert key not in scene.ctx.findings
+    assert set(scene.rows()) == {"a"}
+    await scene.__aexit__()
+
+
+@story
+async def test_what_was_counted_first_isnt_told_last(tmp_path: Path) -> None:
+    async with await built(tmp_path, "a", approval="required") as scene:
+        slow = asyncio.Event()
+        counted = asyncio.Event()
+
+        async def upgrades() -> list[object]:
+            if not counted.is_set():
+                counted.set()
+                await slow.wait()
+            return []
+
+        with mock.patch.object(scene.action.labelling, "upgrades", upgrades):
+            (scene.root / "a").write_text("other")
+            first = asyncio.ensure_future(scene.changed("a"))
+            await counted.wait()
+            (change,) = scene.changes("pending")
+            second = asyncio.ensure_future(scene.ask("approve", ids=(change.id,)))
+            for _ in range(100):  # it goes as far as it can
+                await asyncio.sleep(0)
+            assert not scene.changes("pending")
+            slow.set()
+            await asyncio.gather(first, second)
+        assert scene.ctx.findings == {}
+
+
+def test_many_files_in_turn_with_one_inode_are_not_remembered_for_ever() -> None:
+    known = Vanished()
+    with mock.patch.object(vanished, "_MOST", 10):
+        for number in range(100):
+            row = Record(FileIdentity(1, 1, number, number), "sha256", b"%d" % number)
+            known.add("/srv", f"{number}", row)
+    assert sum(known.by_digest("/srv", b"%d" % number)[0] is not None for number in range(100)) <= 10
 
 
 @story
