@@ -10,35 +10,33 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any
 
 from filewatchd.actions.base import Caller, Context, Ground, JobContext
 from filewatchd.actions.checksum import shared
+from filewatchd.actions.checksum.again import RACY, Again
 from filewatchd.actions.checksum.answering import Answers
+from filewatchd.actions.checksum.changes import Changes
 from filewatchd.actions.checksum.endpoints import ENDPOINTS
 from filewatchd.actions.checksum.figures import Figures
-from filewatchd.actions.checksum.judging import Reading, to_read
-from filewatchd.actions.checksum.keeping import Ledger, still_waits
+from filewatchd.actions.checksum.keeping import Ledger
 from filewatchd.actions.checksum.labelling import LABELLED, Labelling
 from filewatchd.actions.checksum.options import Options
+from filewatchd.actions.checksum.paths import full
 from filewatchd.actions.checksum.reporting import report
-from filewatchd.actions.checksum.rotated import Rotated
 from filewatchd.actions.checksum.runs import Runs
-from filewatchd.actions.checksum.seeing import Presence, Seen, Tracking, Wanted
-from filewatchd.actions.checksum.settling import Looked, Policy, Settled
+from filewatchd.actions.checksum.seeing import Seen, Tracking
+from filewatchd.actions.checksum.settling import Policy, Settled
 from filewatchd.actions.checksum.sums import Sums
-from filewatchd.actions.checksum.vanished import Vanished
-from filewatchd.actions.checksum.walking import LANE, look_at
+from filewatchd.actions.checksum.walking import LANE
 from filewatchd.errors import FilewatchdError
 from filewatchd.model import OK, Change, Kind, Outcome, Trigger
-from filewatchd.state.index.rows import WAITING, Record, State, Verdict, split, stamp
 from filewatchd.state.index.rows import Change as IndexChange
+from filewatchd.state.index.rows import State, Verdict
 
 FIGURES = frozenset(endpoint.name for endpoint in ENDPOINTS)
 _BATCH = 500
-_RACY = 2.5  # seconds until a racy row is read again: the coarsest clock there is has moved by then
-_AGAIN = (1.0, 5.0, 20.0)  # seconds until a file is looked at again that changed while it was read
 
 
 class Checksum:
@@ -51,10 +49,8 @@ class Checksum:
         self.ledgers: dict[str, Ledger] = {}
         self.verdicts: Counter[Verdict] = Counter()
         self._bytes = 0
-        self._again: dict[tuple[str, str], int] = {}  # (root, path) -> times it was unstable
-        self._due: dict[tuple[str, str], float] = {}  # to be looked at, at that time (monotonic)
-        self._vanished = Vanished()
-        self._rotated = Rotated(self)
+        self.again = Again(ctx, lambda by_root: self.follow("again", self._repeat(by_root)))
+        self._changes = Changes(self)
         self._sums = Sums(self)
         self.runs = Runs(self)
         self._figures = Figures(self)
@@ -100,7 +96,7 @@ class Checksum:
     async def recover(self) -> None:
         """Runs that were cut off go on when their roots are scanned."""
         self.ctx.on_scan(self.runs.scanned)
-        self.ctx.on_effect(self._rotated.effect)
+        self.ctx.on_effect(self._changes.rotated.effect)
         for ground in self.ctx.grounds():  # the rule was reloaded: its roots stand already
             self.runs.scanned(ground.root)
 
@@ -113,7 +109,7 @@ class Checksum:
             of_root = [change for change in changes if change.root == root]
             for start in range(0, len(of_root), _BATCH):
                 part = of_root[start : start + _BATCH]
-                outcomes |= await self._work(job, root, part)
+                outcomes |= await self._changes.work(job, root, part)
                 done += len(part)
                 job.progress(done, len(changes), "files")
         await self._sums.write(job)
@@ -143,7 +139,7 @@ class Checksum:
         return {
             "verdicts": {verdict.value: count for verdict, count in self.verdicts.items() if count},
             "hashed_bytes": self._bytes,
-            "looked_at_again": len(self._again),
+            "looked_at_again": len(self.again),
             "runs": self.runs.statistics(),
             "index": self.index.statistics(),
         }
@@ -154,104 +150,7 @@ class Checksum:
             return await self._figures.answer(endpoint, arguments, caller.uid)
         return await self._answers.answer_to(endpoint, arguments, caller)
 
-    # ---- changes
-
-    async def _work(self, job: JobContext | None, root: str, changes: Sequence[Change]) -> dict[str, Outcome]:
-        """Look at changed paths of one root, and write what follows."""
-        ledger = await self.ledger(root)
-        places = {relative(change.path, root): change for change in changes}
-        old = {path: relative(c.old_path, root) for path, c in places.items() if c.old_path is not None}
-        self.runs.touch(root, [*places, *old.values()])
-        rows: dict[str, Record] = await self.ctx.pool.run(LANE, ledger.rows, [*places, *old.values()])
-        if rowless := [path for path, before in old.items() if before not in rows]:
-            rows |= await self._from_waiting(ledger, rowless, old, places)
-        asked = {path: self._known(path, change, rows, old) for path, change in places.items()}
-        wanted = await self.ctx.pool.run(LANE, self._wanted, ledger, places, asked)
-        ground = self.ground(root)
-        tracking = self.tracking(ground.granularity_ns if ground is not None else 0)
-        seen = await look_at(self.ctx, root, wanted, tracking, self._progress(job, root))
-        looked = [
-            self._looked(ledger, each, want, *asked[path_of(each)], places)
-            for each, want in zip(seen, wanted, strict=True)
-        ]
-        return await self._settle(ledger, looked, places)
-
-    async def _from_waiting(
-        self, ledger: Ledger, rowless: Sequence[str], old: dict[str, str], places: dict[str, Change]
-    ) -> dict[str, Record]:
-        """Files that moved from a path that only waits: new there, or moved there from where their row still is.
-
-        What waits of such a path is over, so it is looked at too; ``old`` is led back to the row, which is returned.
-        """
-        moves = await self.ctx.pool.run(LANE, ledger.moves)
-        for path in rowless:
-            before = old[path]
-            places.setdefault(before, Change(Kind.DELETED, full(ledger.root, before), ledger.root))
-            old[path] = moves[before].old_path or before if before in moves else before
-        rows: dict[str, Record] = await self.ctx.pool.run(LANE, ledger.rows, [old[path] for path in rowless])
-        return rows
-
-    @staticmethod
-    def _progress(job: JobContext | None, root: str) -> Any:
-        return (lambda done: None) if job is None else (lambda done: job.progress(done, 0, f"bytes in {root}"))
-
-    def _known(
-        self, path: str, change: Change, rows: Mapping[str, Record], old: Mapping[str, str]
-    ) -> tuple[Record | None, str | None]:
-        """The row to compare a path with, and where that is if it isn't the path's own."""
-        if path in old and old[path] in rows:
-            return rows[old[path]], old[path]
-        if path in rows:
-            return rows[path], None
-        if change.identity is not None:
-            return self._vanished.by_identity(change.root, change.identity)
-        return None, None
-
-    def _wanted(
-        self, ledger: Ledger, places: Mapping[str, Change], asked: Mapping[str, tuple[Record | None, str | None]]
-    ) -> list[Wanted]:
-        """What has to be looked at; in a pool thread."""
-        track = self.options.tracking
-        wanted = []
-        for path, change in places.items():
-            row = asked[path][0]
-            now = stamp(*change.identity) if change.identity is not None else None
-            if row is not None and now is not None and row.flags & WAITING and still_waits(ledger, path, now):
-                continue
-            algorithms = () if change.kind is Kind.DELETED else to_read(row, now, track, Reading.QUICK)
-            wanted.append(Wanted(*split(path), algorithms, row.identity.size if row and track.growing else -1))
-        return wanted
-
-    def _looked(
-        self,
-        ledger: Ledger,
-        seen: Seen,
-        wanted: Wanted,
-        row: Record | None,
-        old_path: str | None,
-        places: Mapping[str, Change],
-    ) -> Looked:
-        """A look with all that is known of it."""
-        path = path_of(seen)
-        if row is None and seen.digests:
-            row, old_path = self._vanished.by_digest(ledger.root, seen.digests[-1])
-        change = places.get(path)
-        label = self._rotated.label(change.path) if change is not None else None
-        return self._rotated.adapted(Looked(seen, wanted.algorithms, row, old_path, label))
-
-    async def _settle(
-        self, ledger: Ledger, looked: Sequence[Looked], places: Mapping[str, Change]
-    ) -> dict[str, Outcome]:
-        """Judge and write; what can't be trusted yet is looked at again."""
-        sure = [each for each in looked if not self._wait_for(ledger, each.seen)]
-        settled = await self.ctx.pool.run(LANE, ledger.settle, sure, self.policy)
-        self.settled(ledger, settled)
-        said = {told.path: told for told in settled.news if told.state is not State.ACCEPTED}
-        return {
-            change.path: Outcome(OK.verdict, f"{said[path].verdict.value}: {said[path].message}".rstrip(": "))
-            for path, change in places.items()
-            if path in said
-        }
+    # ---- what follows
 
     def settled(self, ledger: Ledger, settled: Settled) -> None:
         """Something was written; on the loop."""
@@ -259,9 +158,9 @@ class Checksum:
         self._bytes += settled.bytes
         for told in settled.news:
             if told.verdict is Verdict.DELETED and told.before is not None:
-                self._vanished.add(ledger.root, told.path, told.before)
+                self._changes.vanished.add(ledger.root, told.path, told.before)
         if settled.racy:
-            self._later([(ledger.root, path) for path in settled.racy], _RACY)
+            self.again.later([(ledger.root, path) for path in settled.racy], RACY)
         if settled.written:
             self._sums.dirty(ledger.root)
         for told in settled.news:
@@ -273,42 +172,7 @@ class Checksum:
 
     def unstable(self, ledger: Ledger, seen: Seen) -> None:
         """A walk met a file that can't be trusted yet."""
-        self._wait_for(ledger, seen)
-
-    def _wait_for(self, ledger: Ledger, seen: Seen) -> bool:
-        """Whether a look is to be repeated rather than believed."""
-        key = (ledger.root, path_of(seen))
-        if seen.presence is not Presence.UNSTABLE:
-            self._again.pop(key, None)
-            return False
-        times = self._again.get(key, 0)
-        if times >= len(_AGAIN):
-            return False
-        self._again[key] = times + 1
-        self._later([key], _AGAIN[times])
-        return True
-
-    def _later(self, keys: Iterable[tuple[str, str]], seconds: float) -> None:
-        when = self.ctx.clock.monotonic() + seconds
-        for key in keys:
-            self._due[key] = min(when, self._due.get(key, when))
-        self._wait()
-
-    def _wait(self) -> None:
-        if self._due:
-            seconds = max(0.0, min(self._due.values()) - self.ctx.clock.monotonic())
-            self.ctx.timers.at("again", self.ctx.clock.wall_ns() / 1e9 + seconds, self._look_again)
-
-    def _look_again(self) -> None:
-        now = self.ctx.clock.monotonic() + 0.05  # the timer goes by another clock
-        due = [key for key, when in self._due.items() if when <= now]
-        by_root: dict[str, list[str]] = {}
-        for root, path in due:
-            del self._due[root, path]
-            by_root.setdefault(root, []).append(path)
-        self._wait()
-        if by_root:
-            self.follow("again", self._repeat(by_root))
+        self.again.wait_for(ledger, seen)
 
     def follow(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         """A task of its own; what can't be done is told, and done again by the next scan or verify."""
@@ -324,7 +188,7 @@ class Checksum:
         for root, paths in by_root.items():
             for start in range(0, len(paths), _BATCH):
                 some = paths[start : start + _BATCH]
-                await self._work(None, root, [Change(Kind.MODIFIED, full(root, path), root) for path in some])
+                await self._changes.work(None, root, [Change(Kind.MODIFIED, full(root, path), root) for path in some])
         await self.report()
         self._sums.when_due()
 
@@ -356,7 +220,7 @@ class Checksum:
         """Rows that an earlier life left racy."""
         paths = await self.ctx.pool.run(LANE, ledger.racy)
         if paths:
-            self._later([(ledger.root, path) for path in paths], _RACY)
+            self.again.later([(ledger.root, path) for path in paths], RACY)
 
     async def walked(self, ledger: Ledger) -> None:
         """A walk or scrub has ended."""
@@ -379,18 +243,3 @@ class Checksum:
     def request(self) -> None:
         """Ask for a job over nothing, in which the checksum file is written."""
         self.ctx.request_job(Trigger.SCHEDULE)
-
-
-def relative(path: str, root: str) -> str:
-    """A path below its root; "" for the root itself."""
-    return path[len(root) :].lstrip("/")
-
-
-def full(root: str, path: str) -> str:
-    """The inverse."""
-    return f"{root.rstrip('/')}/{path}" if path else root
-
-
-def path_of(seen: Seen) -> str:
-    """The relative path of a look."""
-    return f"{seen.directory}/{seen.name}" if seen.directory else seen.name

@@ -11,8 +11,9 @@ from typing import Any
 
 from filewatchd.actions.base import Caller
 from filewatchd.actions.checksum import package
-from filewatchd.actions.checksum.action import Checksum, full
+from filewatchd.actions.checksum.action import Checksum
 from filewatchd.actions.checksum.options import Options
+from filewatchd.actions.checksum.paths import full
 from filewatchd.model import Change, FileIdentity, Kind, RuleSettings
 from filewatchd.state.index.reading import Reader
 from filewatchd.state.index.rows import Change as IndexChange
