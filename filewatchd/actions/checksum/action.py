@@ -20,6 +20,7 @@ from filewatchd.actions.checksum.answering import Answers
 from filewatchd.actions.checksum.changes import Changes
 from filewatchd.actions.checksum.endpoints import ENDPOINTS
 from filewatchd.actions.checksum.figures import Figures
+from filewatchd.actions.checksum.glance import LANE
 from filewatchd.actions.checksum.keeping import Ledger
 from filewatchd.actions.checksum.labelling import LABELLED, Labelling
 from filewatchd.actions.checksum.options import Options
@@ -29,7 +30,6 @@ from filewatchd.actions.checksum.runs import Runs
 from filewatchd.actions.checksum.seeing import Seen, Tracking
 from filewatchd.actions.checksum.settling import Policy, Settled
 from filewatchd.actions.checksum.sums import Sums
-from filewatchd.actions.checksum.walking import LANE
 from filewatchd.errors import FilewatchdError
 from filewatchd.model import OK, Change, Kind, Outcome, Trigger
 from filewatchd.state.index.rows import Change as IndexChange

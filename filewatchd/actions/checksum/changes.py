@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from filewatchd.actions.base import JobContext
+from filewatchd.actions.checksum.glance import LANE, look_at
 from filewatchd.actions.checksum.judging import Reading, to_read
 from filewatchd.actions.checksum.keeping import Ledger, still_waits
 from filewatchd.actions.checksum.paths import full, path_of, relative
@@ -17,7 +18,6 @@ from filewatchd.actions.checksum.rotated import Rotated
 from filewatchd.actions.checksum.seeing import Seen, Wanted
 from filewatchd.actions.checksum.settling import Looked
 from filewatchd.actions.checksum.vanished import Vanished
-from filewatchd.actions.checksum.walking import LANE, look_at
 from filewatchd.model import OK, Change, Kind, Outcome
 from filewatchd.state.index.rows import WAITING, Record, State, split, stamp
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from filewatchd.actions.checksum import endpoints
-from filewatchd.actions.checksum.walking import LANE
+from filewatchd.actions.checksum.glance import LANE
 from filewatchd.errors import ActionError
 from filewatchd.state.index.reading import Reader, Summary
 from filewatchd.state.index.rows import Root, Run

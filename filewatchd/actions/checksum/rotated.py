@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from filewatchd.actions.checksum.glance import LANE
 from filewatchd.actions.checksum.keeping import Ledger
 from filewatchd.actions.checksum.settling import Looked
-from filewatchd.actions.checksum.walking import LANE
 from filewatchd.state.index.rows import NO_ATTRIBUTES, Record
 
 if TYPE_CHECKING:

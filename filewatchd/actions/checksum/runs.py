@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from filewatchd.actions.base import Ground
 from filewatchd.actions.checksum import scrubbing
+from filewatchd.actions.checksum.glance import LANE
 from filewatchd.actions.checksum.judging import Reading, to_read
 from filewatchd.actions.checksum.keeping import Ledger, Mark
 from filewatchd.actions.checksum.seeing import Presence, Wanted
 from filewatchd.actions.checksum.settling import Looked
-from filewatchd.actions.checksum.walking import LANE, Walk
+from filewatchd.actions.checksum.walking import Walk
 from filewatchd.errors import ActionError, FilewatchdError
 from filewatchd.state.index.rows import Run
 from filewatchd.state.pack import pack, unpack

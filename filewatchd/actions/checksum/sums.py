@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from filewatchd.actions.base import JobContext
 from filewatchd.actions.checksum import summing
-from filewatchd.actions.checksum.walking import LANE
+from filewatchd.actions.checksum.glance import LANE
 from filewatchd.errors import FilewatchdError
 from filewatchd.model import Change
 from filewatchd.state.index.rows import joined, split

@@ -18,39 +18,29 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import aclosing
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from filewatchd.actions.base import Context, Ground
-from filewatchd.actions.checksum.judging import Reading, to_read
-from filewatchd.actions.checksum.keeping import Ledger, Mark, still_waits
+from filewatchd.actions.checksum.glance import LANE, look_at
+from filewatchd.actions.checksum.judging import Reading
+from filewatchd.actions.checksum.keeping import Ledger, Mark
 from filewatchd.actions.checksum.listing import is_bare, standing, walk
-from filewatchd.actions.checksum.looking import look, look_large
-from filewatchd.actions.checksum.seeing import Entry, Listing, Presence, Seen, Tracking, Wanted
+from filewatchd.actions.checksum.looking import look
+from filewatchd.actions.checksum.pairing import paired
+from filewatchd.actions.checksum.planning import Plan, Planner
+from filewatchd.actions.checksum.seeing import Listing, Presence, Seen, Tracking, Wanted
 from filewatchd.actions.checksum.selecting import selected
 from filewatchd.actions.checksum.settling import Looked, Policy, Settled
 from filewatchd.model import FileIdentity
-from filewatchd.state.index.rows import WAITING, Record, Stamp, Verdict, joined, split, stamp
-from filewatchd.state.index.rows import Change as IndexChange
+from filewatchd.state.index.rows import Record, Verdict, joined, split
 from filewatchd.state.pack import pack, unpack
 
 T = TypeVar("T")
-LANE = "index"  # of the pool, for the database
 _AT_ONCE = 2
 _MOST = 50_000  # new or missing files that wait for the end of the walk
 _SOME = 500  # directories, or files, asked about at once
-
-
-class Plan(NamedTuple):
-    """What has to be looked at of a batch, and what is known of it. ``quiet``: files that are as they were."""
-
-    wanted: list[Wanted]
-    rows: dict[str, Record]  # by path
-    unknown: list[tuple[str, FileIdentity | None]]
-    missing: list[tuple[str, Record]]
-    quiet: int
-    away: int
 
 
 class Walk:
@@ -78,7 +68,6 @@ class Walk:
         self._ground = ground
         self._policy = policy
         self._tracking = tracking._replace(granularity_ns=ground.granularity_ns)
-        self._how = how
         self._run = run
         self._scope = scope
         self._after: tuple[str, str] | None = None
@@ -87,13 +76,11 @@ class Walk:
             directory, name = unpack(cursor)
             self._after = (directory, name)
         self._build = build
-        self._sweeps = not build or how is Reading.QUICK  # a build after a change of patterns
+        self._planner = Planner(ledger, ground, policy, how, build=build)
         self._told, self._unstable = settled, unstable
-        self._fresh = False  # nothing is known: nothing to compare
         self._unreadable: set[str] = set()  # directories that couldn't be listed before
         self._unknown: dict[str, FileIdentity | None] = {}
         self._missing: dict[str, Record] = {}
-        self._regions = sorted(ground.regions, key=lambda region: -len(region.inside))
         self.touched: set[str] = set()  # paths that jobs have written since the walk began
         self.verdicts: Counter[Verdict] = Counter()
         self.files = 0
@@ -107,8 +94,8 @@ class Walk:
         Raises:
             StateError, ActionError, OSError: it can't go on; the cursor stands.
         """
-        self._fresh = await self._in_pool(self._ledger.is_empty)
-        if not self._fresh and await self._is_gone():
+        self._planner.fresh = await self._in_pool(self._ledger.is_empty)
+        if not self._planner.fresh and await self._is_gone():
             return
         if self._scope and await self._is_file():
             return
@@ -119,7 +106,7 @@ class Walk:
             async for batch in batches:
                 await turns.acquire()
                 before = group.create_task(self._batch(batch, before, turns))
-        if self._sweeps and not self._fresh:
+        if self._planner.sweeps and not self._planner.fresh:
             await self._vanished()
             await self._leftovers()
             await self._overtaken()
@@ -133,7 +120,7 @@ class Walk:
         if row is None and not here:
             return False
         rows = {} if row is None else {path: row}
-        looked = await self._look([self._wanted(path, row, seen.identity if here else None)], rows)
+        looked = await self._look([self._planner.wanted(path, row, seen.identity if here else None)], rows)
         await self._write([each for each in looked if each.path not in self.touched], self._mark())
         return True
 
@@ -141,7 +128,7 @@ class Walk:
         ground = self._ground
         patterns = (ground.include, ground.exclude)
         return self._ctx.worker.steps(
-            walk, ground.root, self._scope, self._after, *patterns, not self._fresh, self._tracking.follow
+            walk, ground.root, self._scope, self._after, *patterns, not self._planner.fresh, self._tracking.follow
         )
 
     def _in_pool(self, work: Callable[..., T], *args: Any) -> Any:
@@ -157,67 +144,13 @@ class Walk:
 
     async def _batch(self, batch: list[Listing], before: asyncio.Task[None] | None, turns: asyncio.Semaphore) -> None:
         try:
-            plan = await self._in_pool(self._plan, batch)
+            plan = await self._in_pool(self._planner.plan, batch)
             looked = await self._look(plan.wanted, plan.rows)
             if before is not None:
                 await before
             await self._settle(batch, plan, looked)
         finally:
             turns.release()
-
-    def _plan(self, batch: list[Listing]) -> Plan:
-        """What has to be looked at; in a pool thread."""
-        if self._fresh:
-            return self._first(batch)
-        plan = Plan([], {}, [], [], 0, 0)
-        quiet = away = 0
-        for listing in batch:
-            if listing.error:
-                continue
-            known = self._ledger.rows_of(listing)
-            for entry in listing.entries:
-                quiet += self._sort(listing.directory, entry, known.pop(entry.name, None), plan)
-            if known and self._is_elsewhere(listing.directory):
-                away += len(known)
-            elif self._sweeps:
-                plan.missing.extend((joined(listing.directory, name), row) for name, row in known.items())
-        return plan._replace(quiet=quiet, away=away)
-
-    def _first(self, batch: list[Listing]) -> Plan:
-        """Nothing is known: all is read."""
-        algorithms = self._algorithms()
-        wanted = [Wanted(each.directory, entry.name, algorithms) for each in batch for entry in each.entries]
-        return Plan(wanted, {}, [], [], 0, 0)
-
-    def _sort(self, directory: str, entry: Entry, row: Record | None, plan: Plan) -> bool:
-        """Put a file where it belongs in the plan; True if it needs no look."""
-        path = joined(directory, entry.name)
-        if row is None and entry.identity is None:  # gone since
-            return False
-        if row is None and not self._build:
-            plan.unknown.append((path, entry.identity))
-            return False
-        if row is not None and self._is_quiet(path, row, entry.identity):
-            return True
-        plan.wanted.append(self._wanted(path, row, entry.identity))
-        if row is not None:
-            plan.rows[path] = row
-        return False
-
-    def _is_quiet(self, path: str, row: Record, identity: FileIdentity | None) -> bool:
-        """Whether a known file needs no look."""
-        if identity is None or self._how is Reading.FULL:
-            return False
-        now = stamp(*identity)
-        if row.flags & WAITING:
-            return still_waits(self._ledger, path, now)
-        return now == stamp(*row.identity) and not to_read(row, now, self._policy.track, self._how)
-
-    def _wanted(self, path: str, row: Record | None, identity: FileIdentity | None) -> Wanted:
-        track = self._policy.track
-        now = stamp(*identity) if identity is not None else None
-        prefix = row.identity.size if row is not None and track.growing else -1
-        return Wanted(*split(path), to_read(row, now, track, self._how), prefix)
 
     async def _look(self, wanted: Sequence[Wanted], rows: dict[str, Record]) -> list[Looked]:
         found = []
@@ -234,7 +167,7 @@ class Walk:
 
     async def _settle(self, batch: list[Listing], plan: Plan, looked: list[Looked]) -> None:
         listed = [listing.directory for listing in batch if not listing.error]
-        regions = {directory: self._filesystem(directory) for directory in listed}
+        regions = {directory: self._planner.filesystem(directory) for directory in listed}
         looked = [each for each in looked if each.path not in self.touched]
         looked += [unlisted(listing) for listing in batch if listing.error]
         self._unknown.update(plan.unknown)
@@ -262,25 +195,11 @@ class Walk:
         self.verdicts.update(settled.verdicts)
         self._told(self._ledger, settled)
 
-    # ---- filesystems
-
-    def _filesystem(self, directory: str) -> str:
-        """The name of the filesystem that a directory is on."""
-        for region in self._regions:
-            inside = region.inside
-            if not inside or directory == inside or directory.startswith(inside + "/"):
-                return region.filesystem
-        return ""
-
-    def _is_elsewhere(self, directory: str) -> bool:
-        """Whether what is known of a directory is on another filesystem than the one that is there now."""
-        return self._ledger.filesystem_of(directory) not in ("", self._filesystem(directory))
-
     # ---- the end
 
     async def _vanished(self) -> None:
         """Directories that are known and weren't listed."""
-        there = {region.filesystem for region in self._regions}
+        there = {region.filesystem for region in self._ground.regions}
         directories = await self._in_pool(self._ledger.directories, self._scope)
         for some in slices(directories, _SOME):
             stands = await self._ctx.worker.call(standing, self._ground.root, some)
@@ -324,7 +243,7 @@ class Walk:
             by_digest.setdefault(gone[path].digest, []).append(path)
         by_digest.pop(None, None)
         for some in slices(sorted(unknown), _SOME):
-            wanted = [Wanted(*split(path), () if path in moved else self._algorithms()) for path in some]
+            wanted = [Wanted(*split(path), () if path in moved else self._planner.algorithms()) for path in some]
             looked = [self._paired(each, moved, gone, by_digest) for each in await self._look(wanted, {})]
             await self._write([each for each in looked if each.path not in self.touched], self._mark())
         left = gone.keys() - set(moved.values())
@@ -346,10 +265,6 @@ class Walk:
 
     def _mark(self) -> Mark:
         return Mark(self._run, self._ground.root, self._cursor)
-
-    def _algorithms(self) -> tuple[str, ...]:
-        track = self._policy.track
-        return (track.algorithm,) if track.content else ()
 
     def _paired(
         self, looked: Looked, moved: dict[str, str], gone: dict[str, Record], by_digest: dict[bytes | None, list[str]]
@@ -377,54 +292,6 @@ class Walk:
                 if found.presence is Presence.ABSENT and path not in outside:
                     gone[path] = missing[path]
         return gone
-
-
-def paired(
-    unknown: dict[str, FileIdentity | None], gone: dict[str, Record], waiting: Mapping[str, IndexChange]
-) -> dict[str, str]:
-    """New path -> old, where all of a file's identity is as it was: only a directory above it was renamed.
-
-    ``waiting``: moves that wait already, by their new path; they stay as they were told. A file with several names has
-    as many rows with its identity: each new name is one of them, the one of the same name if it is there.
-    """
-    found = {}
-    for path, told in waiting.items():
-        identity = unknown.get(path)
-        same = identity is not None and told.after is not None and stamp(*identity) == stamp(*told.after.identity)
-        if same and told.old_path is not None and told.old_path in gone:
-            found[path] = told.old_path
-    by_stamp: dict[Stamp, list[str]] = {}
-    for path in sorted(gone.keys() - set(found.values()), reverse=True):
-        if not gone[path].flags & WAITING:
-            by_stamp.setdefault(stamp(*gone[path].identity), []).append(path)
-    for path, identity in unknown.items():
-        olds = by_stamp.get(stamp(*identity)) if identity is not None and path not in found else None
-        if olds:
-            name = split(path)[1]
-            old = next((each for each in olds if split(each)[1] == name), olds[-1])
-            olds.remove(old)
-            found[path] = old
-    return found
-
-
-async def look_at(
-    ctx: Context,
-    root: str,
-    wanted: Sequence[Wanted],
-    tracking: Tracking,
-    progress: Callable[[int], None] = lambda done: None,
-) -> list[Seen]:
-    """Look at files; large ones one by one. ``progress`` is told of bytes as they are read of those."""
-    found: list[Seen] = await ctx.worker.call(look, root, list(wanted), tracking)
-    for number, seen in enumerate(found):
-        if seen.presence is not Presence.LARGE:
-            continue
-        async with aclosing(ctx.worker.steps(look_large, root, wanted[number], tracking)) as steps:
-            async for step in steps:
-                progress(step.done)
-                if step.seen is not None:
-                    found[number] = step.seen
-    return found
 
 
 def unlisted(listing: Listing) -> Looked:

@@ -1,0 +1,36 @@
+"""Which new file is which missing one: by the identity that both have. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from filewatchd.model import FileIdentity
+from filewatchd.state.index.rows import WAITING, Change, Record, Stamp, split, stamp
+
+
+def paired(
+    unknown: dict[str, FileIdentity | None], gone: dict[str, Record], waiting: Mapping[str, Change]
+) -> dict[str, str]:
+    """New path -> old, where all of a file's identity is as it was: only a directory above it was renamed.
+
+    ``waiting``: moves that wait already, by their new path; they stay as they were told. A file with several names has
+    as many rows with its identity: each new name is one of them, the one of the same name if it is there.
+    """
+    found = {}
+    for path, told in waiting.items():
+        identity = unknown.get(path)
+        same = identity is not None and told.after is not None and stamp(*identity) == stamp(*told.after.identity)
+        if same and told.old_path is not None and told.old_path in gone:
+            found[path] = told.old_path
+    by_stamp: dict[Stamp, list[str]] = {}
+    for path in sorted(gone.keys() - set(found.values()), reverse=True):
+        if not gone[path].flags & WAITING:
+            by_stamp.setdefault(stamp(*gone[path].identity), []).append(path)
+    for path, identity in unknown.items():
+        olds = by_stamp.get(stamp(*identity)) if identity is not None and path not in found else None
+        if olds:
+            name = split(path)[1]
+            old = next((each for each in olds if split(each)[1] == name), olds[-1])
+            olds.remove(old)
+            found[path] = old
+    return found
