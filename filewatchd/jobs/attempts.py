@@ -1,6 +1,6 @@
 """Attempts at a job: journaled before they start, settled when they end, and retried with back-off.
 
-A retry waits without holding a slot; a newer change of one of its paths takes that path out of it.
+What waits for the next attempt is in `backoff`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from filewatchd.actions.base import Use
 from filewatchd.errors import StalledError, StateError
 from filewatchd.jobs.looking import ERROR_PAUSE
-from filewatchd.jobs.queue import Drain, JobState, backoff
+from filewatchd.jobs.queue import JobState, backoff
 from filewatchd.jobs.runner import Item, JobRun, Key, OpenAction, Record, counts, run_actions
 from filewatchd.jobs.story import Start, log_end
 from filewatchd.model import OK, FileIdentity, Hint, Kind, Look, Outcome, Verdict
@@ -31,21 +31,11 @@ _LONGEST = 3600.0  # seconds that a retry is put off because somebody wishes it
 
 
 class Attempts:
-    """The attempts of one rule's jobs. ``waiting``: paths in back-off; ``due``: jobs whose back-off is over."""
+    """The attempts of one rule's jobs."""
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
         self._random = random.Random()
-        self.waiting: dict[Key, Record] = {}
-        self.due: list[Record] = []
-        self._alarms: dict[int, asyncio.TimerHandle] = {}  # jobs in back-off
-        self._retrying: set[Record] = set()
-        self._alone: dict[int, Record] = {}  # jobs over no path in back-off, by their numbers
-
-    def left_behind(self) -> list[Key]:
-        """The old names of moves that are in back-off or in a retry: nobody has been told yet that these are gone."""
-        items = (item for record in {*self.waiting.values(), *self._retrying} for item in record.items.values())
-        return [item.old_key for item in items if item.old_key is not None]
 
     async def attempt(self, record: Record) -> None:
         """Journal an attempt, run it, and settle its outcomes."""
@@ -138,9 +128,9 @@ class Attempts:
         record.items = {}
         for item in left:
             if not self._is_retried(item.outcome, record):
-                self._give_up(item, record, now)
+                self._pipeline.backoff.give_up(item, record, now)
         if repeats:
-            self._back_off(record, again, pause)
+            self._pipeline.backoff.begin(record, again, pause)
         taken = self._pipeline.taken
         since = min((record.since, *(taken.get(item.key, math.inf) for item in handled)))
         self._pipeline.timings.ended(now - started, math.inf if repeats or since == math.inf else now - since)
@@ -155,23 +145,6 @@ class Attempts:
         entry = self._pipeline.window.get(item.key) if item.change.kind is not Kind.DELETED else None
         return entry is not None and bool(entry.hint & Hint.AWAY) and self._pipeline.engine.mounts() == mounts
 
-    def _give_up(self, item: Item, record: Record, now: float) -> None:
-        """A cancelled path is dirty again, unless somebody cancelled its job.
-
-        That one, or a failed one, stays open, and waits for a retry or a change.
-        """
-        cancelled = item.outcome is not None and item.outcome.verdict is Verdict.CANCELLED
-        if record.cancelled_by is not None:
-            self._pipeline.cancelled[item.key] = record.id, item.change.identity
-        elif cancelled and self._pipeline.batches.drains is Drain.INTAKE:
-            self._pipeline.mark_after(item.key, Hint.SCAN, now, 0.0)
-        self._doubt_source(item, now)
-
-    def _doubt_source(self, item: Item, now: float) -> None:
-        """A move that isn't taken further leaves its old name to be resolved by itself: it is gone."""
-        if item.old_key is not None:
-            self._pipeline.mark_after(item.old_key, Hint.SCAN, now, 0.0)
-
     def _is_retried(self, outcome: Outcome | None, record: Record) -> bool:
         if outcome is None or outcome.verdict is not Verdict.FAILED or record.cancelled_by is not None:
             return False
@@ -185,107 +158,12 @@ class Attempts:
         wished = max(outcome.after for outcome in outcomes if outcome is not None)
         return max(min(wished, _LONGEST), backoff(self._pipeline.settings.retry, record.attempt, self._random))
 
-    def _back_off(self, record: Record, again: list[Item], pause: float) -> None:
-        record.items = {item.key: item for item in again}
-        taken = self._pipeline.taken
-        record.since = min([record.since, *(taken.get(item.key, math.inf) for item in again)])
-        live = [item.key for item in again if item.key in self._pipeline.window]
-        for item in again:
-            self.waiting[item.key] = record
-        for key in live:  # a newer change came while it ran
-            self.supersede(key)
-        if record.alone is not None:
-            self._alone[record.id] = record
-        if record.items or record.alone is not None:
-            alarm = asyncio.get_running_loop().call_later(pause, self._retry_due, record)
-            self._alarms[record.id] = alarm
-
-    def supersede(self, key: Key) -> None:
-        """A newer change of a path takes it out of the retry that waits."""
-        record = self.waiting.pop(key, None)
-        item = record.items.pop(key, None) if record is not None else None
-        if item is not None:
-            self._doubt_source(item, self._pipeline.clock.monotonic())
-
-    def hasten(self, job: int | None) -> int:
-        """End the back-off of one job, or of all; how many paths waited in it."""
-        waiting = (*self.waiting.values(), *self._alone.values())
-        records = {record.id: record for record in waiting if record.id in self._alarms}
-        chosen = [record for record in records.values() if job in (None, record.id)]
-        for record in chosen:
-            self._alarms[record.id].cancel()
-            self._retry_due(record)
-        return sum(len(record.items) for record in chosen)
-
-    def cancel(self, job: int, by: str) -> int | None:
-        """Somebody cancels a job in back-off; over how many paths it is. None if it isn't here.
-
-        Raises:
-            StateError: it can't be written down, so the job waits on.
-        """
-        for record in {*self.waiting.values(), *self._alone.values(), *self.due, *self._retrying}:
-            if record.id == job and (record.items or record.alone is not None):
-                self._pipeline.engine.store.journal.cancel(job, by, self._pipeline.clock.wall_ns())
-                record.cancelled_by = by
-                paths = len(record.items)
-                self._end(record)
-                return paths
-        return None
-
-    def _end(self, record: Record) -> None:
-        """It is tried no more; its paths stay open. One that is being looked at just now finds that out by itself."""
-        if (alarm := self._alarms.pop(record.id, None)) is not None:
-            alarm.cancel()
-        self._alone.pop(record.id, None)
-        self.due = [other for other in self.due if other is not record]
-        now = self._pipeline.clock.monotonic()
-        for key, item in record.items.items():
-            if self.waiting.get(key) is record:
-                del self.waiting[key]
-            self._give_up(item, record, now)
-        record.items = {}
-
-    def take_alone(self) -> list[Record]:
-        """Give away the jobs over no path that wait: a reload replaces their rule."""
-        found = [record for record in (*self.due, *self._alone.values()) if record.alone is not None]
-        for record in found:
-            if (alarm := self._alarms.pop(record.id, None)) is not None:
-                alarm.cancel()
-        self.due = [record for record in self.due if record.alone is None]
-        self._alone.clear()
-        for record in found:
-            record.renew()
-        return found
-
-    def has_alone(self) -> bool:
-        """Whether a job over no path waits."""
-        return bool(self._alone) or any(record.alone is not None for record in self.due)
-
-    def repeat(self, job: int) -> bool:
-        """End the back-off of a job over no path; False if there is none of this number."""
-        if job not in self._alone:
-            return False
-        self.hasten(job)
-        return True
-
-    def due_at(self, record: Record) -> float | None:
-        """When a job's back-off is over (monotonic); None if it is."""
-        alarm = self._alarms.get(record.id)
-        return None if alarm is None else alarm.when()
-
-    def _retry_due(self, record: Record) -> None:
-        self._alarms.pop(record.id, None)
-        self._alone.pop(record.id, None)
-        if (record.items or record.alone is not None) and self._pipeline.batches.drains is Drain.INTAKE:
-            self.due.append(record)
-            self._pipeline.batches.advance(self._pipeline.clock.monotonic())
-
     async def retry(self, record: Record) -> None:
         """Look at the paths once more, and attempt what is still there or still gone."""
         keys = list(record.items)
         for key in keys:
-            self.waiting.pop(key, None)
-        self._retrying.add(record)
+            self._pipeline.backoff.waiting.pop(key, None)
+        self._pipeline.backoff.retrying.add(record)
         self._pipeline.taken.update(dict.fromkeys(keys, math.inf))  # no flush waits for a retry
         try:
             looks: list[Look] | None = None
@@ -299,13 +177,13 @@ class Attempts:
                 if not keys:
                     self._pipeline.heir.request(record.trigger, ())
             elif self._pipeline.holding.why is not None:  # no attempt was made: it waits on
-                self._back_off(record, list(record.items.values()), 0.0)
+                self._pipeline.backoff.begin(record, list(record.items.values()), 0.0)
             elif looks is None:
-                self._back_off(record, list(record.items.values()), ERROR_PAUSE)
+                self._pipeline.backoff.begin(record, list(record.items.values()), ERROR_PAUSE)
             else:
                 await self._retry(record, keys, looks)
         finally:
-            self._retrying.discard(record)
+            self._pipeline.backoff.retrying.discard(record)
             self._pipeline.release(keys)
 
     async def _retry(self, record: Record, keys: Sequence[Key], looks: Sequence[Look]) -> None:
@@ -321,14 +199,14 @@ class Attempts:
         except StateError:
             if record.attempt > made:
                 raise
-            self._back_off(record, list(record.items.values()), 0.0)  # until the gate opens
+            self._pipeline.backoff.begin(record, list(record.items.values()), 0.0)  # until the gate opens
 
     def _renew(self, record: Record, key: Key, look: Look) -> None:
         item = record.items[key]
         there, was_deleted = look.identity is not None, item.change.kind is Kind.DELETED
         if there == was_deleted and item.change.original_path is None:  # it went, or came back: another change
             del record.items[key]
-            self._doubt_source(item, self._pipeline.clock.monotonic())
+            self._pipeline.backoff.doubt_source(item, self._pipeline.clock.monotonic())
             since = None if record.since == math.inf else record.since
             self._pipeline.mark_after(key, Hint.SCAN, self._pipeline.clock.monotonic(), 0.0, since)
         elif item.change.original_path is None:

@@ -59,7 +59,7 @@ class Batches:
         pipeline = self._pipeline
         while len(self._tasks) < most and self._is_free():
             due = pipeline.window.release(now)
-            waiting = pipeline.attempts.due if pipeline.holding.why is None else []
+            waiting = pipeline.backoff.due if pipeline.holding.why is None else []
             if not due and not waiting:
                 break
             if not pipeline.engine.slots.take(pipeline):

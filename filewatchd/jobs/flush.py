@@ -81,7 +81,7 @@ def left(pipelines: Iterable[Pipeline]) -> Left:
     for pipeline in pipelines:
         held += pipeline.named(pipeline.looking.written)
         retried = (key for key, since in pipeline.taken.items() if since == math.inf)
-        backoff += pipeline.named([*pipeline.attempts.waiting, *retried, *pipeline.attempts.left_behind()])
+        backoff += pipeline.named([*pipeline.backoff.waiting, *retried, *pipeline.backoff.left_behind()])
         failed += pipeline.named(pipeline.failed())
         skipped += pipeline.named(pipeline.skipped)
         if pipeline.holding.why is not None:

@@ -181,7 +181,7 @@ class Notifying:
         pipeline = self._engine.pipelines.get(name_of(scope))
         if pipeline is None or len(pipeline.batches):
             return  # when its job ends, it is looked at again
-        if pipeline.attempts.has_alone():  # in back-off; or a reload has left it here, and then it is due
+        if pipeline.backoff.has_alone():  # in back-off; or a reload has left it here, and then it is due
             self._engine.touched.add(pipeline)
             self._engine.poke()
             return

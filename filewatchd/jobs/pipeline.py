@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from filewatchd.jobs.absences import Absences
 from filewatchd.jobs.attempts import Attempts
+from filewatchd.jobs.backoff import BackOff
 from filewatchd.jobs.batches import AGAIN_AFTER, Batches
 from filewatchd.jobs.binding import Binding, selection_of
 from filewatchd.jobs.holding import Holding
@@ -51,6 +52,7 @@ class Pipeline:
         self.skipped: dict[Key, Pending[Key]] = {}
         self.taken: dict[Key, float] = {}  # being looked at, or in a running job: dirty since when
         self.looking = Looking(self)
+        self.backoff = BackOff(self)
         self.attempts = Attempts(self)
         self.holding = Holding(self)
         self.absences = Absences()
@@ -82,8 +84,8 @@ class Pipeline:
             return
         if hint & Hint.AWAY and self.absences.was_handled(key, now, self.engine.mounts):
             hint |= Hint.MISSED
-        if self.attempts.waiting and hint & Hint.LIVE:
-            self.attempts.supersede(key)
+        if self.backoff.waiting and hint & Hint.LIVE:
+            self.backoff.supersede(key)
         if self.skipped:
             left = self.skipped.pop(key, None)
             if left is not None:
@@ -113,7 +115,7 @@ class Pipeline:
         """Somebody asks for a job over these paths, or for one over no path."""
         now, hint = self.clock.monotonic(), _asking(trigger)
         if not paths:
-            self.attempts.due.append(Record(trigger, [], self.clock.wall_ns()))
+            self.backoff.due.append(Record(trigger, [], self.clock.wall_ns()))
         for path in paths:
             for key in self.keys_of(path):
                 self.mark(key, hint, now)
@@ -143,7 +145,7 @@ class Pipeline:
                 entry = old.window.get(key)
                 asked = (kept.get(key, 0) | (entry.hint if entry is not None else 0)) & _ASKED
                 self.window.mark_after(key, Hint.SCAN | asked, now, self.settings.settle)
-        self.attempts.due = old.attempts.take_alone()
+        self.backoff.due = old.backoff.take_alone()
         self.cancelled = old.cancelled
         self.open, self.taken = old.open, old.taken  # shared: what still runs there ends in them
         old.successor = self
@@ -229,7 +231,7 @@ class Pipeline:
 
     def failed(self) -> list[Key]:
         """Paths that have failed for good, and wait for somebody to ask for a retry, or for a change."""
-        busy = self.attempts.waiting, self.window, self.taken
+        busy = self.backoff.waiting, self.window, self.taken
         return [key for key in self.open if not any(key in each for each in busy)]
 
     def statistics(self) -> dict[str, Any]:
@@ -237,7 +239,7 @@ class Pipeline:
         return {
             "dirty": len(self.window),
             "running": len(self.batches),
-            "retrying": len(self.attempts.waiting),
+            "retrying": len(self.backoff.waiting),
             "open": len(self.open),
             "failed": len(self.failed()),
             "held": len(self.looking.held),

@@ -62,7 +62,7 @@ class Steering:
     def repeat(self, job: int) -> str | None:
         """Try a job over no path again that failed or is in back-off. Its rule; None if it is none, or that is gone."""
         for pipeline in self._engine.pipelines.values():
-            if pipeline.attempts.repeat(job):
+            if pipeline.backoff.repeat(job):
                 return pipeline.settings.name
         rule = self._engine.store.journal.failed_over_nothing(job)
         if rule not in self._engine.pipelines:
@@ -79,7 +79,7 @@ class Steering:
         for pipeline in self._engine.at_work():
             if (paths := pipeline.batches.cancel_job(job, by)) is not None:
                 return JobState.RUNNING, paths
-            if (paths := pipeline.attempts.cancel(job, by)) is not None:
+            if (paths := pipeline.backoff.cancel(job, by)) is not None:
                 self._engine.state_changed()
                 return JobState.BACKOFF, paths
         return None
@@ -167,4 +167,4 @@ def _retry(pipeline: Pipeline, job: int | None) -> int:
     failed = [key for key in pipeline.failed() if job is None or pipeline.open[key] == job]
     for key in failed:
         pipeline.mark_after(key, Hint.FORCED, now, 0.0)
-    return len(failed) + pipeline.attempts.hasten(job)
+    return len(failed) + pipeline.backoff.hasten(job)

@@ -46,9 +46,9 @@ def waiting(pipeline: Pipeline, key: Key) -> Waiting | None:
     if entry is not None:
         stage = Stage.HELD if key in pipeline.looking.written else Stage.DIRTY
         return Waiting(stage, entry.first, pipeline.window.due_at(key), job, entry.hint)
-    record = pipeline.attempts.waiting.get(key)
+    record = pipeline.backoff.waiting.get(key)
     if record is not None:
-        return Waiting(Stage.BACKOFF, record.since, pipeline.attempts.due_at(record), record.id)
+        return Waiting(Stage.BACKOFF, record.since, pipeline.backoff.due_at(record), record.id)
     left = pipeline.skipped.get(key)
     if left is not None:
         return Waiting(Stage.SKIPPED, left.first, None, job, left.hint)

@@ -78,7 +78,7 @@ async def preview(pipeline: Pipeline, real: Callable[[Binding], str | None]) -> 
 
 def _waiting(pipeline: Pipeline) -> Iterator[Mark]:
     """What is dirty, was left while the rule was busy, failed, or is in back-off."""
-    others: list[Key] = [*pipeline.failed(), *pipeline.attempts.waiting]
+    others: list[Key] = [*pipeline.failed(), *pipeline.backoff.waiting]
     yield from ((key, Hint.SCAN) for key in others)
     yield from ((key, entry.hint) for key, entry in pipeline.skipped.items())
     yield from ((key, entry.hint) for key in pipeline.window if (entry := pipeline.window.get(key)) is not None)

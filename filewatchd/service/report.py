@@ -133,7 +133,7 @@ def _told(parts: Parts, name: str) -> dict[str, Any]:
             "event": event.value,
             "name": name_of((name, event)),
             "waiting": waiting.get((name, event), 0),
-            "state": "waiting" if pipeline.attempts.has_alone() else rule_state(pipeline),
+            "state": "waiting" if pipeline.backoff.has_alone() else rule_state(pipeline),
             "last": pipeline.last and {**pipeline.last, "time": time_text(pipeline.last["time_ns"])},
             "actions": [action.statistics() for action in pipeline.actions],
         }

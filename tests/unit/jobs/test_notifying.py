@@ -108,7 +108,7 @@ class Scene:
         engine = self.stage.engine
         shadows = [p for p in engine.pipelines.values() if p.settings.event is not None]
         await eventually(
-            lambda: not engine.notifying._timers and not any(len(p.batches) or p.attempts.has_alone() for p in shadows),
+            lambda: not engine.notifying._timers and not any(len(p.batches) or p.backoff.has_alone() for p in shadows),
             "the notifications' rest",
         )
 

@@ -102,7 +102,7 @@ def test_a_retry_waits_for_the_end_of_a_pause(database: Database, tmp_path: Path
         await eventually(lambda: stage.pool.waiting == 1, "it is being looked at for the retry")
         pause(stage)
         stage.pool.gate.set()
-        await eventually(lambda: stage.pipeline.attempts.due, "the retry stands in line")
+        await eventually(lambda: stage.pipeline.backoff.due, "the retry stands in line")
         assert len(stage.action.calls) == 1
         await resume(stage)
         await eventually(lambda: len(stage.action.calls) == 2, "it is tried again")

@@ -48,13 +48,13 @@ def test_a_hold_that_comes_between_makes_no_second_job_of_one(database: Database
         await eventually(lambda: stage.pool.waiting, "it is about to begin")
         stage.pipeline.holding.pause("", None, "anna", discard=False)
         stage.pool.gate.set()
-        await eventually(lambda: stage.pipeline.attempts.due, "it waits")
+        await eventually(lambda: stage.pipeline.backoff.due, "it waits")
         assert not stage.action.calls
-        assert len(stage.pipeline.attempts.due) == 1
+        assert len(stage.pipeline.backoff.due) == 1
         stage.pipeline.resume()
         stage.engine.poke()
         await eventually(lambda: stage.pipeline.last is not None, "it has ended")
-        await eventually(lambda: not stage.pipeline.attempts.due and not len(stage.pipeline.batches), "no other waits")
+        await eventually(lambda: not stage.pipeline.backoff.due and not len(stage.pipeline.batches), "no other waits")
         assert len(stage.action.calls) == 1
 
     play(database, tmp_path / "root", RecordingAction(), story)

@@ -51,7 +51,7 @@ def test_a_path_waits_and_no_attempt_is_used_up(database: Database, tmp_path: Pa
         await stage.configure(retry=Retry(2, 0.01, 0.01))
         (stage.root / "a").write_text("x")
         stage.mark("a")
-        await eventually(lambda: stage.action.calls and stage.pipeline.attempts.waiting, "it failed and waits")
+        await eventually(lambda: stage.action.calls and stage.pipeline.backoff.waiting, "it failed and waits")
         with held(database):
             (stage.root / "b").write_text("x")
             stage.mark("b")
@@ -71,9 +71,9 @@ def test_a_retry_that_is_the_first_to_meet_the_trouble_is_none(database: Databas
         await stage.configure(retry=Retry(2, 3600.0, 3600.0))
         (stage.root / "a").write_text("x")
         stage.mark("a")
-        await eventually(lambda: stage.pipeline.attempts.waiting, "it failed and waits")
+        await eventually(lambda: stage.pipeline.backoff.waiting, "it failed and waits")
         with held(database):
-            assert stage.pipeline.attempts.hasten(None) == 1
+            assert stage.pipeline.backoff.hasten(None) == 1
             await eventually(lambda: tries(stage) >= 3, "writing is tried")
             assert len(stage.action.calls) == 1
         await eventually(lambda: not stage.pipeline.open, "the second attempt has ended")
