@@ -14,6 +14,7 @@ import pwd
 import re
 import signal
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 
 class MalformedError(ValueError):
@@ -255,6 +256,23 @@ def parse_every(value: object) -> float | str:
     if seconds < 1:
         raise MalformedError(f"{_shown(value)} is too often", "a schedule's shortest period is 1s")
     return seconds
+
+
+def parse_moment(value: object) -> int:
+    """A time in RFC 3339, as nanoseconds since the epoch; one further away than 64 bits reach is the furthest.
+
+    Raises:
+        MalformedError: it is none, or says no time zone.
+    """
+    try:
+        found = datetime.fromisoformat(str(value))
+    except ValueError:
+        raise MalformedError("a time is expected", "for example 2030-01-31T12:00:00Z") from None
+    if found.tzinfo is None:
+        raise MalformedError("the time zone is missing", "append Z for UTC, or +01:00")
+    since = found - datetime.fromtimestamp(0, UTC)
+    seconds = since.days * 86_400 + since.seconds
+    return max(-(2**63), min(seconds * 1_000_000_000 + since.microseconds * 1000, 2**63 - 1))
 
 
 def quoted(text: object) -> str:

@@ -50,6 +50,8 @@ class Since(click.ParamType[str]):
 
         try:
             moment = datetime.now(UTC) - timedelta(seconds=parse_duration(value))
+        except OverflowError:
+            self.fail(f"{value!r} is too long ago", param, ctx)
         except MalformedError:
             try:
                 moment = datetime.fromisoformat(value).astimezone(UTC)

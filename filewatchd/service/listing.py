@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
 from typing import Any, TypeVar
 
 import msgspec
@@ -17,6 +16,7 @@ from filewatchd.jobs.queue import JobState
 from filewatchd.jobs.records import History, JobRecord
 from filewatchd.jobs.runner import in_words
 from filewatchd.model import Kind, RuleSettings
+from filewatchd.notation import MalformedError, parse_moment
 from filewatchd.service import story
 from filewatchd.service.report import Life, paused, rule_state
 from filewatchd.state.background import Background
@@ -138,9 +138,6 @@ def _nanoseconds(text: str) -> int:
         RequestError: it is none.
     """
     try:
-        when = datetime.fromisoformat(text)
-    except ValueError:
-        raise RequestError(400, "since: a time is expected, for example 2030-01-31T12:00:00Z") from None
-    if when.tzinfo is None:
-        raise RequestError(400, "since: the time zone is missing; append Z for UTC, or +01:00")
-    return int(when.timestamp() * 1e9)
+        return parse_moment(text)
+    except MalformedError as error:
+        raise RequestError(400, f"since: {error}; {error.hint}") from None

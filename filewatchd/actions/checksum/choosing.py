@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
 
 from filewatchd.actions.checksum.documents import Choice
 from filewatchd.actions.checksum.packages.claim import labelled
 from filewatchd.errors import ActionError
-from filewatchd.notation import MalformedError
+from filewatchd.notation import MalformedError, parse_moment
 from filewatchd.patterns import Patterns, all_translated
 from filewatchd.state.index.rows import Change, Root
 
@@ -66,10 +65,9 @@ def nanoseconds(moment: str) -> int:
         ActionError: it is none.
     """
     try:
-        found = datetime.fromisoformat(moment)
-    except ValueError:
-        raise ActionError(f"{moment[:40]!r} is no time; write RFC 3339", retryable=False) from None
-    return int(found.timestamp() * 1_000_000) * 1000
+        return parse_moment(moment)
+    except MalformedError as error:
+        raise ActionError(f"since: {error}; {error.hint}", retryable=False) from None
 
 
 def _split(path: str) -> tuple[str, str]:

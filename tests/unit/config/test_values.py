@@ -4,10 +4,12 @@ import pickle
 from collections.abc import Callable
 from pathlib import Path
 
+import click
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from filewatchd.cli.options import Since
 from filewatchd.notation import (
     MalformedError,
     format_duration,
@@ -17,6 +19,7 @@ from filewatchd.notation import (
     parse_duration,
     parse_every,
     parse_group,
+    parse_moment,
     parse_path,
     parse_rate,
     parse_room,
@@ -69,6 +72,19 @@ def test_periods() -> None:
     assert parse_every("10m") == 600
 
 
+def test_moments() -> None:
+    assert parse_moment("1970-01-01T00:00:01.000001Z") == 1_000_001_000
+    assert parse_moment("1970-01-01T01:00:00+01:00") == 0
+    assert parse_moment("9999-12-31T23:59:59Z") == 2**63 - 1  # SQLite has no larger number
+    assert parse_moment("0001-01-01T00:00:00+14:00") == -(2**63)
+
+
+@pytest.mark.parametrize("text", ["9999999999d", "0001-01-01T00:00:00+14:00", "yesterday"])
+def test_what_is_no_time_for_a_command(text: str) -> None:
+    with pytest.raises(click.BadParameter):
+        Since().convert(text, None, None)
+
+
 @pytest.mark.parametrize(
     ("parse", "value", "told"),
     [
@@ -104,6 +120,8 @@ def test_periods() -> None:
         (parse_path, "a\0b", "is not a path"),
         (parse_every, "year", "hour, day, week, month"),
         (parse_every, "100ms", "too often"),
+        (parse_moment, "yesterday", "a time is expected"),
+        (parse_moment, "0001-01-01", "time zone is missing"),
     ],
 )
 def test_what_is_malformed(parse: Callable[[object], object], value: object, told: str) -> None:
