@@ -54,11 +54,11 @@ def arm(death: tuple[str, str]) -> None:
     name, when = death
     record = Ledger.record
 
-    def dying(self: Ledger, step: Step, statements: Sequence[tuple[str, Sequence[Any]]]) -> None:
-        if step.name == name and when == "before":
+    def dying(self: Ledger, steps: Sequence[Step], statements: Sequence[tuple[str, Sequence[Any]]]) -> None:
+        if Step[name] in steps and when == "before":
             os.kill(os.getpid(), signal.SIGKILL)
-        record(self, step, statements)
-        if step.name == name:
+        record(self, steps, statements)
+        if Step[name] in steps:
             os.kill(os.getpid(), signal.SIGKILL)
 
     Ledger.record = dying  # type: ignore[method-assign]

@@ -7,6 +7,7 @@ wait, for the last writer or for readers, goes on as a follow-up and holds no jo
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -32,6 +33,7 @@ _KEEP_EVERY = 3600.0
 _HEAL_EVERY = 60.0
 _LATER = 60.0  # seconds until a log that was refused, or failed, is looked at again
 _CUT_OFF = frozenset({State.COPIED, State.CLOSED, State.WRITING, State.NAMED, State.STAMPED})
+_AT_ONCE = 32  # logs of a job: they share durable commits
 _PLANNED = 5  # logs of a plan whose writers are looked up: some milliseconds each, on the loop
 
 
@@ -48,6 +50,7 @@ class RotateAction:
         self._punched: set[str] = set()  # logs with a hole, until their last writer has gone
         self._asking = Asking(ctx, self)
         self._count = 0
+        self._packing = asyncio.Lock()  # one archive at a time is packed in a job: memory is bounded
         self._schedule()
 
     # ---- life
@@ -164,9 +167,15 @@ class RotateAction:
         outcomes: dict[str, Outcome] = {}
         swapped: list[Archive] = []
         changes = list(job.changes)
-        for done, change in enumerate(changes, 1):
-            outcomes[change.path] = await self._one(job, change, swapped)
-            job.progress(done, len(changes), "logs")
+        at_once = _AT_ONCE if self._options.before is None else 1
+        for begin in range(0, len(changes), at_once):
+            some = changes[begin : begin + at_once]
+            ended = await asyncio.gather(*(self._one(job, each, swapped) for each in some), return_exceptions=True)
+            for change, outcome in zip(some, ended, strict=True):
+                if isinstance(outcome, BaseException):
+                    raise outcome
+                outcomes[change.path] = outcome
+            job.progress(len(outcomes), len(changes), "logs")
         failed = await self._finishing.reopen(swapped, job.output)
         for archive in swapped:
             if failed is not None:
@@ -238,7 +247,8 @@ class RotateAction:
             if archive.state is State.BEGUN:
                 archive = await self._rotation.undo(archive)
             if archive.state in _CUT_OFF and archive.method != "exchange":
-                archive = await self._rotation.finish_here(archive)
+                async with self._packing:
+                    archive = await self._rotation.finish_here(archive)
             if (
                 archive.state is State.SWAPPED
                 and self._options.reopen is not None
@@ -275,13 +285,14 @@ class RotateAction:
             if end <= skip:
                 self._watching.wait(live, seen.size, skip, Due("", seen.size - skip + 1))
                 return Outcome(Verdict.SKIPPED, "no whole line is in it")
-        archive = self._ledger.begin(self._new(live, seen, skip, decision.method, end))
+        archive = await self._ledger.begin_together(self._new(live, seen, skip, decision.method, end))
         job.wrote(live)
         if decision.method == "exchange":
             archive = await self._rotation.swap(archive)
             swapped.append(archive)
         else:
-            await self._rotation.finish_here(archive)
+            async with self._packing:
+                await self._rotation.finish_here(archive)
             await self._finishing.expiring.of(live)
         if decision.method != "punch":
             self._punched.discard(live)

@@ -49,7 +49,7 @@ class Expiring:
             await self._expire(kept[gone.file.name], gone.why)
 
     async def _expire(self, archive: Archive, why: str) -> None:
-        archive = self._ledger.step(archive, Step.EXPIRE)
+        archive = await self._ledger.step_together(archive, Step.EXPIRE)
         archive = await self._rotation.take(archive, freeing.delete)
         self._ctx.log.info("%s is deleted: %s", archive.path, why)
         self.count += 1

@@ -37,6 +37,7 @@ from filewatchd.actions.rotate.rows import stamped as stamped
 from filewatchd.actions.rotate.rows import where_named as where_named
 from filewatchd.actions.rotate.rows import where_plain as where_plain
 from filewatchd.actions.rotate.rows import where_written as where_written
+from filewatchd.actions.rotate.together import Statement, Together
 from filewatchd.errors import StateError
 
 SCHEMA = (
@@ -80,18 +81,26 @@ class Ledger:
     def __init__(self, tables: Tables) -> None:
         self._tables = tables
         tables.migrate(SCHEMA)
+        self._together = Together(lambda steps, statements: self.record(steps, statements))
 
     # ---- steps
 
     def begin(self, archive: Archive) -> Archive:
         """Write a new archive's row, durably; returns it with its id."""
+        self.record([Step.BEGIN], [self._insert(archive)])
+        return self.of(archive.live)[-1]
+
+    async def begin_together(self, archive: Archive) -> Archive:
+        """The same, in one commit with whatever else is waiting for one."""
+        await self._together.commit(Step.BEGIN, [self._insert(archive)])
+        return self.of(archive.live)[-1]
+
+    def _insert(self, archive: Archive) -> Statement:
         values = encoded(archive._replace(state=after(State.NONE, Step.BEGIN))._asdict())
         del values["id"]
         marks = ", ".join("?" * len(values))
         statement = f"INSERT INTO {{archives}} ({', '.join(values)}) VALUES ({marks})"
-        self.record(Step.BEGIN, [(statement, tuple(values.values()))])
-        (number,) = self._tables.execute("SELECT max(id) FROM {archives}")[0]
-        return self.get(number)
+        return statement, tuple(values.values())
 
     def step(self, archive: Archive, step: Step, **values: Any) -> Archive:
         """Take a step: the row has its new state and values, and survives a power loss, when this returns.
@@ -100,11 +109,16 @@ class Ledger:
             ValueError: the state has no such step.
         """
         values["state"] = after(archive.state, step)
-        changed = archive._replace(**values)
-        self.record(step, [self._update(changed, encoded(values))])
-        return changed
+        self.record([step], [self._update(archive, encoded(values))])
+        return archive._replace(**values)
 
-    def shift(self, archives: Sequence[tuple[Archive, str]]) -> None:
+    async def step_together(self, archive: Archive, step: Step, **values: Any) -> Archive:
+        """The same, in one commit with whatever else is waiting for one."""
+        values["state"] = after(archive.state, step)
+        await self._together.commit(step, [self._update(archive, encoded(values))])
+        return archive._replace(**values)
+
+    async def shift(self, archives: Sequence[tuple[Archive, str]]) -> None:
         """Archives are about to get these names: from now on each is at its new or its old one."""
         statements = [
             self._update(
@@ -112,7 +126,7 @@ class Ledger:
             )
             for archive, path in archives
         ]
-        self.record(Step.SHIFT, statements)
+        await self._together.commit(Step.SHIFT, statements)
 
     def shifted(self, archives: Sequence[tuple[Archive, str]]) -> None:
         """Each archive is at this path now, and nowhere else."""
@@ -120,11 +134,11 @@ class Ledger:
             row = os.fsencode(path), archive.id
             self._tables.execute("UPDATE {archives} SET path = ?, was = NULL WHERE id = ?", row)
 
-    def record(self, step: Step, statements: Sequence[tuple[str, Sequence[Any]]]) -> None:
+    def record(self, steps: Sequence[Step], statements: Sequence[Statement]) -> None:
         """Every step comes through here: what a crash test kills at."""
         self._tables.durable(statements)
 
-    def _update(self, archive: Archive, values: dict[str, Any]) -> tuple[str, tuple[Any, ...]]:
+    def _update(self, archive: Archive, values: dict[str, Any]) -> Statement:
         settings = ", ".join(f"{name} = ?" for name in values)
         return f"UPDATE {{archives}} SET {settings} WHERE id = ?", (*values.values(), archive.id)
 

@@ -78,10 +78,13 @@ def pack(archive: Archive, setting: Setting) -> Iterator[Move]:
         if inode_of(source) != (archive.source if archive.plain is not None else archive.inode):
             raise ActionError(f"{path} was replaced by another file")
         target, archive = open_target(archive, source, into)
+        recorded = archive.position > archive.begin
         try:
-            yield from _pack(archive, setting, source, target)
+            for move in _pack(archive, setting, source, target):
+                recorded = True  # or about to be, and then it may be all that has these lines
+                yield move
         except BaseException:
-            if archive.position <= archive.begin:  # of what isn't recorded nothing is kept: space may be short
+            if not recorded:  # nothing of it counts, and space may be short
                 remove(into, temporary(archive))
             raise
         finally:

@@ -78,7 +78,7 @@ class Rotation:
             async for move in moves:
                 if move.grown:
                     self._go_on(archive)
-                archive = self._ledger.step(archive, move.step, **move.values)
+                archive = await self._ledger.step_together(archive, move.step, **move.values)
         return archive
 
     def _go_on(self, archive: Archive) -> None:
@@ -150,7 +150,7 @@ class Rotation:
     async def _name(self, archive: Archive, work: Take, codec: str) -> Archive:
         names = await self._names(archive, codec)
         if archive.state is State.SWAPPED:  # from here on it may be at its own name, and who reads must find it
-            self._ledger.shift(
+            await self._ledger.shift(
                 [(archive, os.path.join(folder_name(archive.live, self.setting(archive.live)), names[0]))]
             )
             archive = self._ledger.get(archive.id)
@@ -246,7 +246,7 @@ class Rotation:
             if path != archive.path:
                 moves.append((archive, path))
         if moves:
-            self._ledger.shift(moves)
+            await self._ledger.shift(moves)
             await self.shift_again(live, [self._ledger.get(archive.id) for archive, _ in moves])
 
     async def shift_again(self, live: str, archives: list[Archive]) -> None:
