@@ -29,6 +29,8 @@ FAULTS = [
     ("punch", "fsync", "EIO", 1),
     ("punch", "fallocate", "EIO", 1),
     ("copy", "renameat2", "EIO", 1),
+    ("copytruncate", "fsync", "EIO", 1),
+    ("copytruncate", "ftruncate", "EIO", 2),
 ]
 
 
@@ -116,6 +118,25 @@ def test_little_space_is_never_made_less(tmp_path: Path, mounts: Mounts) -> None
         assert process.wait(20) == 0
     assert least - lowest < 3 * 16384 + 3 * 4096, (least, lowest)
     assert trial.finish() == 8000
+
+
+@pytest.mark.parametrize("method", ["punch", "copytruncate"])
+def test_little_space_where_archives_go_to_another_filesystem(method: str, tmp_path: Path, mounts: Mounts) -> None:
+    """It fills up while the log is being freed member by member; what is recorded by then stays, and it goes on."""
+    place = tmp_path / "small"
+    place.mkdir()
+    mounts.mount("tmpfs", str(place), size="400k")
+    trial = trial_in(tmp_path, tmp_path / "root", method, 3000)
+    trial.short = True
+    trial.options |= {"compress": {"codec": "none"}, "into": {"dir": str(place / "old")}}
+    ballast = place / "ballast"
+    ballast.write_bytes(bytes(250_000))
+    live_until(trial, lambda: "No space left" in trial.log.read_text(), "it can't")
+    assert any(path.stat().st_size >= 16384 for path in (place / "old").iterdir()), "members were written"
+    trial.look("while there is no room for archives")
+    ballast.unlink()
+    live_until(trial, lambda: any(path.name.startswith("app.log-") for path in (place / "old").iterdir()), "it can")
+    assert trial.finish() == 3000
 
 
 def free(place: Path) -> int:

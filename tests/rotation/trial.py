@@ -186,7 +186,9 @@ class Trial:
             archives = [row for row in reader.archives(str(self.live)) if row.state != "gone"]
         assert {row.state for row in archives} <= {"done"}, self.output()
         known = {str(self.live), *(row.path for row in archives)}
-        assert {str(path) for path in self.root.rglob("*") if path.is_file()} == known, self.output()
+        places = {self.root, *(Path(row.path).parent for row in archives if row.path is not None)}
+        found = {str(path) for place in places for path in place.rglob("*") if path.is_file()}
+        assert found == known, self.output()
         return sum(counts.values())
 
 

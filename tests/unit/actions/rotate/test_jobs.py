@@ -1,0 +1,142 @@
+"""Jobs with several logs, and what a rotation that was cut off may not take away."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from filewatchd import codecs
+from filewatchd.actions import rotate
+from filewatchd.actions.rotate import copying, packing
+from filewatchd.actions.rotate.ledger import Archive, Ledger
+from filewatchd.actions.rotate.machine import State, Step
+from filewatchd.actions.rotate.places import Setting
+from filewatchd.errors import ActionError
+from filewatchd.model import Outcome
+from filewatchd.testing import FakeJob, FakeSpawn, Scripted, changed
+from filewatchd.work.inodes import inode_of
+from tests.unit.actions.rotate.test_action import Place, play
+
+LINES = "line\n" * 50
+
+
+def all_rotated(place: Place, count: int) -> dict[str, Outcome]:
+    """Some logs in one job."""
+    logs = [place.root / f"app{number}.log" for number in range(count)]
+    outcomes: dict[str, Outcome] = {}
+    for log in logs:
+        log.write_text(LINES)
+
+    async def story() -> None:
+        outcomes.update(await place.action.run(FakeJob([changed(str(log), str(place.root)) for log in logs])))
+        for task in [task for name, task in place.ctx.follow_ups.items() if name.startswith("archive")]:
+            await task
+        await place.action.stop(0.0)
+
+    play(story)
+    assert list(outcomes) == [str(log) for log in logs]
+    return outcomes
+
+
+def test_logs_of_one_job_are_told_of_once(tmp_path: Path) -> None:
+    place = Place(tmp_path, method="exchange", reopen={"command": ["reopen"]})
+    outcomes = all_rotated(place, 40)
+    assert {outcome.verdict for outcome in outcomes.values()} == {"ok"}
+    assert [call.argv for call in place.spawn.commands] == [("reopen",)]
+    assert len(list(tmp_path.glob("app*.log-*"))) == 40
+
+
+def test_all_logs_of_a_job_fail_if_their_writer_can_not_be_told(tmp_path: Path) -> None:
+    place = Place(tmp_path, method="exchange", reopen={"command": ["reopen"]})
+    place.ctx.spawn = FakeSpawn(answer=lambda command: Scripted(error=ActionError("there is no reopen")))
+    logs = [tmp_path / f"app{number}.log" for number in range(3)]
+    for log in logs:
+        log.write_text(LINES)
+    found: list[Outcome] = []
+
+    async def story() -> None:
+        found.extend((await place.action.run(FakeJob([changed(str(log), str(tmp_path)) for log in logs]))).values())
+        await place.action.stop(0.0)
+
+    play(story)
+    assert [(outcome.verdict, outcome.message) for outcome in found] == [("failed", "there is no reopen")] * 3
+
+
+def test_logs_of_one_job_share_their_commits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    commits: list[int] = []
+    record = Ledger.record
+
+    def counted(self: Ledger, steps: Any, statements: Any) -> None:
+        commits.append(len(steps))
+        record(self, steps, statements)
+
+    monkeypatch.setattr(Ledger, "record", counted)
+    all_rotated(Place(tmp_path), 32)
+    assert sum(commits) >= 32 * 4
+    assert len(commits) <= 32, "not one commit for each log"
+
+
+def test_writes_are_not_watched_so_that_a_busy_log_does_not_wait_to_settle() -> None:
+    assert not rotate.needs(msgspec.convert({"when": {"size": 100}}, rotate.Options)).writes
+
+
+def row_of(log: Path, method: str) -> Archive:
+    inode = inode_of(str(log))
+    return Archive(
+        id=1, live=str(log), state=State.BEGUN, method=method, txn="20260101-000000-00000000", ino=inode.ino,
+        btime_ns=inode.btime_ns, end=log.stat().st_size,
+    )  # fmt: skip
+
+
+def test_a_recorded_member_outlives_the_failure_of_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was punched out of the log, so the unfinished archive is all that has it."""
+    log = tmp_path / "app.log"
+    log.write_text(LINES * 400)
+    monkeypatch.setattr(packing, "short_of_space", lambda target, wanted: True)
+    compress = codecs.compress
+    monkeypatch.setattr(codecs, "compress", lambda *args, **more: compress(*args, **more, member=16384))
+    moves = packing.pack(row_of(log, "punch"), Setting(beneath=str(tmp_path)))
+    move = next(moves)
+    moves.close()  # type: ignore[attr-defined]
+    assert (move.step, move.path is not None and os.path.exists(move.path)) == (Step.MEMBER, True)
+
+
+def test_a_copy_that_is_not_recorded_goes(tmp_path: Path) -> None:
+    log = tmp_path / "app.log"
+    log.write_text(LINES)
+    archive, setting = row_of(log, "copytruncate"), Setting(beneath=str(tmp_path))
+    moves = copying.copy(archive, setting)
+    assert next(moves).step is Step.COPY
+    moves.close()  # type: ignore[attr-defined]
+    assert (log.read_text(), len(list(tmp_path.iterdir()))) == (LINES, 2)
+    assert [move.step for move in copying.discard(archive, setting)] == [Step.UNDO]
+    assert [path.name for path in tmp_path.iterdir()] == ["app.log"]
+
+
+@pytest.mark.parametrize("more", ["", "late line\n"])
+def test_a_copy_that_is_recorded_is_finished(more: str, tmp_path: Path) -> None:
+    log = tmp_path / "app.log"
+    log.write_text(LINES)
+    archive, setting = row_of(log, "copytruncate"), Setting(beneath=str(tmp_path))
+    moves = copying.copy(archive, setting)
+    archive = archive._replace(state=State.COPIED, **next(moves).values)  # type: ignore[arg-type]
+    moves.close()  # type: ignore[attr-defined]
+    with log.open("a") as file:
+        file.write(more)
+    for _ in range(2):  # the log isn't emptied yet; then it is, and only the row doesn't say so
+        (move,) = copying.empty_again(archive, setting)
+        assert (move.step, move.end, log.read_text()) == (Step.TRUNCATE, len(LINES + more), "")
+        assert archive.plain is not None
+        assert Path(archive.plain).read_text() == LINES + more
+
+
+def test_a_copy_that_somebody_took_away_is_given_up(tmp_path: Path) -> None:
+    log = tmp_path / "app.log"
+    log.write_text(LINES)
+    archive = row_of(log, "copytruncate")._replace(state=State.COPIED, copy_ino=1, plain=str(tmp_path / "gone"))
+    assert [move.step for move in copying.empty_again(archive, Setting(beneath=str(tmp_path)))] == [Step.UNDO]
+    assert log.read_text() == LINES
