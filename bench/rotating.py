@@ -22,8 +22,9 @@ from bench.measure import Spread, memory, processor_time, wait_idle
 from bench.places import REPEATS, Table, place, ratio
 from bench.watchers import Filewatchd, Job, Running
 from filewatchd import codecs
-from filewatchd.actions.rotate.ledger import Archive, Reader
+from filewatchd.actions.rotate.ledger import Archive
 from filewatchd.actions.rotate.machine import State
+from filewatchd.actions.rotate.reader import Reader
 from filewatchd.errors import StateError
 
 SCALE = float(os.environ.get("FILEWATCHD_BENCH_SCALE", "1"))

@@ -15,8 +15,9 @@ from multiprocessing import get_context
 from typing import NamedTuple
 
 from filewatchd import codecs
-from filewatchd.actions.rotate.ledger import Archive, Part, Reader
+from filewatchd.actions.rotate.ledger import Archive, Part
 from filewatchd.actions.rotate.offline import Ledgers, named_parts, unknown
+from filewatchd.actions.rotate.reader import Reader
 from filewatchd.actions.rotate.stream import Piece, Stream, Whole
 from filewatchd.cli.asking import Session
 from filewatchd.cli.options import path_arguments

@@ -11,7 +11,7 @@ from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from filewatchd.actions.rotate.ledger import Reader as Ledger
+from filewatchd.actions.rotate.reader import Reader as Ledger
 from filewatchd.errors import StateError
 from tests.e2e.running import Daemon
 from tests.e2e.steps import configure, rule

@@ -21,7 +21,8 @@ from typing import Any
 import msgspec
 
 from filewatchd import codecs
-from filewatchd.actions.rotate.ledger import Part, Reader
+from filewatchd.actions.rotate.ledger import Part
+from filewatchd.actions.rotate.reader import Reader
 from filewatchd.testing.waiting import wait_until
 from tests.rotation.process import Case
 from tests.rotation.writing import line

@@ -16,8 +16,9 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from filewatchd import codecs
-from filewatchd.actions.rotate.ledger import Archive, Part, Reader, goes_on, parts
+from filewatchd.actions.rotate.ledger import Archive, Part, goes_on, parts
 from filewatchd.actions.rotate.machine import State
+from filewatchd.actions.rotate.reader import Reader
 from filewatchd.errors import StateError
 from filewatchd.work.inodes import inode_of
 

@@ -13,9 +13,10 @@ import pytest
 
 from filewatchd import codecs
 from filewatchd.actions.rotate import stream as module
-from filewatchd.actions.rotate.ledger import Archive, Ledger, Reader, hidden, stamp
+from filewatchd.actions.rotate.ledger import Archive, Ledger, hidden, stamp
 from filewatchd.actions.rotate.machine import State, Step
 from filewatchd.actions.rotate.offline import Ledgers, named, named_parts, unknown
+from filewatchd.actions.rotate.reader import Reader
 from filewatchd.actions.rotate.stream import Stream
 from filewatchd.errors import StateError
 from filewatchd.state.database import Database
