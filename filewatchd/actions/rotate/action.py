@@ -12,18 +12,19 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from filewatchd.actions import telling
 from filewatchd.actions.base import Context, JobContext, Schedule
-from filewatchd.actions.rotate import commands, deciding, examining, freeing, naming, packing
+from filewatchd.actions.rotate import commands, examining, naming, packing
 from filewatchd.actions.rotate.asking import Asking
 from filewatchd.actions.rotate.deciding import Decision
 from filewatchd.actions.rotate.documents import stretches
 from filewatchd.actions.rotate.due import Due, due
 from filewatchd.actions.rotate.examining import Seen
 from filewatchd.actions.rotate.finishing import Finishing
-from filewatchd.actions.rotate.ledger import Archive, Ledger, goes_on, parts
+from filewatchd.actions.rotate.judging import Judging, Outlook
+from filewatchd.actions.rotate.ledger import Archive, Ledger, parts
 from filewatchd.actions.rotate.machine import State
 from filewatchd.actions.rotate.options import Options
+from filewatchd.actions.rotate.recovering import Recovering
 from filewatchd.actions.rotate.rotation import Ended
 from filewatchd.actions.rotate.watching import Watching
 from filewatchd.errors import ActionError
@@ -34,7 +35,6 @@ _HEAL_EVERY = 60.0
 _LATER = 60.0  # seconds until a log that was refused, or failed, is looked at again
 _CUT_OFF = frozenset({State.COPIED, State.CLOSED, State.WRITING, State.NAMED, State.STAMPED})
 _AT_ONCE = 32  # logs of a job: they share durable commits
-_PLANNED = 5  # logs of a plan whose writers are looked up: some milliseconds each, on the loop
 
 
 class RotateAction:
@@ -47,7 +47,7 @@ class RotateAction:
         self._finishing = Finishing(ctx, self._ledger, options)
         self._rotation = self._finishing.rotation
         self._watching = Watching(ctx, self._ask)
-        self._punched: set[str] = set()  # logs with a hole, until their last writer has gone
+        self._judging = Judging(ctx, self._ledger, options)
         self._asking = Asking(ctx, self)
         self._count = 0
         self._packing = asyncio.Lock()  # one archive at a time is packed in a job: memory is bounded
@@ -72,39 +72,16 @@ class RotateAction:
 
     async def recover(self) -> None:
         """Finish or undo what was cut off. What has to wait, or takes long, goes on beside the jobs."""
-        await self._recover_numbers()
-        for archive in self._ledger.unfinished():
-            with suppress(OSError, ActionError):  # not there now: the follow-up tries on
-                if archive.state is State.BEGUN:
-                    archive = await self._rotation.undo(archive)
-                elif archive.state is State.STAMPED:
-                    archive = await self._rotation.next(archive)
-            if archive.unfinished:
-                self._ctx.follow_up(f"archive {archive.id}", self._finishing.finish(archive))
-        await self._scrub()
+        await Recovering(self._ctx, self._ledger, self._finishing).all()
         self._ctx.follow_up("logs", self._wait_again())
-
-    async def _scrub(self) -> None:
-        for live in self._ledger.lives():
-            newest = self._ledger.of(live)[-1]
-            if newest.method == "collapse" and newest.state is State.DONE:
-                with suppress(OSError, ActionError):
-                    await self._ctx.worker.call(freeing.scrub, newest, self._rotation.setting(live))
 
     async def _heal(self) -> None:
         """Punched logs that nobody writes to any more get a real rotation, which takes their hole away."""
-        for live in sorted(self._punched):
+        for live in sorted(self._judging.punched):
             if not await self._ctx.worker.call(examining.is_written, live, self._ctx.beneath(live)):
-                self._punched.discard(live)
+                self._judging.punched.discard(live)
                 self._asking.forced.add(live)
                 self._ctx.request_job(Trigger.SCHEDULE, [live])
-
-    async def _recover_numbers(self) -> None:
-        for live in self._ledger.lives():
-            shifting = [row for row in self._ledger.of(live) if row.was is not None and row.state is not State.SWAPPED]
-            if shifting:
-                with suppress(OSError, ActionError):  # the reader finds each at its old or new name meanwhile
-                    await self._rotation.shift_again(live, shifting)
 
     async def _wait_again(self) -> None:
         """Logs that were known before this life: no job comes for one that hasn't changed."""
@@ -118,7 +95,7 @@ class RotateAction:
 
     def reconfigure(self, options: Options) -> bool:
         """Always possible in place: a rotation under way goes on by what it began with, as far as its row tells."""
-        self._options = options
+        self._options = self._judging.options = options
         self._finishing.take(options)
         self._schedule()
         self._ctx.follow_up("logs", self._wait_again())
@@ -146,19 +123,9 @@ class RotateAction:
 
     def _wait(self, live: str, size: int, since_ns: int, asked: bool) -> None:
         """Wait until a log is due."""
-        skip = self._skip(live, size)
+        skip = self._judging.skip(live, size)
         found = due(self._options.when, size - skip, since_ns, asked, self._ctx.clock.wall_ns())
         self._watching.wait(live, size, skip, found)
-
-    def _skip(self, live: str, size: int, inode: Any = None) -> int:
-        archives = self._ledger.of(live)
-        if not archives:
-            return 0
-        if archives[-1].method == "punch" and archives[-1].skip:
-            self._punched.add(live)
-        if inode is not None:
-            return goes_on(live, size, inode, archives)
-        return archives[-1].skip if archives[-1].skip <= size else 0
 
     # ---- jobs
 
@@ -222,8 +189,8 @@ class RotateAction:
             return self._gone(live)
         if seen.refused:
             return self._refuse(live, seen.refused)
-        skip = self._skip(live, seen.size, seen.inode)
-        found, forced = self._due(live, seen.size - skip), live in self._asking.forced
+        skip = self._judging.skip(live, seen.size, seen.inode)
+        found, forced = self._judging.due(live, seen.size - skip), live in self._asking.forced
         if not found.why and not (forced and seen.size):
             self._asking.forced.discard(live)
             self._watching.wait(live, seen.size, skip, found)
@@ -256,23 +223,8 @@ class RotateAction:
             ):
                 swapped.append(archive)
 
-    def _due(self, live: str, size: int, *, note: bool = True) -> Due:
-        known, now = self._ledger.log(live), self._ctx.clock.wall_ns()
-        if known is None:
-            known = now, False
-            if note:
-                self._ledger.begun(live, now)
-        return due(self._options.when, size, *known, now)
-
-    async def _decide(self, live: str, skip: int) -> Decision:
-        return self._decision(await self._ctx.worker.call(examining.inspect, live, self._ctx.beneath(live), skip))
-
-    def _decision(self, facts: deciding.Facts) -> Decision:
-        options = self._options
-        return deciding.decide(options.method, options.unproven, options.reopen is not None, facts)
-
     async def _rotate(self, job: JobContext, live: str, seen: Seen, skip: int, swapped: list[Archive]) -> Outcome:
-        decision = await self._decide(live, skip)
+        decision = await self._judging.decide(live, skip)
         if decision.method == "refuse":
             return self._refuse(live, decision.text)
         self._ctx.clear_finding(f"refused:{live}")
@@ -285,7 +237,7 @@ class RotateAction:
             if end <= skip:
                 self._watching.wait(live, seen.size, skip, Due("", seen.size - skip + 1))
                 return Outcome(Verdict.SKIPPED, "no whole line is in it")
-        archive = await self._ledger.begin_together(self._new(live, seen, skip, decision.method, end))
+        archive = await self._ledger.begin_together(self._judging.row(live, seen, skip, decision.method, end))
         job.wrote(live)
         if decision.method == "exchange":
             archive = await self._rotation.swap(archive)
@@ -295,21 +247,9 @@ class RotateAction:
                 await self._rotation.finish_here(archive)
             await self._finishing.expiring.of(live)
         if decision.method != "punch":
-            self._punched.discard(live)
+            self._judging.punched.discard(live)
         self._rotated(job, live, decision)
         return Outcome(Verdict.OK, decision.text)
-
-    def _new(self, live: str, seen: Seen, skip: int, method: str, end: int) -> Archive:
-        now = self._ctx.clock.wall_ns()
-        known = self._ledger.log(live)
-        archives = self._ledger.of(live)
-        first = archives[-1].last_ns if archives else min(known[0] if known else now, seen.inode.btime_ns or now)
-        txn = naming.transaction(now, naming.zone_of(self._options.when.timezone))
-        return Archive(
-            id=0, live=live, state=State.NONE, method=method, txn=txn, ino=seen.inode.ino,
-            btime_ns=seen.inode.btime_ns, begin=skip, end=end, position=skip, skip=skip, first_ns=first, last_ns=now,
-            codec=self._options.compress.codec,
-        )  # fmt: skip
 
     def _rotated(self, job: JobContext, live: str, decision: Decision) -> None:
         self._count += 1
@@ -340,37 +280,10 @@ class RotateAction:
         """All logs that are known."""
         return [live for live, _, _ in self._ledger.known() if self._ctx.selects(live)]
 
-    async def outlook(self, live: str) -> tuple[Seen, Due, Decision, int]:
+    async def outlook(self, live: str) -> Outlook:
         """What would be done with a log now."""
-        seen = await self._ctx.worker.call(examining.see, live, self._ctx.beneath(live))
-        skip = self._skip(live, seen.size, seen.inode)
-        found = self._due(live, seen.size - skip, note=False)
-        refused = Decision("refuse", (seen.refused or "it is gone",))
-        decision = await self._decide(live, skip) if seen.there and not seen.refused else refused
-        return seen, found, decision, seen.size - skip
+        return await self._judging.outlook(live)
 
     def plan(self, job: JobContext) -> Sequence[str]:
         """The method of each log, and why."""
-        return [self._plan(change.path, number) for number, change in enumerate(job.changes)]
-
-    def _plan(self, live: str, number: int) -> str:
-        if self._ledger.owns(live) or naming.is_temporary(live):
-            return f"leave {live}: it is an archive"
-        if number >= _PLANNED:
-            return f"rotate {live} if it is due, as those before"
-        try:
-            return self._planned(live)
-        except (OSError, ActionError) as error:
-            return f"leave {live}: {error}"
-
-    def _planned(self, live: str) -> str:
-        beneath = self._ctx.beneath(live)
-        seen = examining.see(live, beneath)
-        if not seen.there or seen.refused:
-            return f"leave {live}: {seen.refused or 'it is gone'}"
-        skip = self._skip(live, seen.size, seen.inode)
-        found = self._due(live, seen.size - skip, note=False)
-        decision = self._decision(examining.inspect(live, beneath, skip))
-        head = f"rotate {live}, since {found.why}" if found.why else f"leave {live}, which isn't due; it would be"
-        told = self._options.reopen if decision.method == "exchange" else None
-        return f"{head}, by {decision.text}" + (f"; then {telling.describe(told)}" if told is not None else "")
+        return [self._judging.plan(change.path, number) for number, change in enumerate(job.changes)]

@@ -1,0 +1,103 @@
+"""What is to be done with a log: where it goes on, whether it is due, by which method, and all this told as a plan."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from filewatchd.actions import telling
+from filewatchd.actions.base import Context
+from filewatchd.actions.rotate import deciding, examining, naming
+from filewatchd.actions.rotate.deciding import Decision
+from filewatchd.actions.rotate.due import Due, due
+from filewatchd.actions.rotate.examining import Seen
+from filewatchd.actions.rotate.ledger import Archive, Ledger, goes_on
+from filewatchd.actions.rotate.machine import State
+from filewatchd.actions.rotate.options import Options
+from filewatchd.errors import ActionError
+
+_PLANNED = 5  # logs of a plan whose writers are looked up: some milliseconds each, on the loop
+
+Outlook = tuple[Seen, Due, Decision, int]
+
+
+class Judging:
+    """The logs of one rule. ``punched``: those with a hole, until their last writer has gone."""
+
+    def __init__(self, ctx: Context, ledger: Ledger, options: Options) -> None:
+        self._ctx = ctx
+        self._ledger = ledger
+        self.options = options
+        self.punched: set[str] = set()
+
+    def skip(self, live: str, size: int, inode: Any = None) -> int:
+        """Where what isn't archived of a log begins."""
+        archives = self._ledger.of(live)
+        if not archives:
+            return 0
+        if archives[-1].method == "punch" and archives[-1].skip:
+            self.punched.add(live)
+        if inode is not None:
+            return goes_on(live, size, inode, archives)
+        return archives[-1].skip if archives[-1].skip <= size else 0
+
+    def due(self, live: str, size: int, *, note: bool = True) -> Due:
+        """Whether it is due, or when it will be. ``note``: remember when it was first seen."""
+        known, now = self._ledger.log(live), self._ctx.clock.wall_ns()
+        if known is None:
+            known = now, False
+            if note:
+                self._ledger.begun(live, now)
+        return due(self.options.when, size, *known, now)
+
+    async def decide(self, live: str, skip: int) -> Decision:
+        """Its method."""
+        return self._decision(await self._ctx.worker.call(examining.inspect, live, self._ctx.beneath(live), skip))
+
+    def _decision(self, facts: deciding.Facts) -> Decision:
+        options = self.options
+        return deciding.decide(options.method, options.unproven, options.reopen is not None, facts)
+
+    def row(self, live: str, seen: Seen, skip: int, method: str, end: int) -> Archive:
+        """The row of a rotation that begins."""
+        now = self._ctx.clock.wall_ns()
+        known = self._ledger.log(live)
+        archives = self._ledger.of(live)
+        first = archives[-1].last_ns if archives else min(known[0] if known else now, seen.inode.btime_ns or now)
+        txn = naming.transaction(now, naming.zone_of(self.options.when.timezone))
+        return Archive(
+            id=0, live=live, state=State.NONE, method=method, txn=txn, ino=seen.inode.ino,
+            btime_ns=seen.inode.btime_ns, begin=skip, end=end, position=skip, skip=skip, first_ns=first, last_ns=now,
+            codec=self.options.compress.codec,
+        )  # fmt: skip
+
+    async def outlook(self, live: str) -> Outlook:
+        """What would be done with a log now."""
+        seen = await self._ctx.worker.call(examining.see, live, self._ctx.beneath(live))
+        skip = self.skip(live, seen.size, seen.inode)
+        found = self.due(live, seen.size - skip, note=False)
+        refused = Decision("refuse", (seen.refused or "it is gone",))
+        decision = await self.decide(live, skip) if seen.there and not seen.refused else refused
+        return seen, found, decision, seen.size - skip
+
+    def plan(self, live: str, number: int) -> str:
+        """The method of a plan's n-th log, and why."""
+        if self._ledger.owns(live) or naming.is_temporary(live):
+            return f"leave {live}: it is an archive"
+        if number >= _PLANNED:
+            return f"rotate {live} if it is due, as those before"
+        try:
+            return self._planned(live)
+        except (OSError, ActionError) as error:
+            return f"leave {live}: {error}"
+
+    def _planned(self, live: str) -> str:
+        beneath = self._ctx.beneath(live)
+        seen = examining.see(live, beneath)
+        if not seen.there or seen.refused:
+            return f"leave {live}: {seen.refused or 'it is gone'}"
+        skip = self.skip(live, seen.size, seen.inode)
+        found = self.due(live, seen.size - skip, note=False)
+        decision = self._decision(examining.inspect(live, beneath, skip))
+        head = f"rotate {live}, since {found.why}" if found.why else f"leave {live}, which isn't due; it would be"
+        told = self.options.reopen if decision.method == "exchange" else None
+        return f"{head}, by {decision.text}" + (f"; then {telling.describe(told)}" if told is not None else "")
