@@ -11,7 +11,8 @@ from urllib.parse import quote_from_bytes
 
 from filewatchd.errors import StateError
 from filewatchd.state.index import schema
-from filewatchd.state.sqlite_errors import typed
+from filewatchd.state.opening import mark_suspect
+from filewatchd.state.sqlite_errors import code, typed
 
 
 class Connection:
@@ -64,7 +65,7 @@ class Connection:
 
 
 class Typed:
-    """Turns SQLite's errors into ours."""
+    """Turns SQLite's errors into ours; a damaged index is checked at the daemon's next start."""
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -76,4 +77,6 @@ class Typed:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if isinstance(error, sqlite3.Error):
+            if code(error) == sqlite3.SQLITE_CORRUPT:
+                mark_suspect(self._path)  # as far as this user may
             raise typed(error, self._path) from error

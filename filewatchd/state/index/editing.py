@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _RUNS_KEPT = 1000
 _ACCEPTED_KEPT = 100_000  # changes that need nobody
+_TRIM_EVERY = 1000  # changes
 _ROWS = 100  # in one statement: for each, sqlite3 gives up the GIL, and has to get it back from whoever reads files
 _CONFLICT = (
     " ON CONFLICT DO UPDATE SET ino = excluded.ino,"
@@ -179,7 +180,10 @@ class Edit:
                 told.label,
             ),
         )
-        return int(found.lastrowid or 0), True
+        number = int(found.lastrowid or 0)
+        if number % _TRIM_EVERY == 0:
+            self.trim()
+        return number, True
 
     def _renew(self, told: Told, path: bytes, after: bytes | None) -> int | None:
         """The same again renews what waits; anything else takes its place."""

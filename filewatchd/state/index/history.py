@@ -18,7 +18,7 @@ from filewatchd.state.index.rows import (
     unpack_record,
 )
 
-_CHANGE = (
+CHANGE = (
     "id, root, path, old_path, verdict, state, found_ns, last_ns, count, message, before, after, label, decided_ns,"
     " uid, comment"
 )
@@ -56,9 +56,9 @@ class History(Connection):
         in_states += f" AND verdict IN ({', '.join('?' * len(verdicts))})" if verdicts else ""
         in_states += " AND (label GLOB 'dpkg *' OR label GLOB 'rpm *')" if packages else ""
         return [
-            _change(columns)
+            change_of(columns)
             for columns in self._ask(
-                f"SELECT {_CHANGE} FROM changes WHERE id > ? AND last_ns >= ? {in_states}"
+                f"SELECT {CHANGE} FROM changes WHERE id > ? AND last_ns >= ? {in_states}"
                 " AND (? IS NULL OR root = ?) AND (? IS NULL OR root IN (SELECT id FROM roots WHERE rule = ?))"
                 " ORDER BY id LIMIT ?",
                 (after, since_ns, *states, *verdicts, root, root, rule, rule, limit),
@@ -97,18 +97,18 @@ class History(Connection):
     def waiting(self, root: int, path: str) -> list[Change]:
         """The open, pending and rejected changes of one path."""
         found = self._ask(
-            f"SELECT {_CHANGE} FROM changes WHERE root = ? AND path = ? AND state IN ('open', 'pending', 'rejected')",
+            f"SELECT {CHANGE} FROM changes WHERE root = ? AND path = ? AND state IN ('open', 'pending', 'rejected')",
             (root, encode(path)),
         )
-        return [_change(columns) for columns in found]
+        return [change_of(columns) for columns in found]
 
     def history(self, root: int, path: str, limit: int = 100) -> list[Change]:
         """All that is kept of one path, newest first. Reads all changes."""
         found = self._ask(
-            f"SELECT {_CHANGE} FROM changes WHERE root = ?1 AND (path = ?2 OR old_path = ?2) ORDER BY id DESC LIMIT ?3",
+            f"SELECT {CHANGE} FROM changes WHERE root = ?1 AND (path = ?2 OR old_path = ?2) ORDER BY id DESC LIMIT ?3",
             (root, encode(path), limit),
         )
-        return [_change(columns) for columns in found]
+        return [change_of(columns) for columns in found]
 
     def runs(self, rule: str | None = None, kind: str | None = None, limit: int = 20) -> list[Run]:
         """Builds, verifies and scrubs, newest first."""
@@ -124,7 +124,8 @@ class History(Connection):
         return dict(self._ask("SELECT name, version FROM packages"))
 
 
-def _change(columns: Sequence[Any]) -> Change:
+def change_of(columns: Sequence[Any]) -> Change:
+    """The change of these columns."""
     number, root, path, old, verdict, state, *rest = columns
     found_ns, last_ns, count, message, before, after, *decided = rest
     return Change(

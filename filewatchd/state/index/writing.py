@@ -7,7 +7,6 @@ moments' rows, which are then found to be missing and read again), but decisions
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sqlite3
 import threading
@@ -20,6 +19,7 @@ from filewatchd.state import opening
 from filewatchd.state.database import Database
 from filewatchd.state.index import audit, schema
 from filewatchd.state.index.chain import Chain, Link
+from filewatchd.state.index.connecting import Typed
 from filewatchd.state.index.editing import Edit
 from filewatchd.state.index.reading import Reader
 from filewatchd.state.index.rows import (
@@ -30,6 +30,7 @@ from filewatchd.state.index.rows import (
     encode,
     pack_attributes,
 )
+from filewatchd.state.index.salvage import take_over
 from filewatchd.state.sqlite_errors import damaged, typed
 
 _REMEMBERED = 4096  # directories and attributes
@@ -56,7 +57,15 @@ class Index:
         self._filesystems: dict[str, int] = {}
         with Database(path, clock=clock, migrations=schema.MIGRATIONS, application_id=schema.APPLICATION_ID) as checked:
             self.created, self.set_aside = checked.created, checked.set_aside
-        self.connection = sqlite3.connect(path, timeout=5.0, isolation_level=None, check_same_thread=False)
+        with Typed(path):
+            self.connection = sqlite3.connect(path, timeout=5.0, isolation_level=None, check_same_thread=False)
+            try:
+                self._begin()
+            except BaseException:
+                self.connection.close()
+                raise
+
+    def _begin(self) -> None:
         for setting in (
             "synchronous = NORMAL", "wal_autocheckpoint = 4000", "cache_size = -8192", "mmap_size = 0",
             "trusted_schema = OFF", "temp_store = FILE",
@@ -64,7 +73,7 @@ class Index:
             self.connection.execute(f"PRAGMA {setting}")
         self.connection.execute("UPDATE meta SET value = '0' WHERE name = 'clean'")
         self.chain = Chain(self.connection)
-        self.kept = self._salvage(self.set_aside) if self.set_aside else 0
+        self.kept = take_over(self.connection, self.set_aside) if self.set_aside else 0
 
     # ---- writing
 
@@ -224,26 +233,7 @@ class Index:
             self._attributes[attributes] = int(number)
         return int(number)
 
-    # ---- a damaged file
-
-    def _salvage(self, damaged_file: str) -> int:
-        """Take over what can still be read of the changes, runs and roots of a file that was set aside."""
-        try:
-            old = sqlite3.connect(f"file:{damaged_file}?mode=ro", uri=True)
-        except sqlite3.Error:
-            return 0
-        kept = 0
-        try:
-            for table in ("roots", "changes"):
-                rows = _readable(old, table)
-                if rows:
-                    marks = ", ".join("?" * len(rows[0]))
-                    self.connection.executemany(f"INSERT OR IGNORE INTO {table} VALUES ({marks})", rows)
-                kept += len(rows) if table == "changes" else 0
-            self.connection.execute("UPDATE roots SET built_ns = NULL")  # their rows are gone
-        finally:
-            old.close()
-        return kept
+    # ---- the file
 
     def statistics(self) -> dict[str, Any]:
         """Bytes of the file and its log."""
@@ -265,11 +255,3 @@ class Index:
                 raise typed(error, self.path) from error
             finally:
                 self.connection.close()
-
-
-def _readable(connection: sqlite3.Connection, table: str) -> list[Any]:
-    """The rows of a table up to the first damage."""
-    rows: list[Any] = []
-    with contextlib.suppress(sqlite3.Error):
-        rows.extend(connection.execute(f"SELECT * FROM {table}"))
-    return rows

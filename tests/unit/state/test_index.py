@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
 from filewatchd.errors import StateError
 from filewatchd.model import FileIdentity
+from filewatchd.state.index import editing
 from filewatchd.state.index.editing import Edit, Told
 from filewatchd.state.index.reading import Reader
 from filewatchd.state.index.rows import RACY, WAITING, Attributes, Record, State, Verdict
+from filewatchd.state.index.salvage import take_over
 from filewatchd.state.index.writing import Index
 from filewatchd.testing import FakeClock
 
@@ -162,7 +166,9 @@ def test_a_damaged_index_is_set_aside_and_its_findings_kept(tmp_path: Path) -> N
         page = sqlite3.connect(path).execute("SELECT max(pageno) FROM dbstat WHERE name = 'files'").fetchone()[0]
         file.seek((page - 1) * 4096)
         file.write(b"\0" * 4096)
-    (tmp_path / "index.db.suspect").touch()
+    with Reader(str(path)) as reader, pytest.raises(StateError, match="restart the daemon"):
+        list(reader.rows(root))
+    assert (tmp_path / "index.db.suspect").exists()
     again = Index(str(path), FakeClock())
     try:
         assert again.set_aside is not None
@@ -173,6 +179,57 @@ def test_a_damaged_index_is_set_aside_and_its_findings_kept(tmp_path: Path) -> N
             assert [(r.rule, r.root, r.built_ns) for r in reader.roots()] == [("rule", "/r", None)]
     finally:
         again.close()
+
+
+def test_of_a_damaged_index_only_what_makes_sense_is_taken_over(tmp_path: Path, index: Index, reader: Reader) -> None:
+    old = Index(str(tmp_path / "old#?.db"), FakeClock())
+    root = old.root("rule", "/r")
+    with old.edit() as edit:
+        for number in range(6):
+            edit.tell(Told(root, f"{number}", Verdict.CORRUPT, State.OPEN, A, B))
+        for junk in (
+            "verdict = 'x' WHERE path = x'30'", "before = x'ff' WHERE path = x'31'", "path = 7 WHERE path = x'32'",
+            "root = 'x' WHERE path = x'33'", "message = x'ff' WHERE path = x'34'",
+        ):  # fmt: skip
+            edit.connection.execute(f"UPDATE changes SET {junk}")
+    old.close()
+    kept = take_over(index.connection, old.path)
+    found = reader.changes()
+    assert kept == len(found)
+    assert found[-1].path == "5"
+    assert not {change.path for change in found} & {"0", "1", "2"}
+
+
+@pytest.mark.parametrize("made", ["roots (id, rule, root, selection)", "changes (a, b)", "other (a, b, c)"])
+def test_a_damaged_index_never_keeps_from_starting(tmp_path: Path, index: Index, made: str) -> None:
+    with closing(sqlite3.connect(tmp_path / "old.db")) as old:
+        old.execute(f"CREATE TABLE {made}")
+        values = ", ".join(["'x'"] * (made.count(",") + 1))
+        old.execute(f"INSERT INTO {made} VALUES ({values})")
+        old.commit()
+    assert take_over(index.connection, str(tmp_path / "old.db")) == 0
+    (tmp_path / "junk.db").write_bytes(b"junk" * 5000)
+    assert take_over(index.connection, str(tmp_path / "junk.db")) == 0
+
+
+def test_an_index_that_cant_be_opened_says_so(tmp_path: Path) -> None:
+    error = sqlite3.OperationalError("disk I/O error")
+    error.sqlite_errorcode = sqlite3.SQLITE_IOERR
+    with (
+        mock.patch("filewatchd.state.index.writing.Chain", side_effect=error),
+        pytest.raises(StateError, match="disk I/O error"),
+    ):
+        Index(str(tmp_path / "index.db"), FakeClock())
+
+
+def test_accepted_changes_are_forgotten_though_no_run_begins(index: Index, reader: Reader) -> None:
+    root = index.root("rule", "/r")
+    with mock.patch.multiple(editing, _ACCEPTED_KEPT=150, _TRIM_EVERY=100), index.edit() as edit:
+        edit.tell(Told(root, "waits", Verdict.CORRUPT, State.OPEN, A, B))
+        for number in range(500):
+            edit.tell(Told(root, f"{number}", Verdict.MODIFIED, State.ACCEPTED, A, B))
+    assert len(reader.changes(states=("accepted",))) <= 250
+    assert [change.path for change in reader.changes()] == ["waits"]
 
 
 def test_a_reader_says_what_is_wrong(tmp_path: Path) -> None:
