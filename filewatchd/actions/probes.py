@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta, Struct
 
-from filewatchd.actions import telling
+from filewatchd.actions import telling, ways
 from filewatchd.actions.base import Needs, Problem
 from filewatchd.actions.command import argv
 from filewatchd.actions.telling import UnitName, Where
@@ -83,13 +83,7 @@ class Probe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     timeout: Annotated[Duration, Meta(description="How long one look may take.")] = 5.0
 
     def __post_init__(self) -> None:
-        ways = [way for way in _WAYS if getattr(self, way) is not None]
-        if len(ways) != 1:
-            said = f"both {ways[0]} and {ways[1]} are given" if ways else "nothing says how"
-            raise MalformedError(said, "write one of http, tcp, unit and command; several probes are a list")
-        for key, way in _BELONG.items():
-            if way != ways[0] and getattr(self, key):
-                raise MalformedError(f"{key} says nothing about {ways[0]}", f"remove it; it belongs to {way}")
+        ways.check(self, _WAYS, _BELONG, "write one of http, tcp, unit and command; several probes are a list")
         for key, least in (("interval", 0.05), ("timeout", 0.01)):
             if getattr(self, key) < least:
                 raise MalformedError(f"{key} is too short", f"write {least * 1000:g}ms or more")
@@ -97,7 +91,7 @@ class Probe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     @property
     def way(self) -> str:
         """Which of them: http, tcp, unit or command."""
-        return next(way for way in _WAYS if getattr(self, way) is not None)
+        return ways.way_of(self, _WAYS)
 
 
 def listed(probes: Probe | Sequence[Probe] | None) -> tuple[Probe, ...]:

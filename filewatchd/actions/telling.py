@@ -12,6 +12,7 @@ from typing import Annotated, ClassVar, Literal, Protocol
 
 from msgspec import Meta, Struct
 
+from filewatchd.actions import ways
 from filewatchd.actions.base import Command, Context, Needs, Problem
 from filewatchd.actions.command import argv, environment
 from filewatchd.actions.command.check import check_env, check_program
@@ -74,20 +75,14 @@ class Telling(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     timeout: Annotated[Duration, Meta(description="How long that may take.")] = TIMEOUT
 
     def __post_init__(self) -> None:
-        ways = [way for way in _WAYS if getattr(self, way) is not None]
-        if len(ways) != 1:
-            said = f"both {ways[0]} and {ways[1]} are given" if ways else "nothing says how"
-            raise MalformedError(said, "write one of unit, signal, command and http")
-        for key, way in _BELONG.items():
-            if way != ways[0] and getattr(self, key):
-                raise MalformedError(f"{key} says nothing about a {ways[0]}", f"remove it; it belongs to {way}")
+        ways.check(self, _WAYS, _BELONG, "write one of unit, signal, command and http")
         if self.signal is not None and self.pidfile is None:
             raise MalformedError("a signal needs to know to whom", "add pidfile: PATH")
 
     @property
     def way(self) -> str:
         """Which of them: unit, signal, command or http."""
-        return next(way for way in _WAYS if getattr(self, way) is not None)
+        return ways.way_of(self, _WAYS)
 
 
 # ---- before it is done

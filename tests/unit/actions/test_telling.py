@@ -94,8 +94,8 @@ def test_a_server_is_asked(tmp_path: Path, status: int, why: str | None, retryab
         ({}, "nothing says how"),
         ({"unit": "a.service", "http": "http://x/"}, "both unit and http are given"),
         ({"signal": 1}, "to whom"),
-        ({"signal": 1, "pidfile": "/run/x.pid", "do": "reload"}, "do says nothing about a signal"),
-        ({"unit": "a.service", "user": "root"}, "user says nothing about a unit"),
+        ({"signal": 1, "pidfile": "/run/x.pid", "do": "reload"}, "do says nothing about signal"),
+        ({"unit": "a.service", "user": "root"}, "user says nothing about unit"),
     ],
 )
 def test_what_does_not_go_together_is_refused(keys: dict[str, Any], why: str) -> None:
