@@ -18,6 +18,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+from tests.e2e.nursery import Born, bear
+
 T = TypeVar("T")
 
 # The command `filewatchd` in the interpreter that runs the tests.
@@ -140,8 +142,9 @@ class Daemon:
         self.config = directory / "filewatchd.yaml"
         self.log_path = directory / "daemon.log"
         self.recorder = Recorder(directory / "recorded")
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | Born | None = None
         self.through: Sequence[str] = ()  # a program, with its arguments, that becomes the daemon
+        self.quickly = False  # born by a nursery, unless it goes through a program
         self.root.mkdir(parents=True, exist_ok=True)
 
     # ---- its configuration
@@ -158,11 +161,14 @@ class Daemon:
 
     # ---- its life
 
-    def launch(self) -> subprocess.Popen[bytes]:
+    def launch(self) -> subprocess.Popen[bytes] | Born:
         """Start the process and don't wait for anything."""
-        command = [*self.through, sys.executable, "-c", RUN, "run", "--config", str(self.config)]
-        command += ["--state-dir", str(self.state_dir), "--runtime-dir", str(self.directory / "run")]
+        words = ["run", "--config", str(self.config)]
+        words += ["--state-dir", str(self.state_dir), "--runtime-dir", str(self.directory / "run")]
+        command = [*self.through, sys.executable, "-c", RUN, *words]
         with self.log_path.open("ab") as log:
+            if self.quickly and not self.through:
+                return bear(words, self.directory, log.fileno())
             return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.directory)
 
     def start(self) -> Daemon:
@@ -173,7 +179,7 @@ class Daemon:
         assert self.running().poll() is None, self.log()
         return self
 
-    def running(self) -> subprocess.Popen[bytes]:
+    def running(self) -> subprocess.Popen[bytes] | Born:
         """The process; it was started."""
         assert self.process is not None, "the daemon was not started"
         return self.process

@@ -63,6 +63,7 @@ class Subject:
     def __init__(self, directory: Path, seed: int, settings: Settings, *, strict: bool) -> None:
         """``strict``: the command fails where a file that it is told of isn't there."""
         self.daemon = Daemon(directory)
+        self.daemon.quickly = True
         self._record = directory / "record"
         self._socket = socket_in(str(directory / "run"))
         program = directory / "command.py"

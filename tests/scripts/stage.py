@@ -89,6 +89,7 @@ class Stage:
         self._place = str(place or directory)
         self._within = _WITHIN_FAULT if script.xfail else _WITHIN
         self._daemon = Daemon(directory)
+        self._daemon.quickly = True
         os.makedirs(os.path.join(self._place, "root"), exist_ok=True)
         self._files = Files(self._place)
         self._mounts = Mounts(directory)
