@@ -15,7 +15,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-from collections.abc import Iterator
+from collections.abc import Sequence
 from types import TracebackType
 from typing import NamedTuple, Self
 
@@ -67,22 +67,40 @@ class Holders(NamedTuple):
         return tuple(holder for holder in self.found if not holder.writes)
 
 
+class _Wanted(NamedTuple):
+    """A file that is looked for, and who was found to have it."""
+
+    number: tuple[int, int]  # device and inode
+    name: str
+    found: list[Holder]
+
+
 def holders_of(fd: int) -> Holders:
     """Who has the file behind a descriptor of ours; our own process doesn't count. Some milliseconds."""
-    wanted = os.fstat(fd)
-    name = os.readlink(f"/proc/self/fd/{fd}")
-    found: list[Holder] = []
+    (found,) = holders_of_each([fd])
+    return found
+
+
+def holders_of_each(fds: Sequence[int]) -> list[Holders]:
+    """The same for several descriptors, in one look through /proc."""
+    wanted = [_wanted(fd) for fd in fds]
     hidden = 0
     for pid in filter(str.isdigit, os.listdir("/proc")):
         if int(pid) == os.getpid():
             continue
         try:
-            found += _of_process(pid, wanted, name)
+            _look_into(pid, wanted)
         except (FileNotFoundError, ProcessLookupError):
             continue  # it has ended
         except OSError:
             hidden += 1
-    return Holders(tuple(found), hidden + hides(), in_initial_namespace())
+    hidden, initial = hidden + hides(), in_initial_namespace()
+    return [Holders(tuple(each.found), hidden, initial) for each in wanted]
+
+
+def _wanted(fd: int) -> _Wanted:
+    found = os.fstat(fd)
+    return _Wanted((found.st_dev, found.st_ino), os.readlink(f"/proc/self/fd/{fd}"), [])
 
 
 def hides() -> int:
@@ -104,16 +122,21 @@ def in_initial_namespace() -> bool:
         return False
 
 
-def _of_process(pid: str, wanted: os.stat_result, name: str) -> Iterator[Holder]:
+def _look_into(pid: str, wanted: Sequence[_Wanted]) -> None:
+    by_number: dict[tuple[int, int], list[_Wanted]] = {}
+    for each in wanted:
+        by_number.setdefault(each.number, []).append(each)
     folder = f"/proc/{pid}/fd"
     for fd in os.listdir(folder):
         with contextlib.suppress(FileNotFoundError):
             held = os.stat(f"{folder}/{fd}")
-            if held.st_ino == wanted.st_ino and held.st_dev == wanted.st_dev:
-                flags, position = _info(pid, fd)
-                yield Holder(int(pid), program_of(pid), flags, position)
-    if _maps(pid, wanted.st_ino, name):
-        yield Holder(int(pid), program_of(pid), 0, 0, mapped=True)
+            for each in by_number.get((held.st_dev, held.st_ino), ()):
+                each.found.append(Holder(int(pid), program_of(pid), *_info(pid, fd)))
+    with open(f"/proc/{pid}/maps", "rb") as file:
+        maps = file.read()
+    for each in wanted:
+        if _maps(maps, each.number[1], each.name):
+            each.found.append(Holder(int(pid), program_of(pid), 0, 0, mapped=True))
 
 
 def _info(pid: str, fd: str) -> tuple[int, int]:
@@ -122,11 +145,9 @@ def _info(pid: str, fd: str) -> tuple[int, int]:
     return int(fields["flags"], 8), int(fields["pos"])
 
 
-def _maps(pid: str, ino: int, name: str) -> bool:
-    """Whether a process maps the inode: by its number, since btrfs and overlay show another device in maps."""
+def _maps(maps: bytes, ino: int, name: str) -> bool:
+    """Whether these mappings have the inode: by its number (btrfs and overlay show another device)."""
     number = f" {ino} ".encode("ascii")
-    with open(f"/proc/{pid}/maps", "rb") as file:
-        maps = file.read()
     if number not in maps:
         return False
     tail = os.fsencode(os.path.basename(name)).replace(b"\n", b"\\012")

@@ -184,7 +184,7 @@ class RotateAction:
 
     async def _looked_at(self, job: JobContext, live: str, swapped: list[Archive]) -> Outcome:
         await self._catch_up(live, swapped)
-        seen = await self._ctx.worker.call(examining.see, live, self._ctx.beneath(live))
+        seen = await self._judging.see(live)
         if not seen.there:
             return self._gone(live)
         if seen.refused:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import fnmatch
 import os
+from contextlib import ExitStack, suppress
 from typing import NamedTuple
 
 from filewatchd.actions.rotate.deciding import Facts
 from filewatchd.actions.rotate.places import folder_of, opened
 from filewatchd.errors import ActionError
 from filewatchd.work.files import filesystem_magic, has_writers
-from filewatchd.work.holders import Hold, Holder, holders_of
+from filewatchd.work.holders import Hold, Holder, Holders, holders_of, holders_of_each
 from filewatchd.work.inodes import Inode, inode_of
 
 # f_type of statfs(2), linux/magic.h. xfs can collapse, too, but not under kill -9: it has moved what is behind by then
@@ -52,6 +53,11 @@ def see(live: str, beneath: str) -> Seen:
         return Seen(refused=f"{live} can't be opened: {error.strerror}")
 
 
+def see_each(lives: list[tuple[str, str]]) -> list[Seen]:
+    """One look at each of some logs: (path, beneath)."""
+    return [see(live, beneath) for live, beneath in lives]
+
+
 def sizes(lives: list[str]) -> list[int]:
     """The size of each file; -1 where there is none. Nothing is opened."""
     return [_size(live) for live in lives]
@@ -80,19 +86,46 @@ def inspect(live: str, beneath: str, skip: int) -> Facts:
         OSError, ActionError: it can't be opened.
     """
     with folder_of(live, beneath) as folder, opened(folder, live) as fd:
-        keeper = keeper_of(live, ())
-        if keeper:
-            return Facts(None, keeper=keeper)
-        leased = has_writers(f"/proc/self/fd/{fd}", follow=True)
-        if leased is False:
-            return Facts(False, skip=skip)
-        return _facts(live, fd, leased, skip)
+        told = _without_looking(live, fd, skip)
+        if isinstance(told, Facts):
+            return told
+        with Hold(fd) as hold:
+            found = holders_of(fd)
+            return _facts(live, fd, told, skip, found, hold.held)
 
 
-def _facts(live: str, fd: int, leased: bool | None, skip: int) -> Facts:
-    with Hold(fd) as hold:
-        found = holders_of(fd)
-        held = hold.held
+def inspect_each(logs: list[tuple[str, str, int]]) -> list[Facts | None]:
+    """The same of several logs, (path, beneath, skip), in one look through /proc; None: it can't be opened."""
+    facts: list[Facts | None] = [None] * len(logs)
+    left: dict[int, tuple[int, bool | None]] = {}
+    with ExitStack() as stack:
+        for number, (live, beneath, skip) in enumerate(logs):
+            with suppress(OSError, ActionError):
+                fd = stack.enter_context(opened(stack.enter_context(folder_of(live, beneath)), live))
+                told = _without_looking(live, fd, skip)
+                if isinstance(told, Facts):
+                    facts[number] = told
+                else:
+                    left[number] = fd, told
+        # Only when all are open: we would wait for ourselves, too, if one log were asked about twice.
+        holds = [stack.enter_context(Hold(fd)).held for fd, _ in left.values()]
+        holders = holders_of_each([fd for fd, _ in left.values()]) if left else []
+        for (number, (fd, leased)), found, held in zip(left.items(), holders, holds, strict=True):
+            live, _, skip = logs[number]
+            facts[number] = _facts(live, fd, leased, skip, found, held)
+    return facts
+
+
+def _without_looking(live: str, fd: int, skip: int) -> Facts | bool | None:
+    """What can be told without a look at other processes; else what a lease says."""
+    keeper = keeper_of(live, ())
+    if keeper:
+        return Facts(None, keeper=keeper)
+    leased = has_writers(f"/proc/self/fd/{fd}", follow=True)
+    return Facts(False, skip=skip) if leased is False else leased
+
+
+def _facts(live: str, fd: int, leased: bool | None, skip: int, found: Holders, held: bool) -> Facts:
     magic = filesystem_magic(fd)
     writers = found.writers
     return Facts(

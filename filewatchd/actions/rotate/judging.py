@@ -7,9 +7,10 @@ from typing import Any
 from filewatchd.actions import telling
 from filewatchd.actions.base import Context
 from filewatchd.actions.rotate import deciding, examining, naming
-from filewatchd.actions.rotate.deciding import Decision
+from filewatchd.actions.rotate.deciding import Decision, Facts
 from filewatchd.actions.rotate.due import Due, due
 from filewatchd.actions.rotate.examining import Seen
+from filewatchd.actions.rotate.gathering import Gathered
 from filewatchd.actions.rotate.ledger import Archive, Ledger, goes_on
 from filewatchd.actions.rotate.machine import State
 from filewatchd.actions.rotate.options import Options
@@ -28,6 +29,10 @@ class Judging:
         self._ledger = ledger
         self.options = options
         self.punched: set[str] = set()
+        self._seeing = Gathered[tuple[str, str], Seen](lambda lives: ctx.worker.call(examining.see_each, lives))
+        self._inspecting = Gathered[tuple[str, str, int], Facts | None](
+            lambda logs: ctx.worker.call(examining.inspect_each, logs)
+        )
 
     def skip(self, live: str, size: int, inode: Any = None) -> int:
         """Where what isn't archived of a log begins."""
@@ -51,7 +56,14 @@ class Judging:
 
     async def decide(self, live: str, skip: int) -> Decision:
         """Its method."""
-        return self._decision(await self._ctx.worker.call(examining.inspect, live, self._ctx.beneath(live), skip))
+        facts = await self._inspecting.ask((live, self._ctx.beneath(live), skip))
+        if facts is None:  # says why not
+            facts = await self._ctx.worker.call(examining.inspect, live, self._ctx.beneath(live), skip)
+        return self._decision(facts)
+
+    async def see(self, live: str) -> Seen:
+        """A look at it, together with those at other logs."""
+        return await self._seeing.ask((live, self._ctx.beneath(live)))
 
     def _decision(self, facts: deciding.Facts) -> Decision:
         options = self.options
@@ -72,7 +84,7 @@ class Judging:
 
     async def outlook(self, live: str) -> Outlook:
         """What would be done with a log now."""
-        seen = await self._ctx.worker.call(examining.see, live, self._ctx.beneath(live))
+        seen = await self.see(live)
         skip = self.skip(live, seen.size, seen.inode)
         found = self.due(live, seen.size - skip, note=False)
         refused = Decision("refuse", (seen.refused or "it is gone",))

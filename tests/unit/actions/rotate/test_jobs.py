@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import pytest
 
 from filewatchd import codecs
 from filewatchd.actions import rotate
-from filewatchd.actions.rotate import copying, packing
+from filewatchd.actions.rotate import copying, examining, packing
 from filewatchd.actions.rotate.ledger import Archive, Ledger
 from filewatchd.actions.rotate.machine import State, Step
 from filewatchd.actions.rotate.places import Setting
@@ -82,6 +84,24 @@ def test_logs_of_one_job_share_their_commits(tmp_path: Path, monkeypatch: pytest
 
 def test_writes_are_not_watched_so_that_a_busy_log_does_not_wait_to_settle() -> None:
     assert not rotate.needs(msgspec.convert({"when": {"size": 100}}, rotate.Options)).writes
+
+
+def test_several_logs_are_looked_into_together_and_one_twice_does_not_wait_for_itself(tmp_path: Path) -> None:
+    logs = [tmp_path / f"app{number}.log" for number in range(3)]
+    for log in logs:
+        log.write_text(LINES)
+    asked = [(str(log), str(tmp_path), 0) for log in (*logs, logs[0], tmp_path / "gone.log")]
+    script = "import sys; fs = [open(path, 'a') for path in sys.argv[1:]]; print(flush=True); sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", script, str(logs[0]), str(logs[1])], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as writer:
+        assert writer.stdout is not None
+        writer.stdout.readline()
+        found = examining.inspect_each(asked)
+        alone = [examining.inspect(*each) for each in asked[:3]]
+        writer.communicate(b"")
+    assert found == [*alone, alone[0], None]
+    assert [facts.appending for facts in alone] == [1, 1, 0]
 
 
 def row_of(log: Path, method: str) -> Archive:
