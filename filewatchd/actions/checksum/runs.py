@@ -41,6 +41,8 @@ class Runs:
     def __init__(self, action: Checksum) -> None:
         self._action = action
         self.running: dict[int, Running] = {}
+        self._claimed: set[int] = set()  # runs that begin, or run
+        self._building: set[str] = set()  # roots of which a build begins or runs
         self._scanned: set[str] = set()
         self._stopping = False
         self.short = scrubbing.is_short
@@ -71,12 +73,19 @@ class Runs:
     async def _build(self, root: str, ledger: Ledger, cut_off: Run | None) -> None:
         """Build a root that isn't built, or not by the patterns that the rule has now."""
         ground = self._action.ground(root)
-        if ground is None or any(r.run.kind == "build" and r.run.root == root for r in self.running.values()):
+        if ground is None or root in self._building:
             return
-        built = await self._action.ctx.pool.run(LANE, ledger.selection)
-        if built != selection_of(ground):
-            mode = Reading.FULL if built is None else Reading.QUICK  # then what is known needs no reading
-            await self._start(root, cut_off or await self.enter(ledger, "build", mode.value))
+        self._building.add(root)
+        begun = False
+        try:
+            built = await self._action.ctx.pool.run(LANE, ledger.selection)
+            if built != selection_of(ground):
+                mode = Reading.FULL if built is None else Reading.QUICK  # then what is known needs no reading
+                await self._start(root, cut_off or await self.enter(ledger, "build", mode.value))
+                begun = True
+        finally:
+            if not begun:
+                self._building.discard(root)
 
     async def enter(
         self, ledger: Ledger, kind: str, mode: str = "full", scope: str = "", uid: int | None = None
@@ -100,12 +109,33 @@ class Runs:
         for root in list(self._action.ledgers):
             ledger = self._action.ledgers[root]
             run = await self._action.ctx.pool.run(LANE, ledger.run, number)
-            if run is not None and run.root == root and run.state != "done" and number not in self.running:
+            if run is not None and run.root == root and run.state != "done" and not self._is_under_way(run):
                 await self._start(root, run)
                 return number
         raise ActionError(f"there is no run {number} of rule {self._action.ctx.rule.name} to take up", retryable=False)
 
+    def _is_under_way(self, run: Run) -> bool:
+        if run.kind == "build" and run.root in self._building:
+            return True
+        return run.id in self._claimed or run.id in self.running
+
     async def _start(self, root: str, run: Run) -> None:
+        self._claimed.add(run.id)
+        if run.kind == "build":
+            self._building.add(root)
+        try:
+            await self._walk(root, run)
+        except BaseException:
+            self._over(run, root)
+            raise
+
+    def _over(self, run: Run, root: str) -> None:
+        """It may be begun again."""
+        self._claimed.discard(run.id)
+        if run.kind == "build":
+            self._building.discard(root)
+
+    async def _walk(self, root: str, run: Run) -> None:
         ground = self._action.ground(root)
         ledger = await self._action.ledger(root)
         if ground is None:
@@ -117,7 +147,13 @@ class Runs:
             scope=run.scope, cursor=run.cursor, build=build, settled=action.settled, unstable=action.unstable,
         )  # fmt: skip
         await action.ctx.pool.run(LANE, ledger.end_run, run.id, "running")
-        action.follow(f"{run.kind} {root}", self._guard(run, walk, ledger, ground))
+        action.follow(f"{run.kind} {root}", self._follow(run, walk, ledger, ground))
+
+    async def _follow(self, run: Run, walk: Walk, ledger: Ledger, ground: Ground) -> None:
+        try:
+            await self._guard(run, walk, ledger, ground)
+        finally:
+            self._over(run, ground.root)
 
     async def _guard(self, run: Run, walk: Walk, ledger: Ledger, ground: Ground) -> None:
         """Walk, and write how it ended; a stop leaves the cursor where it is."""
@@ -206,7 +242,8 @@ class Runs:
             else:
                 await action.ctx.pool.run(LANE, ledger.end_run, run.id, "done")
         finally:
-            self.running.pop(run.id, None)
+            if run.id in self.running and self.running[run.id].task is task:  # not the one that goes on with it
+                del self.running[run.id]
         await action.walked(ledger)
         return run.began_ns / 1e9
 

@@ -13,6 +13,7 @@ from unittest import mock
 from filewatchd.actions.checksum import listing, vanished, walking
 from filewatchd.actions.checksum.options import Options, Scrub
 from filewatchd.actions.checksum.vanished import Vanished
+from filewatchd.errors import ActionError
 from filewatchd.model import FileIdentity, Kind
 from filewatchd.state.index.rows import Record, Verdict
 from filewatchd.testing import FakeClock
@@ -371,6 +372,35 @@ async def test_a_build_that_fails_is_a_finding_until_it_is_built(tmp_path: Path)
     assert key not in scene.ctx.findings
     assert set(scene.rows()) == {"a"}
     await scene.__aexit__()
+
+
+@story
+async def test_a_root_is_built_once_however_often_it_is_scanned(tmp_path: Path) -> None:
+    async with await built(tmp_path, "a", "b.log") as scene:
+        scene.ctx.rule = scene.ctx.rule._replace(exclude=("*.log",))
+        runs, root = scene.action.runs, str(scene.root)
+        await asyncio.gather(*(runs._begin(root, first=False) for _ in range(3)))
+        await scene.follow()
+        with scene.reader() as reader:
+            assert [(run.kind, run.state) for run in reader.runs()] == [("build", "done")] * 2
+        assert set(scene.rows()) == {"a"}
+
+
+@story
+async def test_a_run_is_taken_up_once(tmp_path: Path) -> None:
+    async with await built(tmp_path, "a") as scene:
+        with mock.patch.object(walking.Walk, "run", side_effect=OSError("no luck")):
+            await scene.verify()
+        with scene.reader() as reader:
+            (run,) = reader.runs(kind="verify")
+        assert run.state == "failed"
+        twice = (scene.action.runs.resume(run.id) for _ in range(2))
+        taken, refused = await asyncio.gather(*twice, return_exceptions=True)
+        assert taken == run.id
+        assert isinstance(refused, ActionError)
+        await scene.follow()
+        with scene.reader() as reader:
+            assert [each.state for each in reader.runs(kind="verify")] == ["done"]
 
 
 @story
