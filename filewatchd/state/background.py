@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
+from filewatchd.state.closing import Closing
 from filewatchd.state.sqlite_errors import typed
 
 TARGET = 0.005  # seconds that the write lock is held
@@ -41,7 +41,7 @@ class Slices:
         self.size = max(self._least, min(self._most, wanted))
 
 
-class Background:
+class Background(Closing):
     """The connection; one call at a time, from whatever thread. Methods may raise `StateError`, also for being busy."""
 
     def __init__(self, path: str) -> None:
@@ -74,11 +74,3 @@ class Background:
     def close(self) -> None:
         """Close the connection."""
         self._connection.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

@@ -18,10 +18,11 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 from filewatchd.errors import StateError
 from filewatchd.state import rows as coding
+from filewatchd.state.closing import Closing
 from filewatchd.state.opening import mark_suspect
 from filewatchd.state.places import Standing
 from filewatchd.state.rows import PLACE, RACY, decode, encode
@@ -47,7 +48,7 @@ class Differences(NamedTuple):
         self.missing.extend(other.missing)
 
 
-class ManifestReader:
+class ManifestReader(Closing):
     """A read-only connection for one scan at a time, in whatever thread. Methods may raise `StateError`."""
 
     def __init__(self, path: str, damaged: Callable[[StateError], None] = lambda _: None) -> None:
@@ -140,14 +141,6 @@ class ManifestReader:
         """Close the connection."""
         with self._lock:
             self._connection.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 class TreeComparison:

@@ -24,11 +24,12 @@ import os
 import sqlite3
 from collections.abc import Iterable, Sequence
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 from filewatchd.clock import Clock, SystemClock
 from filewatchd.errors import FatalError, StateError
 from filewatchd.state import opening, schema
+from filewatchd.state.closing import Closing
 from filewatchd.state.health import Health
 from filewatchd.state.sqlite_errors import code, typed
 
@@ -92,7 +93,7 @@ class Transaction:
                 self._database.restore_synchronous()
 
 
-class Database:
+class Database(Closing):
     """An open database.
 
     Attributes:
@@ -268,14 +269,6 @@ class Database:
 
     def _log_size(self) -> int:
         return _size(self.path + "-wal")
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _size(path: str) -> int:

@@ -6,16 +6,17 @@ import os
 import sqlite3
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from urllib.parse import quote_from_bytes
 
 from filewatchd.errors import StateError
+from filewatchd.state.closing import Closing
 from filewatchd.state.index import schema
 from filewatchd.state.opening import mark_suspect
 from filewatchd.state.sqlite_errors import code, typed
 
 
-class Connection:
+class Connection(Closing):
     """A read-only connection, for one thread at a time. Every method may raise `StateError`.
 
     Raises:
@@ -54,14 +55,6 @@ class Connection:
     def close(self) -> None:
         """Close the connection."""
         self.connection.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 class Typed:
