@@ -6,6 +6,7 @@ It is written with the rule's rights, piece by piece, while the rows are read wi
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from contextlib import suppress
 
@@ -30,10 +31,21 @@ def begin(root: str, relative: str) -> str:
     temporary = f".{name}.{secrets.token_hex(8)}.tmp"
     folder = open_directory(root, directory)
     try:
+        _clean(folder, name)
         os.close(os.open(temporary, _NEW, 0o644, dir_fd=folder))
     finally:
         os.close(folder)
     return temporary
+
+
+def _clean(folder: int, name: str) -> None:
+    """Remove what a kill has left."""
+    ours = re.compile(re.escape(f".{name}.") + r"[0-9a-f]{16}\.tmp")
+    with os.scandir(folder) as entries:
+        left = [entry.name for entry in entries if ours.fullmatch(entry.name) and entry.is_file(follow_symlinks=False)]
+    for each in left:
+        with suppress(FileNotFoundError):
+            os.unlink(each, dir_fd=folder)
 
 
 def append(root: str, relative: str, temporary: str, data: bytes) -> None:

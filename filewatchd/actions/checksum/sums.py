@@ -87,14 +87,15 @@ class Sums:
         name = str(options.checksum_file)
         ledger = await self._action.ledger(root)
         pieces = await ctx.pool.run(LANE, summing.Pieces, ledger.index.path, ledger.id, options.algorithm, name)
-        temporary = await ctx.worker.call(summing.begin, root, name)
         try:
-            while piece := await ctx.pool.run(LANE, pieces.next):
-                await ctx.worker.call(summing.append, root, name, temporary, piece)
-            identity = await ctx.worker.call(summing.finish, root, name, temporary)
-        except BaseException:
-            await ctx.worker.call(summing.discard, root, name, temporary)
-            raise
+            temporary = await ctx.worker.call(summing.begin, root, name)
+            try:
+                while piece := await ctx.pool.run(LANE, pieces.next):
+                    await ctx.worker.call(summing.append, root, name, temporary, piece)
+                identity = await ctx.worker.call(summing.finish, root, name, temporary)
+            except BaseException:
+                await ctx.worker.call(summing.discard, root, name, temporary)
+                raise
         finally:
             await ctx.pool.run(LANE, pieces.close)
         job.wrote(f"{root.rstrip('/')}/{name}", identity)

@@ -352,11 +352,15 @@ async def test_a_checksum_file_that_cant_be_written_is_written_later(tmp_path: P
         await scene.job()
         key = f"checksum-file:{scene.root}"
         assert key in scene.ctx.findings
+        left, other = scene.root / ".SUMS.0123456789abcdef.tmp", scene.root / ".SUMS.mine.tmp"  # by a kill; by others
+        left.touch()
+        other.touch()
         shutil.rmtree(scene.root / "SUMS")
         scene.clock.advance(60.0)
         await scene.job()
         assert key not in scene.ctx.findings
         assert (scene.root / "SUMS").read_text().endswith("  a\n")
+        assert (left.exists(), other.exists()) == (False, True)
 
 
 @story
