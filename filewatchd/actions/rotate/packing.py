@@ -207,8 +207,10 @@ def give_plain_name(archive: Archive, setting: Setting, names: list[str]) -> Ite
             if (setting.owner, setting.group, setting.mode) != (None, None, None):
                 dress(fd, fd, setting)
         os.fsync(into)
-        os.fsync(folder)
+        if not os.path.samestat(os.fstat(folder), os.fstat(into)):
+            os.fsync(folder)
         yield _named(archive, setting, into, name, "none")
+        yield Move(Step.FREE)  # it is its own source: there is nothing to take away, and no reader to wait for
 
 
 def named(archive: Archive, into: int) -> str | None:
