@@ -30,6 +30,12 @@ from typing import Any
 from filewatchd.work.child import PR_SET_PDEATHSIG, drop_rights, prctl
 from filewatchd.work.wire import LONGEST, arguments_for, function_of, pack, told, unpack
 
+#: What Python itself imports only when it is wanted, which may be when we may not read it any more.
+_LATER = (
+    "encodings.ascii", "encodings.idna", "encodings.latin_1", "encodings.utf_8", "encodings.utf_16", "encodings.utf_32",
+    "encodings.unicode_escape", "grp", "linecache", "locale", "pwd", "tempfile", "traceback", "zoneinfo",
+)  # fmt: skip
+
 
 class Calls:
     """The calls under way, and the one writer's lock."""
@@ -88,7 +94,7 @@ def main(uid: str, gid: str, groups: str, *modules: str) -> None:
 
     ``groups``: numbers with commas between; ``modules``: those that hold the work.
     """
-    for module in modules:
+    for module in (*_LATER, *modules):
         importlib.import_module(module)
     drop_rights(int(uid), int(gid), tuple(int(number) for number in groups.split(",") if number))
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # the change of user cleared it

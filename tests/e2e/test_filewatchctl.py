@@ -70,7 +70,9 @@ def test_what_there_is_to_see_and_to_do(daemon: Daemon) -> None:
     ])  # fmt: skip
     status = ctl(daemon, "status")
     assert (status.returncode, status.stderr) == (0, "")
-    rows = {line.split()[0]: line.split()[1:] for line in status.stdout.splitlines() if line.startswith("  ")}
+    tables = status.stdout.split("\n\n")
+    rules, roots = (next(table for table in tables if table.startswith(name)) for name in ("Rules\n", "Roots\n"))
+    rows = {line.split()[0]: line.split()[1:] for line in (rules + roots).splitlines()}
     assert rows["recorded"][:2] == ["idle", "1"]
     assert rows["failing"][5] == "1"
     assert rows[str(daemon.root)][:2] == ["live", "inotify"]

@@ -127,7 +127,7 @@ def test_names_of_any_bytes_go_out_and_in(daemon: Daemon) -> None:
 def test_a_verify_that_is_interrupted_goes_on(daemon: Daemon) -> None:
     written(daemon.root, [b"a", b"d/a", b"d/z"])
     with (daemon.root / "d/big").open("wb") as file:
-        file.truncate(1 << 30)
+        file.truncate(3 << 30)
     started(daemon)
     below = daemon.root / "d"
     said = [each if isinstance(each, str) else os.fsdecode(each) for each in words(daemon, "verify", below)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -92,8 +93,10 @@ def test_a_job_that_runs_says_how_far_it_is(daemon: Daemon) -> None:
     script = f'[ "$1" != b ] || cat {hold}'
     daemon.configure(daemon.rule(actions=shell(script, "{name}"), settle="300ms", ready="immediate"))
     daemon.start()
+    daemon.signal(signal.SIGSTOP)  # so that the three are read at once, and are one job's
     for name in "abc":
         (daemon.root / name).write_text("x")
+    daemon.signal(signal.SIGCONT)
     eventually(
         lambda: [job["progress"] for job in ask(daemon, "jobs", state="running")["jobs"]] == ["1 of 3 paths"],
         "the job is at its second path",
