@@ -43,7 +43,7 @@ STAGES = (
     pytest("unit", "-n", "2", "tests/unit", "tests/plugin"),
     pytest("scripts", "-n", "4", "--durations=3", "tests/scripts", cover=False),  # they wait for kernel and programs
     pytest("faults", "-n", "2", "tests/faults"),
-    pytest("e2e", "-n", "3", "--durations=10", "--ignore=tests/e2e/systemd", "tests/e2e"),
+    pytest("e2e", "-n", "4", "--durations=10", "--ignore=tests/e2e/systemd", "tests/e2e"),
     pytest("systemd", "-n", "2", "--dist=worksteal", "--durations=10", "tests/e2e/systemd", cover=False, root=True),
     pytest("oracle", "-n", "2", "--durations=3", "tests/oracle", cover=False),
     pytest("rotation", "-n", "2", "--durations=3", "tests/rotation", cover=False, root=True),

@@ -20,6 +20,7 @@ import pytest
 
 from filewatchd.control import client
 from filewatchd.control.api import RequestError, socket_in
+from tests.amounts import amount
 from tests.e2e import replaying
 from tests.e2e.running import Daemon, eventually
 from tests.e2e.steps import ALL, ask, configure, small_queue
@@ -206,7 +207,7 @@ def overflows(daemon: Daemon) -> int:
     return int(ask(daemon, "status")["watch"]["backends"]["inotify"]["overflows"])
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", range(1, amount(1, 10) + 1))
 def test_replayed_changes_make_a_copy_over_overflows_kills_and_restarts(
     daemon: Daemon, program: Callable[[str], str], seed: int
 ) -> None:
@@ -267,7 +268,7 @@ def burst(daemon: Daemon, name: str, files: int) -> float:
 
 def test_five_hundred_followers_of_which_half_never_read(daemon: Daemon) -> None:
     """Who reads loses nothing, who doesn't costs nothing, and neither holds up the jobs, or who asks meanwhile."""
-    files = 3000
+    files = amount(1500, 3000)
     daemon.configure(daemon.rule(actions=_LOG, settle="10ms"))
     daemon.start()
     alone = min(burst(daemon, f"alone{number}", files) for number in range(2))

@@ -20,6 +20,7 @@ from filewatchd.control.api import socket_in
 from filewatchd.control.places import action_place
 from filewatchd.state.index.reading import Reader
 from filewatchd.state.index.rows import Record
+from tests.amounts import SOAK, amount
 from tests.e2e.running import Daemon, eventually
 from tests.e2e.steps import ask, rule_state
 from tests.scripts.mounts import Mounts, programs
@@ -210,11 +211,12 @@ def test_a_hard_link_that_is_edited_elsewhere(indexed: Indexed, tmp_path: Path) 
 
 def test_many_files_renamed_at_once(indexed: Indexed) -> None:
     (indexed.root / "old").mkdir()
-    for number in range(10_000):
+    count = amount(3000, 10_000)
+    for number in range(count):
         (indexed.root / "old" / f"file-{number}").write_bytes(b"x")
     indexed.start()
     hashed = indexed.run("build")["bytes"]
-    assert hashed == 10_000
+    assert hashed == count
     (indexed.root / "old").rename(indexed.root / "new")
     ask(indexed.daemon, "flush")
     assert {path[:4] for path in indexed.rows()} == {"new/"}
@@ -224,13 +226,13 @@ def test_many_files_renamed_at_once(indexed: Indexed) -> None:
 
 def test_a_large_hole(indexed: Indexed) -> None:
     """8 GiB of nothing; in soak runs 1 TiB, of which ext4 keeps nothing either."""
-    soak = "FILEWATCHD_SOAK" in os.environ
+    size = amount(8 << 30, 1 << 40)
     with (indexed.root / "sparse").open("wb") as file:
-        file.truncate(1 << 40 if soak else 8 << 30)
-    indexed.start(_within=3600.0 if soak else 60.0, algorithm="blake3")
+        file.truncate(size)
+    indexed.start(_within=3600.0 if SOAK else 60.0, algorithm="blake3")
     row = indexed.rows()["sparse"]
-    assert (row.identity.size, row.algorithm) == (1 << 40 if soak else 8 << 30, "blake3")
-    if not soak:
+    assert (row.identity.size, row.algorithm) == (size, "blake3")
+    if not SOAK:
         assert row.digest is not None
         assert row.digest.hex() == "875283713208b0d6be59b2c6862b0a3cfdd8ebe5366b815e34dfffd98554ef26"  # b3sum's
 
