@@ -27,14 +27,16 @@ def kept(kind: str, digest: str, make: Callable[[Path], None]) -> Path:
     lock = _lock(place.with_suffix(".lock"))
     if not place.exists():
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not place.exists():
-            new = place.with_suffix(".new")
-            shutil.rmtree(new, ignore_errors=True)
-            new.mkdir()
-            make(new)
-            new.rename(place)
-            _prune(place.parent)
-        fcntl.flock(lock, fcntl.LOCK_SH)
+        try:
+            if not place.exists():
+                new = place.with_suffix(".new")
+                shutil.rmtree(new, ignore_errors=True)
+                new.mkdir()
+                make(new)
+                new.rename(place)
+                _prune(place.parent)
+        finally:
+            fcntl.flock(lock, fcntl.LOCK_SH)
     return place
 
 
