@@ -35,8 +35,10 @@ def kept(kind: str, digest: str, make: Callable[[Path], None]) -> Path:
                 make(new)
                 new.rename(place)
                 _prune(place.parent)
-        finally:
-            fcntl.flock(lock, fcntl.LOCK_SH)
+        except BaseException:
+            fcntl.flock(lock, fcntl.LOCK_UN)  # whoever else wants it shall try, and not wait for this process' end
+            raise
+        fcntl.flock(lock, fcntl.LOCK_SH)
     return place
 
 
