@@ -87,8 +87,8 @@ def test_debians_nginx_and_rsyslog(boot: Boot) -> None:
     service.configure(*rules)
     machine.put("/srv/main/talk", _TALKS)
     service.start()
-    machine.run("/usr/bin/python3", "/srv/main/talk", "2000")
+    machine.run("/usr/bin/python3", "/srv/main/talk", "8000")
     for log in reopens:
         eventually(partial(rotated, service, log, 2), f"{log} is rotated: {service.log()}", 60)
-        eventually(partial(ends, service, log, 1999), f"the last line of {log} is there", 30)
-        assert [int(number) for number in NUMBER.findall(archived(service, log))] == list(range(2000))
+        eventually(partial(ends, service, log, 7999), f"the last line of {log} is there", 30)
+        assert [int(number) for number in NUMBER.findall(archived(service, log))] == list(range(8000))
