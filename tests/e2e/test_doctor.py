@@ -54,7 +54,7 @@ def test_what_is_found_is_printed_and_the_exit_code_says_so(daemon: Daemon) -> N
     assert found.returncode == 3, found
     assert found.stderr == ""
     assert "  warning: include-idle (rule recorded)\n    what: the include pattern *.csv matches" in found.stdout
-    assert re.fullmatch(r"1 warning|\d+ warnings", found.stdout.splitlines()[-1])
+    assert re.fullmatch(r"(1 warning|\d+ warnings)(, (1 note|\d+ notes))?", found.stdout.splitlines()[-1])
     assert list(document(daemon)) == ["roots", "limits", "findings"]
     (finding,) = own(document(daemon))
     assert list(finding) == ["severity", "code", "rule", "path", "message", "why", "remedy"]
