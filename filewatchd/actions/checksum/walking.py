@@ -85,7 +85,7 @@ class Walk:
         self.verdicts: Counter[Verdict] = Counter()
         self.files = 0
         self.bytes = 0
-        self.reading = 0  # bytes read of a large file
+        self.reading = 0  # bytes read of large files that aren't settled yet
         self.away = 0  # known files on filesystems that aren't there
 
     async def run(self) -> None:
@@ -192,6 +192,7 @@ class Walk:
         )
         self.files += len(looked)
         self.bytes += settled.bytes
+        self.reading = 0
         self.verdicts.update(settled.verdicts)
         self._told(self._ledger, settled)
 
