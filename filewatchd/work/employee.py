@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 IDLE = 60.0  # seconds until an idle worker is let go
 _AT_ONCE = 4  # calls of one worker
 _TAIL = 4096  # bytes of what it prints
+_GRACE = 5.0  # seconds to end in, when it was let go
 _HOME = str(Path(__file__).parents[2])
 # At the end of the path: nothing that lies beside us may stand in for a module of Python's.
 _PROGRAM = "import sys; sys.path.append(sys.argv[1]); from filewatchd.work.worker import main; main(*sys.argv[2:])"
@@ -117,13 +118,18 @@ class Process:
                     if not over:
                         await self._send({"id": number, "go": True})
         finally:
-            if series and not over:
-                await self._send({"id": number, "go": False})
-                while not _ends(await answers.get(), series):
-                    pass
-            del self._answers[number]
-            if not self._answers:
-                self._idle = asyncio.get_running_loop().call_later(0 if self._last else IDLE, self._hang_up)
+            try:
+                if series and not over:
+                    await self._send({"id": number, "go": False})
+                    while not _ends(await answers.get(), series):
+                        pass
+            finally:
+                self._forget(number)
+
+    def _forget(self, number: int) -> None:
+        del self._answers[number]
+        if not self._answers:
+            self._idle = asyncio.get_running_loop().call_later(0 if self._last else IDLE, self._hang_up)
 
     def _fitting(self, work: Callable[..., Any], answer: Any) -> Any:
         try:
@@ -159,15 +165,19 @@ class Process:
         try:
             while line := await reader.readline():
                 self._take(unpack(line))
-        except (OSError, ValueError, TypeError) as error:  # a line too long is a ValueError
+        except (OSError, ValueError, TypeError, RecursionError) as error:  # a line too long is a ValueError
             log.error("%s", self._nonsense(error))
         finally:
+            self._last = True
             writer.close()
 
     def _take(self, message: dict[str, Any]) -> None:
         answers = self._answers.get(message.get("id", 0))
-        if answers is not None:
-            answers.put_nowait(message)
+        if answers is None:
+            return
+        if answers.qsize() > 1:  # it waits for us after each: nobody shall fill our memory
+            raise ValueError("it answers what it wasn't asked")
+        answers.put_nowait(message)
 
     async def _live(self, starts: Starts, theirs: socket.socket) -> None:
         """From start to end: whoever still waits then is told."""
@@ -176,7 +186,7 @@ class Process:
         argv = (sys.executable, "-I", "-c", _PROGRAM, _HOME, *who, *sorted(self.modules))
         command = Command(argv, {"PATH": os.defpath, "LANG": "C.UTF-8"}, cwd="/", stop_timeout=1.0)
         try:
-            ended = await starts.run(command, self._print, theirs)
+            ended = await self._run(starts, command, theirs)
             said = self._said.decode("utf-8", "replace").strip().rpartition("\n")[2]
             error = ActionError(f"what works with the rights of {self._user} has ended ({_how(ended)}): {said}")
         except ActionError as refused:
@@ -186,6 +196,16 @@ class Process:
         for number, answers in self._answers.items():
             answers.put_nowait({"id": number, "error": told(error)})
         self._gone()
+
+    async def _run(self, starts: Starts, command: Command, theirs: socket.socket) -> Finished:
+        """Until it ends; once nobody listens to it any more it has a moment for that."""
+        running = asyncio.ensure_future(starts.run(command, self._print, theirs))
+        await asyncio.wait([running, self._listener], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([running], timeout=_GRACE)
+        if not running.done():
+            running.cancel()
+            await asyncio.wait([running])
+        return Finished(None, 9, True, 0) if running.cancelled() else running.result()
 
     def _print(self, data: bytes) -> None:
         self._said = (self._said + data)[-_TAIL:]

@@ -12,7 +12,7 @@ import importlib
 import inspect
 import json
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -20,7 +20,7 @@ import msgspec
 from filewatchd.errors import ActionError
 
 LONGEST = 16 << 20  # bytes of a line
-_REPEATED = (Iterator, typing.get_origin(typing.Generator[int, None, None]), typing.get_origin(typing.Iterable[int]))
+_REPEATED = (Generator, Iterable, Iterator)
 
 
 def pack(message: dict[str, Any]) -> bytes:

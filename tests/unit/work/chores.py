@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
+import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -55,3 +58,24 @@ def die(number: int) -> None:
 
 def liar() -> int:
     return "three"  # type: ignore[return-value]
+
+
+def flood() -> Iterator[int]:
+    """As a worker that was taken over might: answers upon answers, and it doesn't end when it is told to."""
+    yield 1
+    (descriptor,) = (int(fd) for fd in os.listdir("/proc/self/fd") if _is_talk(int(fd)))
+    os.write(descriptor, b'{"id": 1, "value": 1}\n' * 1000)
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def _is_talk(fd: int) -> bool:
+    try:
+        return fd > 2 and stat.S_ISSOCK(os.fstat(fd).st_mode)
+    except OSError:
+        return False
+
+
+def slow() -> Iterator[int]:
+    """A step that lasts."""
+    time.sleep(0.5)
+    yield 1

@@ -7,7 +7,7 @@ import os
 import pwd
 import signal
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import aclosing
 from pathlib import Path
 from posixpath import basename
@@ -159,6 +159,42 @@ def test_a_worker_that_lies_is_an_error() -> None:
     async def test(bench: Bench) -> None:
         with pytest.raises(ActionError, match="doesn't answer as it should"):
             await bench.rule.call(chores.liar)
+
+    at_work(USER, test)
+
+
+async def whole(series: AsyncGenerator[int]) -> list[int]:
+    async with aclosing(series) as steps:
+        return [step async for step in steps]
+
+
+@needs_root
+def test_a_worker_that_answers_what_nobody_asked_is_ended(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It floods us and then stands still, so that only a kill ends it: `at_work` waits for that."""
+    monkeypatch.setattr(module, "_GRACE", 0.1)
+
+    async def test(bench: Bench) -> None:
+        with pytest.raises(ActionError, match="has ended"):
+            await whole(bench.rule.steps(chores.flood))
+        await bench.rule.call(chores.nothing)
+
+    at_work(USER, test)
+    assert "it answers what it wasn't asked" in caplog.text
+
+
+@needs_root
+def test_a_series_that_is_cancelled_twice_is_forgotten() -> None:
+    async def test(bench: Bench) -> None:
+        task = asyncio.ensure_future(anext(bench.rule.steps(chores.slow)))
+        while not bench.workers.statistics().get(USER):  # noqa: ASYNC110 - the call tells nobody that it is under way
+            await asyncio.sleep(0)
+        for _ in range(2):
+            task.cancel()
+            await asyncio.sleep(0)
+        await asyncio.wait([task])
+        assert bench.workers.statistics() == {USER: 0}
 
     at_work(USER, test)
 
