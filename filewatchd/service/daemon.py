@@ -150,6 +150,22 @@ class Daemon:
     def _connect(self, clock: SystemClock, groups: cgroup.Groups, signals: Signals) -> None:
         """Make what works on the opened state, each part knowing those it asks."""
         rooting = self._rooting = Rooting(self._pool, clock, self._poke, self._root_changed, self._manager)
+        self._engine = self._make_engine(clock, rooting)
+        self._promise = Promise(self._engine, rooting, clock)
+        self._rooting.engine = self._engine
+        self._news = News(self._manager, self._engine, rooting, self._life)
+        self._configured = asyncio.Event()
+        self._own_files = OwnFiles(self._pool, self._reloading.reload)
+        self._living = Living(
+            self._engine,
+            clock,
+            lambda: self.settings.logging.level,
+            lambda: self.settings.daemon.shutdown_timeout,
+            signals.end,
+        )
+        self._open_to_questions(clock, groups)
+
+    def _make_engine(self, clock: SystemClock, rooting: Rooting) -> Engine:
         watching = Watching(
             rooting.facts,
             rooting.wakes.add,
@@ -160,7 +176,7 @@ class Daemon:
             rooting.mounts,
             rooting.looked,
         )
-        self._engine = Engine(
+        return Engine(
             clock,
             self._pool,
             self._commands,
@@ -174,18 +190,9 @@ class Daemon:
             state_damaged=self._state_damaged,
             doubted=lambda: self._promise.look(),
         )
-        self._promise = Promise(self._engine, rooting, clock)
-        self._rooting.engine = self._engine
-        self._news = News(self._manager, self._engine, rooting, self._life)
-        self._configured = asyncio.Event()
-        self._own_files = OwnFiles(self._pool, self._reloading.reload)
-        self._living = Living(
-            self._engine,
-            clock,
-            lambda: self.settings.logging.level,
-            lambda: self.settings.daemon.shutdown_timeout,
-            signals.end,
-        )
+
+    def _open_to_questions(self, clock: SystemClock, groups: cgroup.Groups) -> None:
+        """The control socket, and what it tells of."""
         self._control = ControlServer(
             self.settings.daemon.runtime_dir,
             self._label,
@@ -198,7 +205,7 @@ class Daemon:
             clock,
             self._database,
             self._engine,
-            rooting,
+            self._rooting,
             self._retention,
             self._commands,
             groups,
