@@ -212,7 +212,7 @@ class Attempt:
             UNHEALTHY: "made the service unhealthy",
         }
         text = f"version {version.number} {what[fate]}: {why}"
-        if self._may_restore(version):
+        if self._may_restore(version) and not (fate == REFUSED and self._publishes):  # it never was in the live place
             text = f"{text}\n{await self._restore(version, fate)}"
         self._ctx.finding(FINDING, text)
         verdict = Verdict.REJECTED if fate == REFUSED else Verdict.FAILED
@@ -221,6 +221,11 @@ class Attempt:
     def _may_restore(self, version: Version) -> bool:
         options, good = self._desk.options, self._record.good
         return options.mode != "check" and options.on_bad == "restore" and good not in (None, version.number)
+
+    @property
+    def _publishes(self) -> bool:
+        """Whether the service reads a directory of ours, and what people edit is never written."""
+        return self._desk.options.publish is not None
 
     async def _restore(self, bad: Version, fate: str) -> str:
         """Put the last good set back, and tell the service if it needs to be told. Returns what came of it."""
@@ -235,13 +240,12 @@ class Attempt:
         await self._do.step(Step.RESTORE, bad)
         await self._desk.move(Happening.RESTORE)
         needs = fate != REFUSED
-        if self._desk.options.publish is not None:
-            if needs:
-                await self._do.publish(good)
+        if self._publishes:
+            await self._do.publish(good)
         elif why := await self._do.put_back(bad, good):
             await self._desk.move(Happening.DISTURBED)
             return f"the last good set (version {good.number}) wasn't put back: {why}"
-        if self._desk.options.publish is None:
+        if not self._publishes:
             self._record.desired = good.number
         if not needs and self._record.sure:
             await self._desk.move(Happening.PUT_BACK)
@@ -250,7 +254,7 @@ class Attempt:
         told = await self._do.tell(good, Step.REAPPLY)
         if told.happening is Happening.HEALTHY:
             self._record.sure = True
-            await self._desk.move(Happening.HEALTHY)
+            await self._desk.move(Happening.KEPT_BACK if self._publishes else Happening.HEALTHY)
             return f"version {good.number} was put back and applied"
         await self._desk.move(told.happening)
         return f"version {good.number} was put back, but: {told.why}"

@@ -49,6 +49,7 @@ class Happening(StrEnum):
     HEALTHY = "it is healthy"
     UNHEALTHY = "it isn't healthy"
     RESTORE = "the last good set shall be put back"
+    KEPT_BACK = "it is healthy with the last good set, the source still has the bad one"
     RESTORED = "the last good set is back, the service needs it"
     PUT_BACK = "the last good set is back, the service has it"
     DISTURBED = "somebody else changed it meanwhile"
@@ -73,6 +74,7 @@ MOVES: dict[tuple[State, Happening], State] = {
     (S.APPLYING, H.GAVE_UP): S.HELD,
     (S.WATCHING, H.HEALTHY): S.SYNCED,
     (S.WATCHING, H.UNHEALTHY): S.HELD,
+    (S.WATCHING, H.KEPT_BACK): S.HELD,
     (S.HELD, H.RESTORE): S.RESTORING,
     (S.RESTORING, H.RESTORED): S.APPLYING,
     (S.RESTORING, H.PUT_BACK): S.SYNCED,

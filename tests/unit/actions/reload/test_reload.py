@@ -472,6 +472,8 @@ def test_publish_lets_only_what_passed_reach_the_live_directory(tmp_path: Path, 
         scene.fail("check")
         await save(scene, "two")
         assert (live / "app.conf").read_text() == "one"
+        assert scene.record.state is State.HELD
+        assert "put back" not in scene.ctx.findings["reload"][0]
         scene.mend("check")
         await save(scene, "three")
         assert (live / "app.conf").read_text() == "three"
@@ -479,6 +481,8 @@ def test_publish_lets_only_what_passed_reach_the_live_directory(tmp_path: Path, 
         await save(scene, "four")
         assert ((live / "app.conf").read_text(), scene.file.read_text()) == ("three", "four")
         assert scene.record.live == scene.record.good
+        assert (await save(scene, None)).verdict is Verdict.SKIPPED  # the source still has the bad set: it is held
+        assert (scene.record.state, scene.asked) == (State.HELD, [])
         assert sorted(path.name for path in tmp_path.glob(".live*")) == ([".live.filewatchd"] if linked else [])
 
     publish = {"from": str(tmp_path / "etc"), "to": str(live)}
