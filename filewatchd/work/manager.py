@@ -86,8 +86,10 @@ class Manager:
         try:
             await manager._call("AddMatch", "s", _OWNER, to=_BUS)
             await manager.subscribe()
-        except RefusedError as error:
+        except BaseException as error:  # who waited for it may have given up: nothing is left open
             manager.close()
+            if not isinstance(error, RefusedError):
+                raise
             raise LostError(f"systemd doesn't answer at {_place(system)}: {error}") from error
         return manager
 
