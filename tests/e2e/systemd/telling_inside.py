@@ -18,6 +18,7 @@ from filewatchd.clock import SystemClock
 from filewatchd.errors import ActionError
 from filewatchd.testing import FakeContext, FakePool
 from filewatchd.work.services import Services, UnitState
+from tests.e2e.running import eventually
 
 UNITS = Path("/run/systemd/system")
 NAME = "told.service"
@@ -131,15 +132,10 @@ def test_a_process_of_another_user_is_signalled_by_its_pid_file(tmp_path: Path) 
     )
     unit(f'User=nobody\nRuntimeDirectory=told\nExecStart=/bin/sh -c "{script.replace("$", "$$")}"\n')
     pidfile, came = Path("/run/told/pid"), Path("/run/told/came")
-    while not (pidfile.exists() and pidfile.read_text().strip()):
-        asyncio.run(asyncio.sleep(0.02))
+    eventually(lambda: pidfile.exists() and pidfile.read_text().strip(), "the service has written its pid file", 10.0)
     hup = Telling(signal=signal.SIGHUP, pidfile=str(pidfile))
     assert "SIGHUP sent to process" in asyncio.run(tell(hup, context()))
-    for _ in range(500):
-        if came.exists():
-            break
-        asyncio.run(asyncio.sleep(0.02))
-    assert came.exists()
+    eventually(came.exists, "the signal has come", 10.0)
     pidfile.write_text("1\n")  # the service's user may write it, and would have us signal another's process
     with pytest.raises(ActionError, match="can be written by uid"):
         asyncio.run(tell(hup, context()))
