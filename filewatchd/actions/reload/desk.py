@@ -98,9 +98,11 @@ class Desk:
         self.record.bound(self.options.keep.versions)
         if len(self.record.versions) < before:
             await self.save()
-            await self.ctx.pool.run(
-                _LANE, self.store.prune, [version.digest for version in self.record.versions], self.taker.contents
-            )
+            kept = [version.digest for version in self.record.versions]
+            try:
+                await self.ctx.pool.run(_LANE, self.store.prune, kept, self.taker.contents)
+            except (ActionError, OSError) as error:  # that is no failure of the job
+                self.ctx.log.warning("old versions can't be removed: %s", error)
 
     # ---- sets
 
