@@ -16,6 +16,7 @@ from filewatchd.actions.reload.entries import DIRECTORY, FILE, LINK, Difference,
 
 _MOST_BYTES = 1 << 20  # of a file that is compared line by line
 _MOST_LINES = 2000  # of a file's differences
+_MOST_SHOWN = 20_000  # lines of all differences
 _WORDS = r"pass(?:word|wd|phrase)?|secret|token|api[_-]?key|credential|private[_-]?key|auth(?:orization)?|community"
 # KEY = VALUE, KEY: VALUE, KEY VALUE; the key may have more words around, and quotes.
 _KEYED = re.compile(
@@ -50,7 +51,17 @@ def _mask(secret: str) -> str:
 def lines(
     changed: Sequence[Difference], roots: Sequence[str], content: Callable[[Entry], bytes], *, plain: bool = False
 ) -> Iterator[str]:
-    """The differences as a unified diff. ``plain``: with secrets as they are."""
+    """The differences as a unified diff, of a bounded length. ``plain``: with secrets as they are."""
+    for number, line in enumerate(_lines(changed, roots, content, plain)):
+        if number == _MOST_SHOWN:
+            yield f"... more than {_MOST_SHOWN} lines in all"
+            return
+        yield line
+
+
+def _lines(
+    changed: Sequence[Difference], roots: Sequence[str], content: Callable[[Entry], bytes], plain: bool
+) -> Iterator[str]:
     for each in changed:
         path = path_of(each.key, roots)
         rights = _rights(each)
