@@ -87,12 +87,13 @@ class Deeds:
             await tidy(desk, self._job)
             entries = await desk.load_set(version)
             await self._desk.ctx.pool.run("", publishing.build, desk.store, publish.target, entries)
+            if tree := await self._desk.ctx.pool.run("", publishing.linked, publish.target):
+                await keep_tree(desk, tree, self._job)  # after the flip nobody would know, were we killed
             old = await self._desk.ctx.pool.run("", publishing.switch, publish.target, version.digest)
             self._desk.record.live, self._desk.record.differs = version.number, ""
             await desk.save()
-            if old:
-                await keep_tree(desk, old, self._job)
-                await self._desk.ctx.pool.run("", publishing.clear, publish.target)
+            await keep_tree(desk, old, self._job)
+            await self._desk.ctx.pool.run("", publishing.clear, publish.target)
         except OSError as error:
             await desk.move(Happening.FAILED)
             raise ActionError(f"{publish.target} can't be replaced: {error}") from error

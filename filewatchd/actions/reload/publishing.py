@@ -58,18 +58,17 @@ def build(store: Store, live: str, entries: Set) -> None:
 
 
 def switch(live: str, digest: str) -> str:
-    """The new tree becomes the live one. Returns where the old one is now; "" if it stays where it was."""
+    """The new tree becomes the live one. Returns where the old one is now."""
     place = Place(live)
     if os.path.islink(live):
-        _flip(place, digest)
-        return ""
+        return _flip(place, digest)
     exchange(f"{place.fresh}/0", live)
     sync_directory(place.parent)
     sync_directory(place.fresh)
     return f"{place.fresh}/0"
 
 
-def _flip(place: Place, digest: str) -> None:
+def _flip(place: Place, digest: str) -> str:
     with contextlib.suppress(FileExistsError):
         os.mkdir(place.trees, 0o755)
     name = f"{place.trees}/{digest[:16]}-{secrets.token_hex(2)}"
@@ -84,6 +83,12 @@ def _flip(place: Place, digest: str) -> None:
         if f"{place.trees}/{old}" not in (name, before):
             discard(f"{place.trees}/{old}")
     discard(place.fresh)
+    return before
+
+
+def linked(live: str) -> str:
+    """The tree that a live symlink leads to; "" if it is none."""
+    return os.path.realpath(live) if os.path.islink(live) else ""
 
 
 def clear(live: str) -> None:

@@ -18,7 +18,7 @@ from filewatchd.actions.reload.taking import Taker
 async def tidy(desk: Desk, job: JobContext | None) -> None:
     """Clear what a crash left beside the live directory; edits that nobody has kept are kept first."""
     publish = desk.options.publish
-    if publish is not None and (left := publishing.leftover(publish.target)):
+    if publish is not None and (left := await desk.ctx.pool.run("", publishing.leftover, publish.target)):
         await keep_tree(desk, left, job)
         await desk.ctx.pool.run("", publishing.clear, publish.target)
 

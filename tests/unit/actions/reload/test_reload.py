@@ -489,8 +489,12 @@ def test_publish_lets_only_what_passed_reach_the_live_directory(tmp_path: Path, 
     within(work, tmp_path, mode="publish", publish=publish, on_bad="restore")
 
 
-def test_edits_of_the_live_directory_are_told_and_kept(tmp_path: Path) -> None:
+@pytest.mark.parametrize("linked", [False, True], ids=["directory", "symlink"])
+def test_edits_of_the_live_directory_are_told_and_kept(tmp_path: Path, linked: bool) -> None:
     live = tmp_path / "live"
+    if linked:
+        (tmp_path / "first").mkdir()
+        live.symlink_to("first")
 
     async def work(scene: Scene) -> None:
         await save(scene, "one")
