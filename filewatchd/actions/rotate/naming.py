@@ -19,7 +19,7 @@ from filewatchd import codecs
 from filewatchd.actions.rotate.ledger import Archive
 from filewatchd.actions.rotate.packing import named
 from filewatchd.actions.rotate.places import Setting, archives_of, folder_name, inode_at
-from filewatchd.work.swap import rename_new
+from filewatchd.work.exchange import rename_free
 
 _TRANSACTION = re.compile(r"\..+\.\d{8}-\d{6}-[0-9a-f]{8}\.(rotated|archive)", re.DOTALL)
 _MOST = 99
@@ -111,7 +111,7 @@ def _shifted(archive: Archive, into: int) -> str:
         return new
     with suppress(FileNotFoundError):
         try:
-            rename_new(into, old, into, new)
+            rename_free(old, new, into, into)
         except FileExistsError:
             return old
     return new

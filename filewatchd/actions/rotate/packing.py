@@ -33,9 +33,9 @@ from filewatchd.actions.rotate.places import (
 )
 from filewatchd.errors import ActionError
 from filewatchd.work.attributes import gid_of, take_over, uid_of
+from filewatchd.work.exchange import rename_free
 from filewatchd.work.inodes import inode_of
 from filewatchd.work.ranges import aligned, block_size, line_end, punch
-from filewatchd.work.swap import rename_new
 
 FREEING = frozenset({"exchange", "punch", "collapse"})  # methods after which the source may have holes meanwhile
 _READY = [codecs.codec(name) for name in codecs.CODECS]  # once a worker has dropped its rights it may not import
@@ -230,7 +230,7 @@ def where_hidden(archive: Archive) -> str:
 def _first_free(old: str, folder: int, into: int, names: list[str]) -> str:
     for name in names:
         with suppress(FileExistsError):
-            rename_new(folder, old, into, name)
+            rename_free(old, name, folder, into)
             return name
     raise FileExistsError(17, "every name for the archive is taken", names[0])
 

@@ -17,10 +17,10 @@ from filewatchd.actions.rotate.packing import source_of
 from filewatchd.actions.rotate.places import Move, Setting, folder_of, fresh, inode_at, open_log, opened, remove
 from filewatchd.errors import ActionError
 from filewatchd.work.attributes import gid_of, take_over, uid_of
+from filewatchd.work.exchange import exchange
 from filewatchd.work.files import has_writers
 from filewatchd.work.holders import holders_of
 from filewatchd.work.inodes import inode_of
-from filewatchd.work.swap import exchange
 
 
 def swap(archive: Archive, setting: Setting) -> Iterator[Move]:
@@ -68,9 +68,9 @@ def swapped(archive: Archive, folder: int, name: str, spare: str) -> None:
     """
     if inode_at(folder, name) != archive.inode:
         raise ActionError(f"{archive.live} was replaced by another file just now")
-    exchange(folder, name, spare)
+    exchange(name, spare, folder)
     if inode_at(folder, spare) != archive.inode:
-        exchange(folder, name, spare)
+        exchange(name, spare, folder)
         raise ActionError(f"{archive.live} was replaced by another file just now")
 
 
