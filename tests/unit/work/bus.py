@@ -26,14 +26,17 @@ class SystemdOnBus:
         self.early = False  # a job's end is told before its call is answered
         self.held: list[Message] = []  # ends of jobs that are told later
         self.hold = False
+        self.silent = ""  # the call that isn't answered
         self._jobs = 0
 
-    def take(self, message: Message) -> Message | None:
+    def take(self, message: Message) -> Message | bool | None:
         """One call."""
         if message.message_type is not MessageType.METHOD_CALL or message.path == "/org/freedesktop/DBus":
             return None
         member, body = str(message.member), [str(word) for word in message.body]
         self.calls.append((member, *body))
+        if member == self.silent:
+            return True
         if member in self.refusals:
             name, text = self.refusals[member]
             return Message.new_error(message, name, text)
@@ -47,6 +50,13 @@ class SystemdOnBus:
         if member.endswith("Unit"):
             return self._job(message, body[0])
         return Message.new_method_return(message)
+
+    async def connections(self) -> int:
+        """How many names there are on the bus: one of each connection, and some that stay."""
+        bus = "org.freedesktop.DBus"
+        answer = await self.bus.call(Message(bus, "/org/freedesktop/DBus", bus, "ListNames"))
+        assert answer is not None
+        return len(answer.body[0])
 
     def _job(self, message: Message, unit: str) -> Message | None:
         self._jobs += 1

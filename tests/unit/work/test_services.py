@@ -115,6 +115,22 @@ def test_a_bus_that_goes_away_meanwhile_is_an_error(tmp_path: Path, monkeypatch:
     on_bus(tmp_path, monkeypatch, test)
 
 
+def test_who_gives_up_connecting_leaves_no_connection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(systemd: SystemdOnBus, services: Services) -> None:
+        before, systemd.silent = await systemd.connections(), "Subscribe"
+        asking = asyncio.ensure_future(services.state("nginx.service", 5.0, "user"))
+        async with asyncio.timeout(10):
+            while ("Subscribe",) not in systemd.calls:
+                await systemd.connections()
+            asking.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await asking
+            while await systemd.connections() > before:
+                pass
+
+    on_bus(tmp_path, monkeypatch, test)
+
+
 def test_a_units_state_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def test(systemd: SystemdOnBus, services: Services) -> None:
         assert await services.state("nginx.service", 5.0, "user") == UnitState("loaded", "active", "running", "success")

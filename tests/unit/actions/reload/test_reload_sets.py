@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from filewatchd.actions.reload import looking
+from filewatchd.actions.reload import diffing, looking
 from filewatchd.actions.reload.diffing import lines, masked
 from filewatchd.actions.reload.entries import decode, differences, encode, summary
 from filewatchd.actions.reload.staging import Stage
@@ -225,6 +225,13 @@ def test_differences_are_told_with_secrets_masked(place: Place) -> None:
     assert f"- {place.root}/conf.d/a.conf: gone" in text
     assert f"~ {place.root}/conf.d/b.conf: " in text
     assert "hunter3" in "\n".join(lines(changed, [str(place.root)], place.store.content, plain=True))
+
+
+def test_differences_of_many_files_are_cut_off(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(diffing, "_MOST_SHOWN", 5)
+    changed = differences({}, place.take().entries)
+    told = list(lines(changed, [str(place.root)], place.store.content))
+    assert (len(told), told[-1]) == (6, "... more than 5 lines in all")
 
 
 @pytest.mark.parametrize(
