@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import suppress
 
 from filewatchd.actions.base import Context
@@ -25,6 +26,7 @@ class Expiring:
     async def all(self) -> None:
         """Of all logs: those that are quiet and those that are gone, too."""
         for live in self._ledger.lives():
+            await asyncio.sleep(0)  # there may be thousands
             with suppress(OSError, ActionError):
                 async with self._rotation.lock(live):
                     await self.of(live)

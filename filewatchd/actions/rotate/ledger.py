@@ -69,6 +69,9 @@ SCHEMA = (
     since_ns INTEGER NOT NULL,
     asked INTEGER NOT NULL
 ) WITHOUT ROWID""",
+    # `owns` is asked of every path of a job
+    "CREATE INDEX {archives_path} ON {archives} (path)",
+    "CREATE INDEX {archives_plain} ON {archives} (plain)",
 )
 
 
