@@ -8,7 +8,6 @@ import random
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +52,17 @@ def archives(place: Daemon) -> list[str]:
     return sorted(name for name in os.listdir(place.root) if name.endswith(".gz"))
 
 
+def write_on(trial: Trial, lines: int) -> None:
+    """Wait until the first writer has written so many lines more: each is a system call."""
+    account = Path(f"/proc/{int(Path(trial.pidfile('append')).read_text())}/io")
+
+    def calls() -> int:
+        return int(account.read_text().partition("syscw: ")[2].split()[0])
+
+    enough = calls() + lines
+    eventually(lambda: calls() >= enough, f"{lines} lines are written")
+
+
 def test_kills_at_random_lose_no_line(tmp_path: Path) -> None:
     place = Daemon(tmp_path)
     trial = Killed(place)
@@ -61,7 +71,7 @@ def test_kills_at_random_lose_no_line(tmp_path: Path) -> None:
     chance = random.Random(1)
     for _ in range(3):
         place.start()
-        time.sleep(chance.uniform(0.2, 1.0))
+        write_on(trial, chance.randrange(300, 1500))
         place.kill()
         trial.look("after a kill")
     place.start()
