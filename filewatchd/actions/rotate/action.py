@@ -50,6 +50,7 @@ class RotateAction:
         self._judging = Judging(ctx, self._ledger, options)
         self._asking = Asking(ctx, self)
         self._count = 0
+        self._jobs = 0  # that run
         self._packing = asyncio.Lock()  # one archive at a time is packed in a job: memory is bounded
         self._schedule()
 
@@ -77,6 +78,8 @@ class RotateAction:
 
     async def _heal(self) -> None:
         """Punched logs that nobody writes to any more get a real rotation, which takes their hole away."""
+        if not self._jobs:  # which tell a writer once for all that they have swapped
+            self._finishing.left_over()
         for live in sorted(self._judging.punched):
             if not await self._ctx.worker.call(examining.is_written, live, self._ctx.beneath(live)):
                 self._judging.punched.discard(live)
@@ -88,6 +91,9 @@ class RotateAction:
         lives = self._ledger.known()
         sizes = await self._ctx.pool.run("", examining.sizes, [live for live, _, _ in lives])
         for (live, since_ns, asked), size in zip(lives, sizes, strict=True):
+            await asyncio.sleep(0)  # there may be thousands
+            if self._rotation.ending.is_set():
+                return
             if size < 0 or not self._ctx.selects(live):
                 self._ledger.drop(live)
                 continue
@@ -103,7 +109,7 @@ class RotateAction:
 
     async def stop(self, grace: float) -> None:
         """What waits ends, and goes on in the next life."""
-        self._rotation.ending.set()
+        self._finishing.end()
         self._watching.close()
 
     def statistics(self) -> Mapping[str, Any]:
@@ -131,6 +137,13 @@ class RotateAction:
 
     async def run(self, job: JobContext) -> Mapping[str, Outcome]:
         """Rotate what is due of these logs."""
+        self._jobs += 1
+        try:
+            return await self._run(job)
+        finally:
+            self._jobs -= 1
+
+    async def _run(self, job: JobContext) -> Mapping[str, Outcome]:
         outcomes: dict[str, Outcome] = {}
         swapped: list[Archive] = []
         changes = list(job.changes)
@@ -147,7 +160,7 @@ class RotateAction:
         for archive in swapped:
             if failed is not None:
                 outcomes[archive.live] = failed
-            self._ctx.follow_up(f"archive {archive.id}", self._finishing.finish(archive))
+            self._finishing.drive(archive)
         self._asking.happened(outcomes)
         return outcomes
 
@@ -248,22 +261,18 @@ class RotateAction:
             await self._finishing.expiring.of(live)
         if decision.method != "punch":
             self._judging.punched.discard(live)
-        self._rotated(job, live, decision)
+        await self._rotated(job, live, decision)
         return Outcome(Verdict.OK, decision.text)
 
-    def _rotated(self, job: JobContext, live: str, decision: Decision) -> None:
+    async def _rotated(self, job: JobContext, live: str, decision: Decision) -> None:
         self._count += 1
         self._ctx.count("rotated")
         job.wrote(live)
         self._ledger.begun(live, self._ctx.clock.wall_ns())
         job.output(f"{live}: {decision.text}\n".encode("utf-8", "surrogateescape"))
-        size = self._size_now(live)
+        (size,) = await self._ctx.pool.run("", examining.sizes, [live])
         if size >= 0:
             self._wait(live, size, self._ctx.clock.wall_ns(), asked=False)
-
-    def _size_now(self, live: str) -> int:
-        (size,) = examining.sizes([live])
-        return size
 
     # ---- plans
 

@@ -5,6 +5,7 @@ It holds no job's place, and is tried again until it is done: a filesystem may b
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -22,6 +23,7 @@ from filewatchd.errors import ActionError
 from filewatchd.model import Outcome, Verdict
 
 _FIRST, _LAST = 10.0, 600.0  # seconds between two tries
+_BESIDE = frozenset({State.SWAPPED, State.CLOSED, State.NAMED})  # what an exchange passes through beside the jobs
 
 
 class Finishing:
@@ -34,7 +36,8 @@ class Finishing:
         self.rotation = Rotation(ctx, ledger, options, self._whole)
         self.expiring = Expiring(ctx, ledger, self.rotation)
         self._told: set[int] = set()
-        self._lost = 0
+        self._lost: set[int] = set()
+        self._driven: dict[int, asyncio.Event] = {}  # each by one task alone; what wakes it from its pause
 
     def take(self, options: Options) -> None:
         """From now on, these."""
@@ -46,7 +49,7 @@ class Finishing:
 
     def statistics(self) -> Mapping[str, Any]:
         """What was deleted, and what somebody took away unfinished."""
-        return {"expired": self.expiring.count, "lost": self._lost}
+        return {"expired": self.expiring.count, "lost": len(self._lost)}
 
     async def reopen(self, swapped: Sequence[Archive], output: Callable[[bytes], None]) -> Outcome | None:
         """Tell the writer once for all these logs; returns how it failed."""
@@ -59,7 +62,34 @@ class Finishing:
         self._told |= {archive.id for archive in swapped}
         return None
 
-    async def finish(self, archive: Archive) -> None:
+    def drive(self, archive: Archive) -> None:
+        """Finish an archive beside the jobs; where that is under way it doesn't wait for its next try."""
+        if archive.id in self._driven:
+            self._driven[archive.id].set()
+        elif archive.id not in self._lost:
+            self._driven[archive.id] = asyncio.Event()
+            self._ctx.follow_up(f"archive {archive.id}", self._drive(archive))
+
+    def left_over(self) -> None:
+        """Drive what nobody drives: lines that came late, or what a job that was cancelled had swapped."""
+        for archive in self._ledger.unfinished():
+            if archive.method == "exchange" and archive.state in _BESIDE and archive.id not in self._driven:
+                self.drive(archive)
+
+    def end(self) -> None:
+        """The daemon ends."""
+        self.rotation.ending.set()
+        for woken in self._driven.values():
+            woken.set()
+
+    async def _drive(self, archive: Archive) -> None:
+        try:
+            await self._finish(archive, self._driven[archive.id])
+        finally:
+            del self._driven[archive.id]
+            self._told.discard(archive.id)
+
+    async def _finish(self, archive: Archive, woken: asyncio.Event) -> None:
         """Drive an archive to its end, again and again if it must be."""
         pause = _FIRST
         while not self.rotation.ending.is_set():
@@ -72,8 +102,10 @@ class Finishing:
                 if self._is_lost(archive, error):
                     return
                 self._ctx.finding(f"archive:{archive.id}", f"{archive.live}: {error}", archive.live)
-            with suppress(Ended):
-                await self.rotation.pause(pause)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await woken.wait()
+                woken.clear()
             pause = min(pause * 2, _LAST)
 
     async def _once(self, archive: Archive) -> None:
@@ -101,7 +133,7 @@ class Finishing:
         """Somebody took away the file that was to be archived: that is told, and nothing more can be done."""
         if not isinstance(error, FileNotFoundError) or not os.path.isdir(os.path.dirname(archive.live)):
             return False
-        self._lost += 1
+        self._lost.add(archive.id)
         self._ctx.finding(f"archive:{archive.id}", f"{archive.live}: what was to be archived is gone: {error}")
         return True
 

@@ -31,7 +31,7 @@ class Recovering:
                 elif archive.state is State.STAMPED:
                     archive = await self._rotation.next(archive)
             if archive.unfinished:
-                self._ctx.follow_up(f"archive {archive.id}", self._finishing.finish(archive))
+                self._finishing.drive(archive)
         await self._scrub()
 
     async def _scrub(self) -> None:

@@ -83,6 +83,9 @@ class Rotation:
 
     def _go_on(self, archive: Archive) -> None:
         """A swapped file has grown after its end was recorded: what came is another archive's, of the same file."""
+        rows = self._ledger.of(archive.live)
+        if any(row.id > archive.id and row.source == archive.source and row.begin == archive.end for row in rows):
+            return  # a crash came before the row of the former archive was done
         later = archive._replace(begin=archive.end, end=0, position=0, path=None, size=0, first_ns=archive.last_ns)
         self._ledger.step(self._ledger.begin(later), Step.SWAP, plain=later.plain)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from filewatchd.errors import ActionError
 from filewatchd.model import Outcome
 from filewatchd.testing import FakeJob, FakeSpawn, Scripted, changed
 from filewatchd.work.inodes import inode_of
-from tests.unit.actions.rotate.test_action import Place, play
+from tests.unit.actions.rotate.test_action import Place, play, until
 
 LINES = "line\n" * 50
 
@@ -160,3 +161,64 @@ def test_a_copy_that_somebody_took_away_is_given_up(tmp_path: Path) -> None:
     archive = row_of(log, "copytruncate")._replace(state=State.COPIED, copy_ino=1, plain=str(tmp_path / "gone"))
     assert [move.step for move in copying.empty_again(archive, Setting(beneath=str(tmp_path)))] == [Step.UNDO]
     assert log.read_text() == LINES
+
+
+def test_an_archive_is_finished_by_one_task_however_often_its_job_is_tried(tmp_path: Path) -> None:
+    place = Place(tmp_path, method="exchange", compress={"codec": "gzip"}, reopen={"command": ["reopen"]})
+    told = [Scripted(error=ActionError("there is no reopen"))] * 2
+    place.ctx.spawn = spawn = FakeSpawn(answer=lambda command: told.pop() if told else Scripted())
+    place.log.write_text(LINES)
+
+    async def story() -> None:
+        job = FakeJob([changed(str(place.log), str(tmp_path))])
+        with place.log.open("a"):
+            assert [each.verdict for each in (await place.action.run(job)).values()] == ["failed"]
+            (task,) = [task for name, task in place.ctx.follow_ups.items() if name.startswith("archive")]
+            await until(lambda: not told and bool(place.ctx.findings))
+            place.log.write_text(LINES)
+            assert [each.verdict for each in (await place.action.run(job)).values()] == ["ok"]
+            assert task is next(task for name, task in place.ctx.follow_ups.items() if name == "archive 1")
+            assert len(spawn.commands) == 3
+        await asyncio.wait_for(task, 5)
+        await place.action.stop(0.0)
+
+    play(story)
+    assert place.action.statistics()["lost"] == 0
+    assert place.ctx.findings == {}
+
+
+def test_what_a_cancelled_job_had_swapped_is_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = Place(tmp_path, method="exchange")
+    place.log.write_text(LINES)
+
+    async def story() -> None:
+        reopen = place.action._finishing.reopen
+        monkeypatch.setattr(place.action._finishing, "reopen", cancelled)
+        with pytest.raises(asyncio.CancelledError):
+            await place.action.run(FakeJob([changed(str(place.log), str(tmp_path))]))
+        monkeypatch.setattr(place.action._finishing, "reopen", reopen)
+        assert [row.state for row in place.action._ledger.unfinished()] == [State.SWAPPED]
+        await place.action._heal()
+        await place.ctx.follow_ups["archive 1"]
+        assert place.action._ledger.unfinished() == []
+        await place.action.stop(0.0)
+
+    async def cancelled(*_: Any) -> None:
+        raise asyncio.CancelledError
+
+    play(story)
+    assert [path.read_text() for path in tmp_path.glob("app.log-*")] == [LINES]
+
+
+def test_lines_that_came_after_the_end_are_one_archive_though_a_kill_came_in_between(tmp_path: Path) -> None:
+    place = Place(tmp_path, method="exchange")
+    place.log.write_text(LINES)
+    ledger, rotation = place.action._ledger, place.action._rotation
+    archive = ledger.begin(row_of(place.log, "exchange"))
+    for step in (Step.SWAP, Step.CLOSE):
+        archive = ledger.step(archive, step, plain=str(place.log), end=len(LINES))
+    rotation._go_on(archive)
+    rotation._go_on(archive)
+    assert [(row.id, row.begin, row.state) for row in ledger.of(str(place.log))] == [
+        (1, 0, State.CLOSED), (2, len(LINES), State.SWAPPED),
+    ]  # fmt: skip
