@@ -149,7 +149,10 @@ def _masters(path: str, found: os.stat_result) -> frozenset[int] | None:
     if why is None:
         return None
     above = os.path.dirname(path) or "/"
-    owners = {found.st_uid, os.stat(above).st_uid}
+    try:
+        owners = {found.st_uid, os.stat(above).st_uid}
+    except OSError as error:  # a service that ends takes its directory in /run along
+        raise ActionError(f"{above} can't be looked at: {error.strerror}") from error
     for owner in owners - {0}:
         if others_may_write(path, user=owner) is None:
             return frozenset({owner})
