@@ -16,6 +16,7 @@ import contextlib
 import errno
 import hashlib
 import os
+import stat
 from typing import NamedTuple
 
 from filewatchd.actions.reload.entries import DIRECTORY, FILE, LINK, Entry
@@ -168,8 +169,11 @@ def _keep(item: Item, why: str) -> str:
 
 
 def is_begun(item: Item) -> bool:
-    """Whether it is a good file of ours that was cut off while it was written."""
-    with contextlib.suppress(OSError), open(item.beside, "rb") as file:
+    """Whether it is a good file of ours that was cut off while it was written: nobody's, and nobody writes to it."""
+    if kind_of(item.good) != FILE or not stat.S_ISREG(os.lstat(item.beside).st_mode) or is_written(item.beside):
+        return False
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+    with contextlib.suppress(OSError), os.fdopen(os.open(item.beside, flags), "rb") as file:
         return item.data.startswith(file.read(len(item.data) + 1))
     return False
 

@@ -238,6 +238,21 @@ def test_half_a_good_file_is_ours_and_goes(folder: Path) -> None:
     only(folder, "app.conf")
 
 
+def test_what_somebody_is_about_to_write_is_not_taken_for_half_a_good_file(folder: Path) -> None:
+    item, path = swap(folder), folder / "app.conf"
+    with open(item.beside, "wb") as theirs:  # exchanged out while it was empty
+        assert f"{path}.kept-by-filewatchd" in put_back(item)
+        theirs.write(THEIRS)
+    assert Path(f"{path}.kept-by-filewatchd").read_bytes() == THEIRS
+
+
+def test_what_is_left_aside_may_be_anything(folder: Path) -> None:
+    item, path = swap(folder), folder / "app.conf"
+    os.mkfifo(item.beside)
+    assert f"{path}.kept-by-filewatchd" in put_back(item)
+    assert path.read_bytes() == BAD
+
+
 def test_what_is_neither_ours_nor_anybodys_name_is_shown(folder: Path) -> None:
     item, path = swap(folder), folder / "app.conf"
     Path(item.beside).write_bytes(THEIRS)
