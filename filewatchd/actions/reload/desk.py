@@ -118,8 +118,9 @@ class Desk:
             except OSError as error:
                 raise ActionError(f"the set can't be kept in {self.store.directory}: {error.strerror}") from error
             self.remember(taken.digest, taken.entries)
-            base = await self.load_set(known or self.record.version(self.record.good))
-            added, changed, removed = summary(differences(base, taken.entries))
+            base = await self._base(known or self.record.version(self.record.good))
+            changes = await self.ctx.pool.run(_LANE, differences, base, taken.entries)
+            added, changed, removed = summary(changes)
             files = [entry.size for entry in taken.entries.values() if entry.kind == FILE]
             found = self.record.add(
                 Version(
@@ -128,6 +129,14 @@ class Desk:
                 )
             )  # fmt: skip
         return found
+
+    async def _base(self, version: Version | None) -> Set:
+        """What a new set's changes are counted from; one that is damaged keeps nobody from going on."""
+        try:
+            return await self.load_set(version)
+        except ActionError as error:
+            self.ctx.log.error("%s", error)
+            return {}
 
     async def load_set(self, version: Version | None) -> Set:
         """A version's set; an empty one for none."""

@@ -513,6 +513,22 @@ def test_edits_of_the_live_directory_are_told_and_kept(tmp_path: Path, linked: b
 # ---- life
 
 
+def test_a_damaged_version_holds_up_no_new_one(tmp_path: Path) -> None:
+    async def first(scene: Scene) -> None:
+        await save(scene, "one")
+
+    async def second(scene: Scene) -> None:
+        store = scene.action._desk.store
+        Path(f"{store.sets}/{scene.version(1).digest}").write_bytes(b"damaged")
+        assert (await save(scene, "two")).verdict is Verdict.OK
+        assert scene.record.good == 2
+        assert (await save(scene, "three")).verdict is Verdict.OK  # the damaged one is forgotten
+        assert [version.number for version in scene.record.versions] == [2, 3]
+
+    within(first, tmp_path)
+    within(second, tmp_path, keep={"versions": 2})
+
+
 def test_a_restart_knows_what_the_service_has(tmp_path: Path) -> None:
     async def first(scene: Scene) -> None:
         await save(scene, "one")
