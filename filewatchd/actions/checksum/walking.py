@@ -20,6 +20,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import aclosing
+from functools import partial
 from typing import Any, TypeVar
 
 from filewatchd.actions.base import Context, Ground
@@ -85,8 +86,13 @@ class Walk:
         self.verdicts: Counter[Verdict] = Counter()
         self.files = 0
         self.bytes = 0
-        self.reading = 0  # bytes read of large files that aren't settled yet
+        self._readings: dict[object, int] = {}  # by the task whose batch it is
         self.away = 0  # known files on filesystems that aren't there
+
+    @property
+    def reading(self) -> int:
+        """Bytes read of large files that aren't settled yet, in all batches under way."""
+        return sum(self._readings.values())
 
     async def run(self) -> None:
         """Walk to the end.
@@ -115,7 +121,7 @@ class Walk:
         """Whether all that is walked is one file; it is done with then."""
         path = self._scope
         row = (await self._in_pool(self._ledger.rows, [path])).get(path)
-        (seen,) = await look_at(self._ctx, self._ground.root, [Wanted(*split(path))], self._tracking, self._reads)
+        (seen,) = await look_at(self._ctx, self._ground.root, [Wanted(*split(path))], self._tracking)
         here = seen.presence is Presence.HERE
         if row is None and not here:
             return False
@@ -154,16 +160,14 @@ class Walk:
 
     async def _look(self, wanted: Sequence[Wanted], rows: dict[str, Record]) -> list[Looked]:
         found = []
-        seen = await look_at(self._ctx, self._ground.root, wanted, self._tracking, self._reads)
+        reads = partial(self._readings.__setitem__, asyncio.current_task())
+        seen = await look_at(self._ctx, self._ground.root, wanted, self._tracking, reads)
         for asked, each in zip(wanted, seen, strict=True):
             if each.presence is Presence.UNSTABLE:
                 self._unstable(self._ledger, each)
             else:
                 found.append(Looked(each, asked.algorithms, rows.get(joined(asked.directory, asked.name))))
         return found
-
-    def _reads(self, done: int) -> None:
-        self.reading = done
 
     async def _settle(self, batch: list[Listing], plan: Plan, looked: list[Looked]) -> None:
         listed = [listing.directory for listing in batch if not listing.error]
@@ -192,7 +196,7 @@ class Walk:
         )
         self.files += len(looked)
         self.bytes += settled.bytes
-        self.reading = 0
+        self._readings.pop(asyncio.current_task(), None)
         self.verdicts.update(settled.verdicts)
         self._told(self._ledger, settled)
 

@@ -7,11 +7,16 @@ import hashlib
 import os
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
-from filewatchd.actions.checksum import listing, vanished, walking
+from filewatchd.actions.base import Context
+from filewatchd.actions.checksum import glance, listing, vanished, walking
+from filewatchd.actions.checksum.hashing import SMALL
 from filewatchd.actions.checksum.options import Options, Scrub
+from filewatchd.actions.checksum.seeing import Seen, Tracking, Wanted
 from filewatchd.actions.checksum.vanished import Vanished
 from filewatchd.errors import ActionError
 from filewatchd.model import FileIdentity, Kind
@@ -487,6 +492,30 @@ async def test_a_scrub_finds_damage(tmp_path: Path) -> None:
         assert scene.told("open") == [("corrupt", "d/b")]
         run = (await scene.ask("runs")).runs[0]
         assert (run.kind, run.state, run.files) == ("scrub", "done", 3)
+
+
+@story
+async def test_bytes_of_batches_under_way_are_told_together(tmp_path: Path) -> None:
+    size = SMALL + 1
+    told: list[int] = []
+    everybody = asyncio.Barrier(2)
+    really = glance.look_at
+
+    async def looks(ctx: Context, root: str, wanted: Sequence[Wanted], tracking: Tracking, progress: Any) -> list[Seen]:
+        seen = await really(ctx, root, wanted, tracking, progress)
+        async with everybody:
+            told.extend(running.walk.reading for running in scene.action.runs.running.values() if running.walk)
+        return seen
+
+    async with await built(tmp_path) as scene:
+        for name in ("a", "b"):
+            (scene.root / name).write_bytes(bytes(size))
+        await scene.verify()
+        with mock.patch.object(listing, "_BATCH", 1), mock.patch.object(walking, "look_at", looks):
+            await scene.verify()
+        assert told == [2 * size] * 2
+        (run,) = (run for run in (await scene.ask("runs")).runs[:1])
+        assert (run.bytes, run.reading) == (2 * size, 0)
 
 
 @story
