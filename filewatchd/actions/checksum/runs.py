@@ -13,6 +13,7 @@ from filewatchd.actions.checksum import scrubbing
 from filewatchd.actions.checksum.glance import LANE
 from filewatchd.actions.checksum.judging import Reading, to_read
 from filewatchd.actions.checksum.keeping import Ledger, Mark
+from filewatchd.actions.checksum.options import Scrub
 from filewatchd.actions.checksum.seeing import Presence, Wanted
 from filewatchd.actions.checksum.settling import Looked
 from filewatchd.actions.checksum.walking import Walk
@@ -44,6 +45,8 @@ class Runs:
         self._claimed: set[int] = set()  # runs that begin, or run
         self._building: set[str] = set()  # roots of which a build begins or runs
         self._scanned: set[str] = set()
+        self._to_scrub: set[str] = set()  # roots that this cycle hasn't come to
+        self._scrubbing = asyncio.Lock()  # one root at a time: the rates are the rule's
         self._stopping = False
         self.short = scrubbing.is_short
         self.waits = ""  # what the scrub waits for
@@ -67,7 +70,8 @@ class Runs:
                 await self._start(root, run)
         if first:
             await action.again_racy(ledger)
-        if not any(running.run.kind == "scrub" for running in self.running.values()):
+        self._to_scrub.add(root)
+        if not self._scrubbing.locked():
             self.reschedule()  # it begins, or goes on where the root went away
 
     async def _build(self, root: str, ledger: Ledger, cut_off: Run | None) -> None:
@@ -197,14 +201,19 @@ class Runs:
                 running.task.cancel()
                 self.running.pop(number)
         if self._action.options.scrub is not None and self._scanned and not self._stopping:
+            self._to_scrub.update(self._scanned)
             self._action.follow("scrub", self._scrub())
 
     async def _scrub(self) -> None:
-        """One cycle over every root, then a timer for the next."""
-        action, scrub = self._action, self._action.options.scrub
-        assert scrub is not None, "only a rule that has one begins it"
-        soonest = None
-        for root in sorted(self._scanned):
+        """One cycle over every root, then a timer for the next; what is scanned meanwhile belongs to it."""
+        async with self._scrubbing:
+            await self._cycle()
+
+    async def _cycle(self) -> None:
+        action, soonest = self._action, None
+        while self._to_scrub and (scrub := action.options.scrub) is not None:  # it may be reloaded meanwhile
+            root = min(self._to_scrub)
+            self._to_scrub.discard(root)
             ledger = await action.ledger(root)
             run = await action.ctx.pool.run(LANE, ledger.scrub_run)
             if run is not None and run.state == "done":
@@ -213,18 +222,15 @@ class Runs:
                     soonest = min(soonest or due, due)
                     continue
                 run = None
-            if run is not None and run.id in self.running:
-                continue
-            ended = await self._scrub_root(ledger, run or await self.enter(ledger, "scrub"))
+            ended = await self._scrub_root(ledger, run or await self.enter(ledger, "scrub"), scrub)
             soonest = min(soonest or ended + scrub.every, ended + scrub.every)
         if soonest is not None:
             action.ctx.timers.at("scrub", soonest, self.reschedule)
 
-    async def _scrub_root(self, ledger: Ledger, run: Run) -> float:
-        action, scrub = self._action, self._action.options.scrub
+    async def _scrub_root(self, ledger: Ledger, run: Run, scrub: Scrub) -> float:
+        action = self._action
         task = asyncio.current_task()
         assert task is not None
-        assert scrub is not None
         self.running[run.id] = Running(run, task, None)
         cursor = tuple(unpack(run.cursor)) if run.cursor else None
         portions = scrubbing.Portions(ledger, scrub, cursor)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import pytest
@@ -11,7 +13,10 @@ import pytest
 from filewatchd.actions.checksum import scrubbing
 from filewatchd.actions.checksum.options import Scrub
 from filewatchd.actions.checksum.scrubbing import Pace, step_back
+from filewatchd.actions.given import Ground
+from filewatchd.model import Region
 from filewatchd.work.pressure import idle, pressure
+from tests.unit.actions.checksum.scene import Scene, story, written
 
 
 @pytest.mark.parametrize(
@@ -68,3 +73,38 @@ def test_a_thread_reads_in_the_idle_class_and_then_as_ever() -> None:
     with idle():
         assert now() == 3
     assert now() in (before, 0)
+
+
+@story
+async def test_roots_are_scrubbed_one_after_the_other(tmp_path: Path) -> None:
+    """Also one that is scanned while another is read."""
+    roots = [tmp_path / name for name in ("first", "second", "third")]
+    under_way, read = Counter[str](), Counter[str]()
+    most = 0
+    really = scrubbing.read
+
+    async def reads(ctx: Any, root: str, *rest: Any) -> Any:
+        nonlocal most
+        under_way[root] += 1
+        most = max(most, under_way.total())
+        if root == str(roots[0]) and not read[root]:
+            scene.ctx.scan(str(roots[2]))
+        for _ in range(100):
+            await asyncio.sleep(0)
+        under_way[root] -= 1
+        read[root] += 1
+        return await really(ctx, root, *rest)
+
+    for root in roots:
+        written(root, ["x"])
+    for scrub in (None, Scrub(every=3600.0, rate=1e12, files=1e9)):  # a life that builds, one that scrubs
+        async with Scene(tmp_path, scrub=scrub) as scene:
+            region = (Region("", "disk"),)
+            scene.ctx.standing = [Ground(str(root), "", region, 0, (), ()) for root in roots]
+            with mock.patch.object(scrubbing, "read", reads):
+                for root in roots if scrub is None else roots[:2]:
+                    scene.ctx.scan(str(root))
+                while tasks := asyncio.all_tasks() - {asyncio.current_task()}:
+                    await asyncio.gather(*tasks)
+    assert most == 1
+    assert read == {str(root): 1 for root in roots}
