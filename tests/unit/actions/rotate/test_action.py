@@ -194,7 +194,7 @@ def test_a_log_is_woken_by_a_write_and_asks_for_its_job(tmp_path: Path) -> None:
 
     async def story() -> None:
         assert (await place.run()).message == "it isn't due"
-        await asyncio.sleep(0.05)
+        await until(lambda: place.action.statistics()["looks"] > 0)
         assert place.ctx.requested == []
         with place.log.open("a") as file:
             file.write("line\n" * 50)
