@@ -97,18 +97,3 @@ def joined(searcher: Searcher, stretches: Iterable[Found]) -> Iterator[bytes]:
         pending = bytearray(tail)
     if pending and searcher.matches(line := bytes(pending)):
         yield line
-
-
-def split(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Pieces as lines; the last may have no end."""
-    pending = bytearray()
-    for data in pieces:
-        first = data.find(b"\n") + 1
-        pending += data[:first] if first else data
-        if first:
-            yield bytes(pending)
-            *lines, rest = data[first:].split(b"\n")
-            yield from (line + b"\n" for line in lines)
-            pending = bytearray(rest)
-    if pending:
-        yield bytes(pending)

@@ -1,8 +1,8 @@
 """Compressed archives of independent members: written in parallel, resumed, verified, and read from the middle.
 
-`compress` writes, `members` and `read` and `contents` read, `verify` compares, `resume` finds where to go on. All of
-them block, take descriptors, and touch files by position only, so that a descriptor may be shared. See
-`filewatchd.codecs.base` for what an archive looks like.
+`compress` writes, `members` and `read` and `contents` read, `verify` compares. All of them block, take
+descriptors, and touch files by position only, so that a descriptor may be shared. See `filewatchd.codecs.base` for what
+an archive looks like.
 """
 
 from __future__ import annotations
@@ -13,14 +13,11 @@ from filewatchd.codecs import bzip2, gzip, lz4, plain, xz, zstd
 from filewatchd.codecs.base import MEMBER as MEMBER
 from filewatchd.codecs.base import Codec as Codec
 from filewatchd.codecs.base import DamagedError as DamagedError
-from filewatchd.codecs.base import Extent as Extent
 from filewatchd.codecs.base import Member as Member
-from filewatchd.codecs.reading import check as check
 from filewatchd.codecs.reading import contents as contents
 from filewatchd.codecs.reading import hops as hops
 from filewatchd.codecs.reading import members as members
 from filewatchd.codecs.reading import read as read
-from filewatchd.codecs.reading import resume as resume
 from filewatchd.codecs.reading import verify as verify
 from filewatchd.codecs.writing import compress as compress
 from filewatchd.errors import ActionError

@@ -197,35 +197,3 @@ def verify_member(fd: int, codec: Codec, member: Member) -> None:
             digest.update(piece)
     if (length, size) != (member.length, member.size) or member.digest not in ("", digest.hexdigest()):
         raise DamagedError(member.offset, "the member that begins there reads back differently from what was written")
-
-
-def check(fd: int, codec: Codec) -> Extent:
-    """Decompress all of an archive against its own checksums; its length and its content's size.
-
-    Raises:
-        DamagedError: where it is damaged.
-    """
-    end = os.fstat(fd).st_size
-    offset = size = 0
-    while offset < end and not (codec.name != "none" and only_zeros(fd, offset, end)):
-        length, content = decoded_extent(fd, codec, offset, end)
-        offset, size = offset + length, size + content
-    return Extent(offset, size)
-
-
-def resume(fd: int, codec: Codec, trusted: Extent = Extent(0, 0)) -> Extent:  # noqa: B008 - a frozen value
-    """How far a broken-off archive is whole: its length, to truncate it to, and the size of the content till there.
-
-    Members are decompressed to know, but for the ``trusted`` beginning, which is known to have been fsynced.
-    """
-    end = os.fstat(fd).st_size
-    offset, size = trusted
-    if offset > end:
-        return Extent(0, 0)
-    while offset < end:
-        try:
-            length, content = decoded_extent(fd, codec, offset, end)
-        except DamagedError:
-            break
-        offset, size = offset + length, size + content
-    return Extent(offset, size)

@@ -21,10 +21,11 @@ from hypothesis import strategies as st
 
 from filewatchd import codecs
 from filewatchd.actions.rotate.ledger import Part
+from filewatchd.actions.rotate.stream import Piece
 from filewatchd.cli import archives
 from filewatchd.cli.control import main
 from filewatchd.cli.linetimes import LineTimes, between
-from filewatchd.cli.searching import Query, Searcher, joined, split
+from filewatchd.cli.searching import Query, Searcher, joined
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -199,7 +200,9 @@ def test_a_stream_is_searched_as_lines(text: str, cuts: list[int], pattern: str,
     lines = [each.encode() for each in re.findall(r"[^\n]*\n|[^\n]+", text)]
     wanted = [each for each in lines if (re.search(pattern.encode(), each.removesuffix(b"\n")) is not None) != invert]
     assert list(joined(searcher, stretches)) == wanted
-    assert list(split(data[n : n + 7] for n in range(0, len(data), 7))) == lines
+    part = Part("app.log", "none", 0, None, 0, 10**9, 1)
+    pieces = iter(Piece(data[n : n + 7], part) for n in range(0, len(data), 7))
+    assert list(archives.bounded(pieces)) == [(line, 1.0) for line in lines]
 
 
 @pytest.fixture
