@@ -29,6 +29,7 @@ class Waiting(NamedTuple):
     at_ns: int | None
     sample: Sample | None = None
     asked: int = 0  # times
+    alarm: float = 0.0  # when the queue has it for its time, on the monotonic clock
 
 
 class Watching:
@@ -55,8 +56,16 @@ class Watching:
         self._waiting[live] = Waiting(limit, found.at_ns, None)
         if limit is not None:
             self._sleep(live, size)
-        if found.at_ns is not None:
-            self._push(live, (found.at_ns - self._ctx.clock.wall_ns()) / 1e9)
+        self._set_alarm(live)
+
+    def _set_alarm(self, live: str) -> None:
+        """Have it looked at when its time has come, or in a day: again and again until then, but once at a time."""
+        waiting, now = self._waiting[live], self._ctx.clock.monotonic()
+        if waiting.at_ns is None or waiting.alarm > now + _TOGETHER:
+            return
+        delay = max(0.0, min((waiting.at_ns - self._ctx.clock.wall_ns()) / 1e9, _LONGEST))
+        self._waiting[live] = waiting._replace(alarm=now + delay)
+        self._push(live, delay)
 
     def forget(self, live: str) -> None:
         """Nothing is waited for any more."""
@@ -151,12 +160,11 @@ class Watching:
             return False
         if waiting.at_ns is not None and wall_ns >= waiting.at_ns:
             return True
+        self._set_alarm(live)
         if waiting.limit is None:
-            if waiting.at_ns is not None:
-                self._push(live, (waiting.at_ns - wall_ns) / 1e9)
             return False
         delay = next_look(waiting.limit, waiting.sample, now)
-        self._waiting[live] = waiting._replace(sample=now)
+        self._waiting[live] = self._waiting[live]._replace(sample=now)
         if delay is None:
             if live not in self._asleep:
                 self._sleep(live, now.size)

@@ -206,6 +206,27 @@ def test_a_log_is_woken_by_a_write_and_asks_for_its_job(tmp_path: Path) -> None:
     play(story)
 
 
+def test_a_quiet_log_that_waits_for_a_size_is_due_by_its_age_after_days_too(tmp_path: Path) -> None:
+    place = Place(tmp_path, when={"size": 100, "age": 7 * 86_400.0})
+    place.log.write_text("line\n")
+
+    async def story() -> None:
+        watching = place.action._watching
+        assert (await place.run()).message == "it isn't due"
+        for day in range(7):
+            assert place.ctx.requested == []
+            looks = watching.looks
+            watching._begin()  # as its timer would
+            await until(lambda looks=looks: watching.looks > looks)  # type: ignore[misc]
+            assert len(watching._queue) == 1, day
+            place.ctx.clock.advance(86_400)
+        watching._begin()
+        await until(lambda: bool(place.ctx.requested))
+        await place.action.stop(0.0)
+
+    play(story)
+
+
 def test_after_gets_the_archive_and_before_may_forbid(tmp_path: Path) -> None:
     place = Place(tmp_path, before={"command": ["check", "{path}"]}, after={"command": ["send", "{archive}"]})
     place.log.write_text("line\n" * 50)
