@@ -118,7 +118,7 @@ class Looking:
         if before.away and look.identity is None:
             self._pipeline.count("unmounted")
         if kind is not None:
-            if self.is_own(path, look):
+            if self.is_own(path, look) and not entry.hint & Hint.FORCED:
                 resolved = resolved._replace(kind=None, record=True)
             elif look.nlink > 1:
                 for other in self._other_names(binding, key, look, kind):

@@ -121,6 +121,9 @@ def test_by_hand(tmp_path: Path) -> None:
         assert [each["verdict"] for each in logs(place, "--force", str(log))] == ["ok"]
         eventually(lambda: (place.root / "app.log.1.gz").exists(), "the archive is there")
         assert log.read_bytes() == b""
+        assert [(each["verdict"], each["why"]) for each in logs(place, str(log))] == [("skipped", "nothing is in it")]
+        gone = str(place.root / "nope.log")
+        assert [(each["verdict"], each["why"]) for each in logs(place, gone)] == [("skipped", "there is no such file")]
         log.write_text("second\n")
         assert ctl(place, "archive", "cat", str(log), "--state-dir", str(place.state_dir)) == "first\nsecond\n"
     finally:

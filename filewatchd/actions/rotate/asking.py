@@ -7,15 +7,18 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from filewatchd.actions.base import Context
+from filewatchd.actions.rotate import examining
 from filewatchd.actions.rotate.deciding import Decision
 from filewatchd.actions.rotate.documents import Asked, Done, Planned, Plans, Rotated, Which, done
 from filewatchd.actions.rotate.due import Due
 from filewatchd.actions.rotate.examining import Seen
 from filewatchd.errors import ActionError
-from filewatchd.model import Outcome, Trigger
+from filewatchd.model import Outcome, Trigger, Verdict
 from filewatchd.notation import path_fields
 
 _WITHIN = 600.0  # seconds that a rotation by hand is waited for
+_LOOK = 1.0  # seconds between two looks whether the logs are still there
+_ABSENT = Outcome(Verdict.SKIPPED, "there is no such file")
 
 
 class Told(Protocol):
@@ -65,8 +68,19 @@ class Asking:
             self.forced |= futures.keys()
         if lives:
             self._ctx.request_job(Trigger.MANUAL, lives)
-            await asyncio.wait(futures.values(), timeout=_WITHIN)
+            await self._wait(futures)
         return Rotated(logs=[_done(live, future) for live, future in futures.items()])
+
+    async def _wait(self, futures: Mapping[str, asyncio.Future[Outcome]]) -> None:
+        """Until all have happened. No job comes for what isn't there, or goes meanwhile: that is asked now and then."""
+        began = self._ctx.clock.monotonic()
+        while pending := {live: future for live, future in futures.items() if not future.done()}:
+            if self._ctx.clock.monotonic() - began >= _WITHIN:
+                return
+            names = list(pending)
+            sizes = await self._ctx.worker.call(examining.sizes, names)
+            self.happened({live: _ABSENT for live, size in zip(names, sizes, strict=True) if size < 0})
+            await asyncio.wait(pending.values(), timeout=_LOOK)
 
     def _lives(self, asked: Which) -> list[str]:
         lives = asked.lives()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from filewatchd.jobs.steering import Steering
-from filewatchd.model import Outcome, Retry, Trigger, Verdict
+from filewatchd.model import FileIdentity, Outcome, Retry, Trigger, Verdict
 from filewatchd.state.database import Database
 from filewatchd.testing.action import RecordingAction
 from filewatchd.testing.waiting import eventually
@@ -78,3 +78,18 @@ def test_a_job_over_no_path_in_back_off_is_hastened_and_can_be_cancelled(databas
         assert database.execute("SELECT state, message FROM jobs") == [("cancelled", "cancelled by anna")]
 
     play(database, tmp_path / "root", action, story)
+
+
+def test_a_file_that_its_own_rule_wrote_last_has_a_job_when_somebody_asks(database: Database, tmp_path: Path) -> None:
+    async def story(stage: Stage) -> None:
+        await stage.configure()
+        path = stage.root / "a"
+        path.write_text("x")
+        found = path.stat()
+        identity = FileIdentity(found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+        stage.pipeline.looking.wrote(str(path), identity)
+        stage.pipeline.request(Trigger.MANUAL, [str(path)])
+        await eventually(lambda: stage.action.calls, "the action runs")
+        assert [change.path for change in stage.action.calls[0].changes] == [str(path)]
+
+    play(database, tmp_path / "root", RecordingAction(), story)
