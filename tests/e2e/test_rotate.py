@@ -21,17 +21,17 @@ from tests.rotation.trial import Trial, options
 CONTROL = "import sys; from filewatchd.cli.control import main; sys.exit(main())"
 
 
-def ctl(place: Daemon, *words: str) -> str:
+def ctl(place: Daemon, *words: str, code: int = 0) -> str:
     """What a command prints."""
     command = [sys.executable, "-c", CONTROL, "--socket", socket_in(str(place.directory / "run")), *words]
     found = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert found.returncode == 0, found
+    assert found.returncode == code, found
     return found.stdout
 
 
-def logs(place: Daemon, *words: str) -> list[dict[str, Any]]:
+def logs(place: Daemon, *words: str, code: int = 0) -> list[dict[str, Any]]:
     """What `filewatchctl rotate` says of each log."""
-    found: list[dict[str, Any]] = json.loads(ctl(place, "rotate", *words, "--json"))["logs"]
+    found: list[dict[str, Any]] = json.loads(ctl(place, "rotate", *words, "--json", code=code))["logs"]
     return found
 
 
@@ -123,7 +123,8 @@ def test_by_hand(tmp_path: Path) -> None:
         assert log.read_bytes() == b""
         assert [(each["verdict"], each["why"]) for each in logs(place, str(log))] == [("skipped", "nothing is in it")]
         gone = str(place.root / "nope.log")
-        assert [(each["verdict"], each["why"]) for each in logs(place, gone)] == [("skipped", "there is no such file")]
+        (absent,) = logs(place, gone, code=1)
+        assert (absent["verdict"], absent["why"]) == ("failed", "there is no such file")
         log.write_text("second\n")
         assert ctl(place, "archive", "cat", str(log), "--state-dir", str(place.state_dir)) == "first\nsecond\n"
     finally:

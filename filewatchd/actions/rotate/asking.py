@@ -18,7 +18,6 @@ from filewatchd.notation import path_fields
 
 _WITHIN = 600.0  # seconds that a rotation by hand is waited for
 _LOOK = 1.0  # seconds between two looks whether the logs are still there
-_ABSENT = Outcome(Verdict.SKIPPED, "there is no such file")
 
 
 class Told(Protocol):
@@ -68,10 +67,11 @@ class Asking:
             self.forced |= futures.keys()
         if lives:
             self._ctx.request_job(Trigger.MANUAL, lives)
-            await self._wait(futures)
+            absent = Outcome(Verdict.FAILED if asked.lives() else Verdict.SKIPPED, "there is no such file")
+            await self._wait(futures, absent)
         return Rotated(logs=[_done(live, future) for live, future in futures.items()])
 
-    async def _wait(self, futures: Mapping[str, asyncio.Future[Outcome]]) -> None:
+    async def _wait(self, futures: Mapping[str, asyncio.Future[Outcome]], absent: Outcome) -> None:
         """Until all have happened. No job comes for what isn't there, or goes meanwhile: that is asked now and then."""
         began = self._ctx.clock.monotonic()
         while pending := {live: future for live, future in futures.items() if not future.done()}:
@@ -79,7 +79,7 @@ class Asking:
                 return
             names = list(pending)
             sizes = await self._ctx.worker.call(examining.sizes, names)
-            self.happened({live: _ABSENT for live, size in zip(names, sizes, strict=True) if size < 0})
+            self.happened({live: absent for live, size in zip(names, sizes, strict=True) if size < 0})
             await asyncio.wait(pending.values(), timeout=_LOOK)
 
     def _lives(self, asked: Which) -> list[str]:
