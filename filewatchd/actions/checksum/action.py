@@ -124,7 +124,7 @@ class Checksum:
     def reconfigure(self, options: Options) -> bool:
         """Always in place; what is another algorithm's now is taken over as it is read."""
         self.options = options
-        self.runs.reschedule()
+        self.runs.cycle.reschedule()
         return True
 
     async def stop(self, grace: float) -> None:

@@ -57,7 +57,7 @@ class Figures:
             bytes=run.bytes,
             reading=walk.reading if walk is not None else 0,
             findings=run.findings,
-            waits=self._action.runs.waits if run.kind == "scrub" and running is not None else "",
+            waits=self._action.runs.cycle.waits if run.kind == "scrub" and running is not None else "",
             verdicts={} if walk is None else {verdict.value: count for verdict, count in walk.verdicts.items()},
         )
 

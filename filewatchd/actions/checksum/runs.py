@@ -1,25 +1,22 @@
-"""The rule's builds, verifies and scrub: which there are, which go on after a restart, how far each is."""
+"""The rule's builds and verifies: which there are, which go on after a restart, how far each is. See also `cycle`."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from filewatchd.actions.base import Ground
-from filewatchd.actions.checksum import scrubbing
+from filewatchd.actions.checksum.cycle import Cycle
 from filewatchd.actions.checksum.glance import LANE
-from filewatchd.actions.checksum.judging import Reading, to_read
-from filewatchd.actions.checksum.keeping import Ledger, Mark
-from filewatchd.actions.checksum.options import Scrub
-from filewatchd.actions.checksum.seeing import Presence, Wanted
-from filewatchd.actions.checksum.settling import Looked
+from filewatchd.actions.checksum.judging import Reading
+from filewatchd.actions.checksum.keeping import Ledger
 from filewatchd.actions.checksum.walking import Walk
 from filewatchd.errors import ActionError, FilewatchdError
 from filewatchd.state.index.rows import Run
-from filewatchd.state.pack import pack, unpack
 
 if TYPE_CHECKING:
     from filewatchd.actions.checksum.action import Checksum
@@ -45,17 +42,14 @@ class Runs:
         self._claimed: set[int] = set()  # runs that begin, or run
         self._building: set[str] = set()  # roots of which a build begins or runs
         self._scanned: set[str] = set()
-        self._to_scrub: set[str] = set()  # roots that this cycle hasn't come to
-        self._scrubbing = asyncio.Lock()  # one root at a time: the rates are the rule's
-        self._stopping = False
-        self.short = scrubbing.is_short
-        self.waits = ""  # what the scrub waits for
+        self.stopping = False
+        self.cycle = Cycle(action, self)
 
     # ---- what begins them
 
     def scanned(self, root: str) -> None:
         """From now on every change of a root brings a job: what it holds can be built, and cut off runs go on."""
-        if not self._stopping:
+        if not self.stopping:
             first = root not in self._scanned
             self._scanned.add(root)
             self._action.follow(f"begin {root}", self._begin(root, first=first))
@@ -70,9 +64,7 @@ class Runs:
                 await self._start(root, run)
         if first:
             await action.again_racy(ledger)
-        self._to_scrub.add(root)
-        if not self._scrubbing.locked():
-            self.reschedule()  # it begins, or goes on where the root went away
+        self.cycle.scanned(root)
 
     async def _build(self, root: str, ledger: Ledger, cut_off: Run | None) -> None:
         """Build a root that isn't built, or not by the patterns that the rule has now."""
@@ -163,14 +155,12 @@ class Runs:
         """Walk, and write how it ended; a stop leaves the cursor where it is."""
         action = self._action
         selection = selection_of(ground) if run.kind == "build" else None
-        task = asyncio.current_task()
-        assert task is not None, "a follow-up is a task"
-        self.running[run.id] = Running(run, task, walk)
         action.ctx.log.info("%s of %s begins", run.kind, ground.root)
         try:
-            await walk.run()
+            with self.under_way(run, walk):
+                await walk.run()
         except asyncio.CancelledError:
-            if not self._stopping:
+            if not self.stopping:
                 await action.ctx.pool.run(LANE, ledger.end_run, run.id, "stopped")
             raise
         except (BaseExceptionGroup, FilewatchdError, OSError) as error:
@@ -182,8 +172,6 @@ class Runs:
                 when = action.ctx.clock.wall_ns() / 1e9 + _RETRY
                 action.ctx.timers.at(f"build-{ledger.id}", when, partial(self.scanned, ground.root))
             return
-        finally:
-            self.running.pop(run.id, None)
         await action.ctx.pool.run(LANE, ledger.end_run, run.id, "done", selection)
         action.ctx.clear_finding(f"index-run:{ground.root}")
         words = ", ".join(f"{count:,} {verdict.value}" for verdict, count in walk.verdicts.items() if count)
@@ -192,98 +180,19 @@ class Runs:
         )
         await action.walked(ledger)
 
-    # ---- the scrub
+    # ---- while they run
 
-    def reschedule(self) -> None:
-        """Begin the scrub, or leave it as the rule now says."""
-        for number, running in list(self.running.items()):
-            if running.run.kind == "scrub":
-                running.task.cancel()
-                self.running.pop(number)
-        if self._action.options.scrub is not None and self._scanned and not self._stopping:
-            self._to_scrub.update(self._scanned)
-            self._action.follow("scrub", self._scrub())
-
-    async def _scrub(self) -> None:
-        """One cycle over every root, then a timer for the next; what is scanned meanwhile belongs to it."""
-        async with self._scrubbing:
-            await self._cycle()
-
-    async def _cycle(self) -> None:
-        action, soonest = self._action, None
-        while self._to_scrub and (scrub := action.options.scrub) is not None:  # it may be reloaded meanwhile
-            root = min(self._to_scrub)
-            self._to_scrub.discard(root)
-            ledger = await action.ledger(root)
-            run = await action.ctx.pool.run(LANE, ledger.scrub_run)
-            if run is not None and run.state == "done":
-                due = run.began_ns / 1e9 + scrub.every
-                if due > action.ctx.clock.wall_ns() / 1e9:
-                    soonest = min(soonest or due, due)
-                    continue
-                run = None
-            ended = await self._scrub_root(ledger, run or await self.enter(ledger, "scrub"), scrub)
-            soonest = min(soonest or ended + scrub.every, ended + scrub.every)
-        if soonest is not None:
-            action.ctx.timers.at("scrub", soonest, self.reschedule)
-
-    async def _scrub_root(self, ledger: Ledger, run: Run, scrub: Scrub) -> float:
-        action = self._action
+    @contextmanager
+    def under_way(self, run: Run, walk: Walk | None = None) -> Iterator[None]:
+        """A run that the task at hand does."""
         task = asyncio.current_task()
-        assert task is not None
-        self.running[run.id] = Running(run, task, None)
-        cursor = tuple(unpack(run.cursor)) if run.cursor else None
-        portions = scrubbing.Portions(ledger, scrub, cursor)
-        pace = scrubbing.Pace(scrub, action.ctx.clock.monotonic())
+        assert task is not None, "a follow-up is a task"
+        self.running[run.id] = Running(run, task, walk)
         try:
-            while (portion := await action.ctx.pool.run(LANE, portions.next)) is not None:
-                await self._yield()
-                ground = action.ground(ledger.root)
-                if ground is None:
-                    break  # it goes on when the root is there again
-                size = await self._scrub_portion(ledger, run, ground, portion)
-                wait = pace.took(len(portion.rows), size, action.ctx.clock.monotonic())
-                if wait > 0:
-                    await asyncio.sleep(wait)
-            else:
-                await action.ctx.pool.run(LANE, ledger.end_run, run.id, "done")
+            yield
         finally:
             if run.id in self.running and self.running[run.id].task is task:  # not the one that goes on with it
                 del self.running[run.id]
-        await action.walked(ledger)
-        return run.began_ns / 1e9
-
-    async def _yield(self) -> None:
-        """Let others use the machine."""
-
-        def told(lacking: str) -> None:
-            self.waits = lacking
-
-        await scrubbing.step_back(self.short, told)
-
-    async def _scrub_portion(self, ledger: Ledger, run: Run, ground: Ground, portion: scrubbing.Portion) -> int:
-        action = self._action
-        track = action.options.tracking
-        elsewhere = await action.ctx.pool.run(LANE, ledger.filesystem_of, portion.directory)
-        names = {region.filesystem for region in ground.regions}
-        looked: list[Looked] = []
-        if elsewhere in ("", *names):
-            wanted = [
-                Wanted(portion.directory, name, to_read(row, None, track, Reading.FULL),
-                       row.identity.size if track.growing else -1)
-                for name, row in portion.rows.items()
-            ]  # fmt: skip
-            looked = await scrubbing.read(
-                action.ctx, ground.root, portion, wanted, action.tracking(ground.granularity_ns), self._yield
-            )
-        sure = [each for each in looked if each.seen.presence in (Presence.HERE, Presence.UNREADABLE)]
-        mark = Mark(run.id, ledger.root, pack(list(portion.cursor)))  # what is gone is a job's to find
-        settled = await action.ctx.pool.run(LANE, ledger.settle, sure, action.policy, False, mark)
-        action.settled(ledger, settled)
-        await action.report()
-        return int(settled.bytes)
-
-    # ---- while they run
 
     def touch(self, root: str, paths: Iterable[str]) -> None:
         """A job knows these paths better than a walk that is under way."""
@@ -303,7 +212,7 @@ class Runs:
 
     async def stop(self) -> None:
         """The daemon ends: what runs goes on at the next start."""
-        self._stopping = True
+        self.stopping = True
         tasks = [running.task for running in self.running.values()]
         for task in tasks:
             task.cancel()
@@ -319,7 +228,7 @@ class Runs:
                 "files": running.walk.files if running.walk is not None else 0,
                 "bytes": running.walk.bytes if running.walk is not None else 0,
                 "total": running.run.total,
-                "waits": self.waits if running.run.kind == "scrub" else "",
+                "waits": self.cycle.waits if running.run.kind == "scrub" else "",
             }
             for number, running in self.running.items()
         ]

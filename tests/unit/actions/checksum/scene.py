@@ -44,7 +44,7 @@ class Scene:
         self.options = Options(**options)
         self.action: Checksum = package.open(self.options, self.ctx)
         self.action.labelling.root = str(place)  # where no packages are
-        self.action.runs.short = lambda: ""  # however busy the machine is that tests
+        self.action.runs.cycle.short = lambda: ""  # however busy the machine is that tests
         self._jobs = 0
 
     async def __aenter__(self) -> Scene:
