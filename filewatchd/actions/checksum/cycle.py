@@ -1,8 +1,14 @@
-"""The scrub's cycle: one root of the rule after the other, again and again, each as `scrubbing` reads it."""
+"""The scrub's cycle: one root of the rule after the other, again and again, each as `scrubbing` reads it.
+
+What a first build or a full verify has read counts, too: a root is read again that long after the beginning of whatever
+read it whole last, and not before it is built.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from filewatchd.actions.base import Ground
@@ -13,12 +19,15 @@ from filewatchd.actions.checksum.keeping import Ledger, Mark
 from filewatchd.actions.checksum.options import Scrub
 from filewatchd.actions.checksum.seeing import Presence, Wanted
 from filewatchd.actions.checksum.settling import Looked
+from filewatchd.errors import FilewatchdError
 from filewatchd.state.index.rows import Run
 from filewatchd.state.pack import pack, unpack
 
 if TYPE_CHECKING:
     from filewatchd.actions.checksum.action import Checksum
     from filewatchd.actions.checksum.runs import Runs
+
+_RETRY = 60.0  # seconds until a scrub that failed goes on
 
 
 class Cycle:
@@ -30,11 +39,13 @@ class Cycle:
         self._roots: set[str] = set()  # that were scanned
         self._to_scrub: set[str] = set()  # those that this cycle hasn't come to
         self._scrubbing = asyncio.Lock()  # one root at a time: the rates are the rule's
+        self._at = ""  # the root that is being read
+        self._touched: set[str] = set()  # its paths that jobs have written since the portion at hand was given out
         self.short = scrubbing.is_short
         self.waits = ""  # what it waits for
 
-    def scanned(self, root: str) -> None:
-        """A root stands: it begins, or goes on where the root went away."""
+    def stands(self, root: str) -> None:
+        """A root was scanned, or built: it begins, or goes on where the root went away."""
         self._roots.add(root)
         self._to_scrub.add(root)
         if not self._scrubbing.locked():
@@ -54,31 +65,47 @@ class Cycle:
         async with self._scrubbing:
             await self._cycle()
 
+    def touch(self, root: str, paths: Iterable[str]) -> None:
+        """A job knows these paths better than a look that is under way."""
+        if root == self._at:
+            self._touched.update(paths)
+
     async def _cycle(self) -> None:
-        action, soonest = self._action, None
+        action, due = self._action, list[float]()
         while self._to_scrub and (scrub := action.options.scrub) is not None:  # it may be reloaded meanwhile
             root = min(self._to_scrub)
             self._to_scrub.discard(root)
-            ledger = await action.ledger(root)
-            run = await action.ctx.pool.run(LANE, ledger.scrub_run)
-            if run is not None and run.state == "done":
-                due = run.began_ns / 1e9 + scrub.every
-                if due > action.ctx.clock.wall_ns() / 1e9:
-                    soonest = min(soonest or due, due)
-                    continue
-                run = None
-            ended = await self._scrub_root(ledger, run or await self._runs.enter(ledger, "scrub"), scrub)
-            soonest = min(soonest or ended + scrub.every, ended + scrub.every)
-        if soonest is not None:
-            action.ctx.timers.at("scrub", soonest, self.reschedule)
+            try:
+                due += await self._turn(root, scrub)
+            except (FilewatchdError, OSError) as error:
+                action.ctx.log.error("scrub of %s stopped: %s", root, error)
+                due.append(action.ctx.clock.wall_ns() / 1e9 + _RETRY)
+        if due:
+            action.ctx.timers.at("scrub", min(due), self.reschedule)
 
-    async def _scrub_root(self, ledger: Ledger, run: Run, scrub: Scrub) -> float:
+    async def _turn(self, root: str, scrub: Scrub) -> list[float]:
+        """Scrub a root if it is due; returns when it is due next, or nothing if it isn't built."""
+        ledger = await self._action.ledger(root)
+        if await self._action.ctx.pool.run(LANE, ledger.selection) is None:
+            return []
+        runs: list[Run] = await self._action.ctx.pool.run(LANE, ledger.whole_runs)
+        begun = next((run for run in runs if run.kind == "scrub"), None)
+        if begun is None or begun.state == "done":
+            now = self._action.ctx.clock.wall_ns() / 1e9
+            due = max((run.began_ns / 1e9 for run in runs if run.state == "done"), default=0.0) + scrub.every
+            if due > now:
+                return [min(due, now + scrub.every)]  # the clock may have been wrong then
+            begun = await self._runs.enter(ledger, "scrub")
+        await self._scrub_root(ledger, begun, scrub)
+        return [begun.began_ns / 1e9 + scrub.every]
+
+    async def _scrub_root(self, ledger: Ledger, run: Run, scrub: Scrub) -> None:
         action = self._action
         cursor = tuple(unpack(run.cursor)) if run.cursor else None
         portions = scrubbing.Portions(ledger, scrub, cursor)
         pace = scrubbing.Pace(scrub, action.ctx.clock.monotonic())
-        with self._runs.under_way(run):
-            while (portion := await action.ctx.pool.run(LANE, portions.next)) is not None:
+        with self._runs.under_way(run), self._reading(ledger.root):
+            while (portion := await self._next(portions)) is not None:
                 await self._yield()
                 ground = action.ground(ledger.root)
                 if ground is None:
@@ -90,7 +117,20 @@ class Cycle:
             else:
                 await action.ctx.pool.run(LANE, ledger.end_run, run.id, "done")
         await action.walked(ledger)
-        return run.began_ns / 1e9
+
+    @contextmanager
+    def _reading(self, root: str) -> Iterator[None]:
+        self._at = root
+        try:
+            yield
+        finally:
+            self._at = ""
+            self._touched.clear()
+
+    async def _next(self, portions: scrubbing.Portions) -> scrubbing.Portion | None:
+        self._touched.clear()
+        portion: scrubbing.Portion | None = await self._action.ctx.pool.run(LANE, portions.next)
+        return portion
 
     async def _yield(self) -> None:
         """Let others use the machine."""
@@ -115,7 +155,11 @@ class Cycle:
             looked = await scrubbing.read(
                 action.ctx, ground.root, portion, wanted, action.tracking(ground.granularity_ns), self._yield
             )
-        sure = [each for each in looked if each.seen.presence in (Presence.HERE, Presence.UNREADABLE)]
+        sure = [
+            each
+            for each in looked
+            if each.seen.presence in (Presence.HERE, Presence.UNREADABLE) and each.path not in self._touched
+        ]
         mark = Mark(run.id, ledger.root, pack(list(portion.cursor)))  # what is gone is a job's to find
         settled = await action.ctx.pool.run(LANE, ledger.settle, sure, action.policy, False, mark)
         action.settled(ledger, settled)

@@ -176,10 +176,11 @@ class Ledger:
         with self._lock:
             return [r for r in self._reader.runs(self._rule, limit=-1) if r.root == self.root and r.state == "running"]
 
-    def scrub_run(self) -> Run | None:
-        """The last scrub of this root."""
+    def whole_runs(self) -> list[Run]:
+        """Runs that read every file of this root, newest first: scrubs, first builds and full verifies."""
         with self._lock:
-            return next((r for r in self._reader.runs(self._rule, "scrub", limit=-1) if r.root == self.root), None)
+            runs = self._reader.runs(self._rule, limit=-1)
+        return [run for run in runs if run.root == self.root and run.mode == "full" and not run.scope]
 
     def begin_run(self, kind: str, mode: str, scope: str, uid: int | None) -> Run:
         """A run of this root begins."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -64,7 +64,7 @@ class Runs:
                 await self._start(root, run)
         if first:
             await action.again_racy(ledger)
-        self.cycle.scanned(root)
+        self.cycle.stands(root)
 
     async def _build(self, root: str, ledger: Ledger, cut_off: Run | None) -> None:
         """Build a root that isn't built, or not by the patterns that the rule has now."""
@@ -179,6 +179,8 @@ class Runs:
             "%s of %s: %s files, %s", run.kind, ground.root, f"{walk.files:,}", words or "nothing there"
         )
         await action.walked(ledger)
+        if run.kind == "build":
+            self.cycle.stands(ground.root)
 
     # ---- while they run
 
@@ -194,11 +196,12 @@ class Runs:
             if run.id in self.running and self.running[run.id].task is task:  # not the one that goes on with it
                 del self.running[run.id]
 
-    def touch(self, root: str, paths: Iterable[str]) -> None:
+    def touch(self, root: str, paths: Sequence[str]) -> None:
         """A job knows these paths better than a walk that is under way."""
         for running in self.running.values():
             if running.walk is not None and running.run.root in ("", root):
                 running.walk.touched.update(paths)
+        self.cycle.touch(root, paths)
 
     async def halt(self, number: int) -> None:
         """Stop a run; it can be taken up again.
@@ -208,6 +211,9 @@ class Runs:
         """
         if number not in self.running:
             raise ActionError(f"run {number} isn't running", retryable=False)
+        if self.running[number].run.kind == "scrub":
+            text = f"run {number} is the scrub, which goes on by itself; take `scrub` out of the rule, and reload"
+            raise ActionError(text, retryable=False)
         self.running[number].task.cancel()
 
     async def stop(self) -> None:

@@ -487,6 +487,7 @@ async def test_an_interrupted_verify_goes_on(tmp_path: Path) -> None:
 async def test_a_scrub_finds_damage(tmp_path: Path) -> None:
     async with await built(tmp_path, "a", "d/b", "d/c") as scene:
         await corrupted(scene, "d/b")
+        scene.clock.advance(3600.0)
         scene.action.reconfigure(Options(scrub=Scrub(every=3600.0, rate=1e12, files=1e9)))
         await scene.follow()
         assert scene.told("open") == [("corrupt", "d/b")]

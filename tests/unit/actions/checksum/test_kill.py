@@ -88,6 +88,7 @@ async def verify(scene: Scene) -> None:
 
 
 async def scrub(scene: Scene) -> None:
+    scene.clock.advance(1e6)
     scene.action.reconfigure(Options(scrub=Scrub(every=1e6, rate=1e12, files=7.0)))
     with mock.patch.object(asyncio, "sleep", mock.AsyncMock()):
         await scene.follow()

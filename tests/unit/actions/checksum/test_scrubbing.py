@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,19 @@ from unittest import mock
 
 import pytest
 
-from filewatchd.actions.checksum import scrubbing
-from filewatchd.actions.checksum.options import Scrub
+from filewatchd.actions.checksum import scrubbing, walking
+from filewatchd.actions.checksum.options import Options, Scrub
 from filewatchd.actions.checksum.scrubbing import Pace, step_back
 from filewatchd.actions.given import Ground
+from filewatchd.errors import StateError
 from filewatchd.model import Region
+from filewatchd.state.index.reading import Reader
+from filewatchd.testing import FakeClock
+from filewatchd.testing.clock import START, settle
 from filewatchd.work.pressure import idle, pressure
 from tests.unit.actions.checksum.scene import Scene, story, written
+
+FAST = Scrub(every=3600.0, rate=1e12, files=1e9)
 
 
 @pytest.mark.parametrize(
@@ -97,8 +104,9 @@ async def test_roots_are_scrubbed_one_after_the_other(tmp_path: Path) -> None:
 
     for root in roots:
         written(root, ["x"])
-    for scrub in (None, Scrub(every=3600.0, rate=1e12, files=1e9)):  # a life that builds, one that scrubs
-        async with Scene(tmp_path, scrub=scrub) as scene:
+    clock = FakeClock()
+    for scrub in (None, FAST):  # a life that builds, one that scrubs
+        async with Scene(tmp_path, clock, scrub=scrub) as scene:
             region = (Region("", "disk"),)
             scene.ctx.standing = [Ground(str(root), "", region, 0, (), ()) for root in roots]
             with mock.patch.object(scrubbing, "read", reads):
@@ -106,5 +114,105 @@ async def test_roots_are_scrubbed_one_after_the_other(tmp_path: Path) -> None:
                     scene.ctx.scan(str(root))
                 while tasks := asyncio.all_tasks() - {asyncio.current_task()}:
                     await asyncio.gather(*tasks)
+        clock.advance(FAST.every)
     assert most == 1
     assert read == {str(root): 1 for root in roots}
+
+
+def kinds(scene: Scene) -> list[tuple[str, str]]:
+    """(kind, state) of all runs, oldest first."""
+    with Reader(scene.action.index.path) as reader:
+        return [(run.kind, run.state) for run in reversed(reader.runs())]
+
+
+@story
+async def test_what_a_build_or_a_verify_has_read_is_not_read_again_at_once(tmp_path: Path) -> None:
+    (tmp_path / "root").mkdir()
+    written(tmp_path / "root", ["a", "d/b"])
+    async with Scene(tmp_path, scrub=FAST) as scene:
+        assert kinds(scene) == [("build", "done")]
+        scene.clock.advance(FAST.every / 2)
+        await scene.verify()
+        scene.clock.advance(FAST.every - 1)
+        await scene.follow()
+        assert kinds(scene) == [("build", "done"), ("verify", "done")]
+        scene.clock.advance(2)
+        await scene.follow()
+        assert kinds(scene)[2:] == [("scrub", "done")]
+        assert (await scene.ask("runs")).runs[0].files == 2
+
+
+@story
+async def test_what_isnt_built_is_not_scrubbed(tmp_path: Path) -> None:
+    """Also if it was once built for longer than the scrub's time."""
+    (tmp_path / "root").mkdir()
+    written(tmp_path / "root", ["a", "d/b"])
+    begun = asyncio.Event()
+    really = walking.Walk.run
+
+    async def slow(walk: walking.Walk) -> None:
+        await begun.wait()
+        await really(walk)
+
+    scene = Scene(tmp_path, scrub=FAST)
+    with mock.patch.object(walking.Walk, "run", slow):
+        await scene.action.recover()
+        await settle()
+        scene.clock.advance(2 * FAST.every)
+        await settle()
+        assert kinds(scene) == [("build", "running")]
+        begun.set()
+        await scene.follow()
+    assert kinds(scene) == [("build", "done"), ("scrub", "done")]  # as old as it is by now
+    await scene.action.stop(1.0)
+
+
+@story
+async def test_a_job_knows_better_than_a_scrub_that_looked_before_it(tmp_path: Path) -> None:
+    (tmp_path / "root").mkdir()
+    written(tmp_path / "root", ["a", "b"])
+    really = scrubbing.read
+
+    async def reads(*args: Any) -> Any:
+        found = await really(*args)
+        (scene.root / "a").write_text("written meanwhile")
+        await scene.changed("a")
+        return found
+
+    async with Scene(tmp_path) as scene:
+        scene.action.options = Options(algorithm="sha512", scrub=FAST)  # so that what it reads is put
+        scene.clock.advance(FAST.every)
+        with mock.patch.object(scrubbing, "read", reads):
+            scene.action.runs.cycle.reschedule()
+            await scene.follow()
+        assert kinds(scene)[1:] == [("scrub", "done")]
+        rows = scene.rows()
+        assert rows["a"].digest == hashlib.sha512(b"written meanwhile").digest()
+        assert rows["b"].digest == hashlib.sha512(b"b").digest()
+
+
+@story
+async def test_a_scrub_that_fails_goes_on_later(tmp_path: Path) -> None:
+    (tmp_path / "root").mkdir()
+    written(tmp_path / "root", ["a", "b"])
+    async with Scene(tmp_path, scrub=FAST) as scene:
+        with mock.patch.object(scrubbing, "read", side_effect=StateError("the disk is full")):
+            scene.clock.advance(FAST.every)
+            await scene.follow()
+        assert kinds(scene)[1:] == [("scrub", "running")]
+        scene.clock.advance(60.0)
+        await scene.follow()
+        assert kinds(scene)[1:] == [("scrub", "done")]
+
+
+@story
+async def test_a_clock_that_was_wrong_holds_up_no_scrub(tmp_path: Path) -> None:
+    (tmp_path / "root").mkdir()
+    written(tmp_path / "root", ["a"])
+    clock = FakeClock()
+    clock.advance(10 * 365 * 86400.0)
+    async with Scene(tmp_path, clock, scrub=FAST) as scene:
+        scene.clock.set_wall(START)
+        scene.action.runs.cycle.reschedule()
+        await scene.follow()
+        assert scene.ctx.timers.due["scrub"] == START + FAST.every
