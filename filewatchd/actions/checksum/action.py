@@ -103,7 +103,7 @@ class Checksum:
     async def run(self, job: JobContext) -> Mapping[str, Outcome] | Outcome:
         """Look at what changed, judge it, write it."""
         outcomes: dict[str, Outcome] = {}
-        changes = [change for change in job.changes if not self._sums.is_own(change)]
+        changes = self._sums.others(job.changes)
         done = 0
         for root in dict.fromkeys(change.root for change in changes):
             of_root = [change for change in changes if change.root == root]
@@ -125,7 +125,13 @@ class Checksum:
         """Always in place; what is another algorithm's now is taken over as it is read."""
         self.options = options
         self.runs.cycle.reschedule()
+        self.follow("sums", self._options_changed())
         return True
+
+    async def _options_changed(self) -> None:
+        """Lists may have another name now, or another algorithm."""
+        for root in list(self.ledgers):
+            await self.stands(root)
 
     async def stop(self, grace: float) -> None:
         """Walks stop where their cursors are; the last user closes the index."""
@@ -215,6 +221,10 @@ class Checksum:
         """Changes are known to be a package's doing."""
         self._recount = True
         await self.report()
+
+    async def stands(self, root: str) -> None:
+        """A root was scanned."""
+        await self._sums.check(root)
 
     async def again_racy(self, ledger: Ledger) -> None:
         """Rows that an earlier life left racy."""

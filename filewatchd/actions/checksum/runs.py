@@ -64,6 +64,7 @@ class Runs:
                 await self._start(root, run)
         if first:
             await action.again_racy(ledger)
+            await action.stands(root)
         self.cycle.stands(root)
 
     async def _build(self, root: str, ledger: Ledger, cut_off: Run | None) -> None:

@@ -133,4 +133,14 @@ CREATE TABLE packages (
 ) WITHOUT ROWID;
 """
 
-MIGRATIONS: tuple[Migration, ...] = (_VERSION_1, _VERSION_2)
+_VERSION_3 = """
+CREATE TABLE lists (
+    root INTEGER PRIMARY KEY,
+    name BLOB NOT NULL,
+    algorithm TEXT NOT NULL,
+    entry INTEGER NOT NULL,
+    identity BLOB NOT NULL
+);
+"""
+
+MIGRATIONS: tuple[Migration, ...] = (_VERSION_1, _VERSION_2, _VERSION_3)

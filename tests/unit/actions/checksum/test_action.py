@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 import os
 import shutil
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -333,39 +332,6 @@ async def test_an_algorithm_is_taken_over_as_files_are_read(tmp_path: Path) -> N
         await scene.verify()
         assert {row.algorithm for row in scene.rows().values()} == {"blake3"}
         assert scene.told() == [("modified", "a")]
-
-
-@story
-async def test_sha256sum_reads_the_checksum_file(tmp_path: Path) -> None:
-    async with await built(tmp_path, "a", "d/b", ODD, checksum_file="SUMS") as scene:
-        assert [trigger.value for trigger, _ in scene.ctx.requested] == ["schedule"]
-        job = await scene.job()
-        sums = scene.root / "SUMS"
-        assert [path for path, _ in job.writes] == [str(sums)]
-        check = ["sha256sum", "--quiet", "--strict", "-c", "SUMS"]
-        subprocess.run(check, cwd=scene.root, check=True)  # noqa: ASYNC221 - nothing else runs
-        assert len(sums.read_bytes().splitlines()) == 3
-        await scene.changed("SUMS", kind=Kind.CREATED)
-        assert "SUMS" not in scene.rows()
-
-
-@story
-async def test_a_checksum_file_that_cant_be_written_is_written_later(tmp_path: Path) -> None:
-    async with await built(tmp_path, "a", checksum_file="SUMS") as scene:
-        (scene.root / "SUMS").mkdir()
-        (scene.root / "SUMS/x").touch()
-        await scene.job()
-        key = f"checksum-file:{scene.root}"
-        assert key in scene.ctx.findings
-        left, other = scene.root / ".SUMS.0123456789abcdef.tmp", scene.root / ".SUMS.mine.tmp"  # by a kill; by others
-        left.touch()
-        other.touch()
-        shutil.rmtree(scene.root / "SUMS")
-        scene.clock.advance(60.0)
-        await scene.job()
-        assert key not in scene.ctx.findings
-        assert (scene.root / "SUMS").read_text().endswith("  a\n")
-        assert (left.exists(), other.exists()) == (False, True)
 
 
 @story
