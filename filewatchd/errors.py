@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 class FilewatchdError(Exception):
-    """Base of every error of ours; its text is fit for an operator. ``exit_code``: see DESIGN, Interfaces."""
+    """Base of every error of ours; its text is fit for an operator. ``exit_code``: docs/reference/command-line.md."""
 
     exit_code = 1
 
@@ -36,13 +36,15 @@ class Mistake:
 
 
 class ConfigError(FilewatchdError):
-    """A configuration with at least one mistake; carries them all."""
+    """A configuration with at least one mistake; carries them all. ``file`` and so on tell where the first one is."""
 
     exit_code = 78
 
     def __init__(self, mistakes: list[Mistake]) -> None:
         super().__init__("\n".join(map(str, mistakes)))
         self.mistakes = mistakes
+        first = mistakes[0]
+        self.file, self.line, self.column, self.hint = first.file, first.line, first.column, first.hint
 
 
 class ActionError(FilewatchdError):

@@ -82,13 +82,22 @@ class Initial(StrEnum):
 
 
 class RootState(StrEnum):
-    """The life of a root (DESIGN: Roots)."""
+    """The life of a root."""
 
     WAITING = "waiting"
     SCANNING = "scanning"
     LIVE = "live"
     DEGRADED = "degraded"
     STALLED = "stalled"
+
+
+class RawEvent(NamedTuple):
+    """One event as the kernel told it; ``name`` still has its padding of NULs."""
+
+    watch: int
+    mask: int
+    cookie: int
+    name: bytes
 
 
 class Hint:

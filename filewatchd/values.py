@@ -26,29 +26,24 @@ from typing import Annotated, Any, ClassVar, NamedTuple
 
 from msgspec import Meta, Struct
 
-from filewatchd.notation import (
+from filewatchd.measures import (
     DURATION_PATTERN,
     RATE_PATTERN,
     ROOM_PATTERN,
     SHARE_PATTERN,
     SIZE_PATTERN,
-    MalformedError,
     format_duration,
+    format_rate,
     format_room,
-    format_signal,
     format_size,
     parse_duration,
     parse_every,
-    parse_group,
-    parse_path,
     parse_rate,
     parse_room,
     parse_share,
-    parse_signal,
     parse_size,
-    parse_user,
-    quoted,
 )
+from filewatchd.notation import MalformedError, format_signal, parse_group, parse_path, parse_signal, parse_user, quoted
 
 
 class Reader(NamedTuple):
@@ -92,7 +87,9 @@ Size = Annotated[
 ]
 Rate = Annotated[
     float,
-    annotation(Reader("rate", parse_rate), type="string", pattern=RATE_PATTERN, examples=["50MB/s", "2000/s"]),
+    annotation(
+        Reader("rate", parse_rate, format_rate), type="string", pattern=RATE_PATTERN, examples=["50MB/s", "2000/s"]
+    ),
 ]
 Share = Annotated[
     float,

@@ -12,7 +12,7 @@ begins with a dash is no option, because paths are absolute.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from msgspec import Meta, Struct
 
@@ -32,6 +32,8 @@ _FRESH = 60.0  # seconds a looked-up account is believed
 class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Run a command; exit status 0 is success, everything else fails and is tried again."""
 
+    short: ClassVar[str] = "command"
+
     command: Annotated[
         tuple[str, ...],
         Meta(
@@ -45,6 +47,9 @@ class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = "none"
     cwd: Annotated[PathTo | None, Meta(description="Its working directory.")] = None
     env: Annotated[dict[str, str | Secret], Meta(description="Variables to add to its environment.")] = {}
+    timeout: Annotated[
+        Duration | None, Meta(description="End a run after this time; all together have the rule's `timeout`.")
+    ] = None
     user: Annotated[User | None, Meta(description="Run as this user instead of the rule's.")] = None
     group: Annotated[Group | None, Meta(description="Run with this primary group instead of the user's.")] = None
     unit: Annotated[
@@ -179,11 +184,16 @@ class ExecAction:
             user=self._user,
             group=options.group,
             stdin=payload.encode(options.stdin, job, changes),
-            timeout=max(0.0, deadline - self._ctx.clock.monotonic()),
+            timeout=self._left(deadline),
             stop_signal=options.stop_signal,
             stop_timeout=options.stop_timeout,
             unit=unit_of(options.unit, job),
         )
+
+    def _left(self, deadline: float) -> float:
+        """Seconds that a run which begins now may take."""
+        left = max(0.0, deadline - self._ctx.clock.monotonic())
+        return left if self._options.timeout is None else min(left, self._options.timeout)
 
     def _report(self, command: Command, finished: Finished) -> None:
         if finished.leftover:

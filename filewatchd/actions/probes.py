@@ -15,7 +15,6 @@ from filewatchd.actions.base import Needs, Problem
 from filewatchd.actions.command import argv
 from filewatchd.actions.telling import UnitName, Where
 from filewatchd.actions.weburl import Url, header_problems
-from filewatchd.extras import lacks
 from filewatchd.model import RuleSettings
 from filewatchd.notation import MalformedError
 from filewatchd.values import Duration, PathTo, Reader, Secret, User, annotation
@@ -120,8 +119,6 @@ def problems(probes: Sequence[Probe], rule: RuleSettings, where: Where = ()) -> 
 
 
 def _problems(probe: Probe, rule: RuleSettings) -> Iterator[Problem]:
-    if probe.unit is not None and (lack := lacks("systemd")):
-        yield Problem(f"a unit can't be asked: {lack[0]}", lack[1], ("unit",))
     if probe.command is not None:
         as_told = telling.Telling(command=probe.command, user=probe.user, env=probe.env, cwd=probe.cwd)
         yield from telling.problems(as_told, rule)

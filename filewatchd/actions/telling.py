@@ -19,7 +19,6 @@ from filewatchd.actions.command.check import check_env, check_program
 from filewatchd.actions.command.outcome import Tail, outcome_of, signal_name
 from filewatchd.actions.weburl import Url, header_problems, revealed
 from filewatchd.errors import ActionError
-from filewatchd.extras import lacks
 from filewatchd.model import OK, RuleSettings
 from filewatchd.notation import MalformedError
 from filewatchd.security import others_may_write
@@ -99,14 +98,9 @@ def needs(telling: Telling | None) -> Needs:
 
 def problems(telling: Telling | None, rule: RuleSettings, where: Where = ()) -> Iterator[Problem]:
     """What is wrong with it, as far as can be known without doing it. ``where``: the option's key path."""
-    found = _CHECKS[telling.way](telling, rule) if telling is not None else ()
+    found = _CHECKS[telling.way](telling, rule) if telling is not None and telling.way in _CHECKS else ()
     for problem in found:
         yield problem._replace(where=(*where, *problem.where))
-
-
-def _check_unit(telling: Telling, _rule: RuleSettings) -> Iterator[Problem]:
-    if lack := lacks("systemd"):
-        yield Problem(f"a unit can't be told anything: {lack[0]}", lack[1], ("unit",))
 
 
 def _check_signal(telling: Telling, _rule: RuleSettings) -> Iterator[Problem]:
@@ -137,7 +131,7 @@ def _check_http(telling: Telling, _rule: RuleSettings) -> Iterator[Problem]:
         yield Problem(f"there is no file {telling.ca}", "correct the path", ("ca",))
 
 
-_CHECKS = {"unit": _check_unit, "signal": _check_signal, "command": _check_command, "http": _check_http}
+_CHECKS = {"signal": _check_signal, "command": _check_command, "http": _check_http}
 
 
 class _Checked(Struct, frozen=True):

@@ -45,8 +45,8 @@ COMMANDS: Mapping[str, str] = {
     "completion": "filewatchd.cli.commands.completion",
 }  # by name: the module that has it, under the same name
 _EXIT_CODES = (
-    "Exit codes: 0 ok, 1 error, 3 findings, 64 usage, 69 no daemon answers, 75 a time-out was reached, "
-    "77 no permission, 78 bad configuration."
+    "Exit codes: 0 ok, 1 error, 3 findings, 64 usage, 69 no daemon answers, 73 would overwrite, "
+    "75 a time-out was reached, 77 no permission, 78 bad configuration."
 )
 
 

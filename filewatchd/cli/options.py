@@ -27,7 +27,8 @@ class Duration(click.ParamType[float]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Seconds; fails with what would be right."""
-        from filewatchd.notation import MalformedError, parse_duration
+        from filewatchd.measures import parse_duration
+        from filewatchd.notation import MalformedError
 
         if isinstance(value, float):
             return value
@@ -46,7 +47,8 @@ class Since(click.ParamType[str]):
         """RFC 3339 with microseconds; a time without an offset is this machine's."""
         from datetime import UTC, datetime, timedelta
 
-        from filewatchd.notation import MalformedError, parse_duration
+        from filewatchd.measures import parse_duration
+        from filewatchd.notation import MalformedError
 
         try:
             moment = datetime.now(UTC) - timedelta(seconds=parse_duration(value))

@@ -26,7 +26,7 @@ _COLUMNS = (
 def listing(found: Mapping[str, Any]) -> Sequence[Block]:
     """A line a job."""
     if not found["jobs"]:
-        return [Lines([Cell("no such job", FAINT)])]
+        return [Lines([Cell("no jobs", FAINT)])]
     more = found["next_before"]
     return [
         Table(_COLUMNS, [_row(row) for row in found["jobs"]]),

@@ -95,7 +95,7 @@ def moment(when_ns: int) -> str:
 
 def duration(seconds: float | None) -> str:
     """A duration, no finer than it matters; ``-`` where it isn't known."""
-    from filewatchd.notation import format_duration
+    from filewatchd.measures import format_duration
 
     if seconds is None:
         return "-"

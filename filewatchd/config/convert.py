@@ -152,7 +152,7 @@ class Converter:
         elif wanted == "true or false" and isinstance(node.value, str):
             hint = "write true or false"
         elif wanted == "a list" and isinstance(node.value, str):
-            hint = "put it in brackets: [...]"
+            hint = "put it in brackets: [...]; of a command, each word by itself"
         elif node.value is None:
             hint = "write a value, or remove the key"
         return self.fail(node, f"{wanted} is expected here, not {node.kind}", hint)

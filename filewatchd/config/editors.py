@@ -6,7 +6,7 @@ text of a duration or a size looks, commands in their short form, and the action
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -29,7 +29,7 @@ def json_schema(registry: Mapping[str, ActionPackage]) -> Schema:
     types = [File, *(registry[name].Options for name in names)]
     references, found = msgspec.json.schema_components(types, ref_template="#/$defs/{name}")
     definitions = {name: _readable(schema) for name, schema in found.items()}
-    for name, key in _short_forms(types).items():
+    for name, key in _short_forms(types, definitions).items():
         definitions[name] = _with_short_form(definitions[name], key)
     actions = dict(zip(names, references[1:], strict=True))
     definitions["Action"] = _action_entry(actions, registry)
@@ -70,14 +70,18 @@ def _readable(schema: Any) -> Any:
     return result
 
 
-def _short_forms(types: Iterable[object]) -> dict[str, str]:
-    """The structs in these that may be written short, and the key that what is written then belongs to."""
+def _short_forms(types: Iterable[object], definitions: Container[str]) -> dict[str, str]:
+    """The structs in these that may be written short, and the key that what is written then belongs to.
+
+    Structs of one name, as actions' options are, stand in the definitions with their modules.
+    """
     found: dict[str, str] = {}
     seen = list(map(type_of, types))
     for kind in seen:  # it grows meanwhile; options don't contain themselves
         if isinstance(kind, inspect.StructType):
             if (short := getattr(kind.cls, "short", None)) is not None:
-                found[kind.cls.__name__] = short
+                whole = f"{kind.cls.__module__}.{kind.cls.__qualname__}"
+                found[whole if whole in definitions else kind.cls.__name__] = short
             seen += [field.type for field in kind.fields]
         members = (getattr(kind, name, None) for name in ("type", "item_type", "value_type"))
         seen += [member for member in (*members, *getattr(kind, "types", ())) if isinstance(member, inspect.Type)]

@@ -28,6 +28,7 @@ class Wanted(NamedTuple):
     directory: str = ""  # where its relative paths start, if not beside it
     text: str | None = None  # what it holds, if it needn't be read
     trusted: bool = False  # not yet in its place: who may write it doesn't matter
+    remedy: str = "`filewatchd init` writes one; --config or FILEWATCHD_CONFIG names another"  # if there is none
 
 
 def read(wanted: Wanted, mistakes: list[Mistake]) -> Node | None:
@@ -41,6 +42,9 @@ def read(wanted: Wanted, mistakes: list[Mistake]) -> Node | None:
         node = yaml.parse(text, source, mistakes)
     except yaml.SyntaxMistake as error:
         mistakes.append(error.mistake)
+        return None
+    except FileNotFoundError:
+        mistakes.append(Mistake(path, 0, 0, "there is no such file", wanted.remedy))
         return None
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error)

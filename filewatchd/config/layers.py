@@ -90,7 +90,8 @@ class Layers:
             message, hint = f"{quoted(name)} can't be part of a file's name", "use letters, digits, '_', '.' and '-'"
             self.mistakes.append(Mistake("environment FILEWATCHD_ENV", 0, 0, message, hint))
             return None
-        return self._document(Wanted(os.path.join(os.path.dirname(main), f"filewatchd.{name}.yaml")))
+        path = os.path.join(os.path.dirname(main), f"filewatchd.{name}.yaml")
+        return self._document(Wanted(path, remedy="create it, or unset FILEWATCHD_ENV"))
 
     def _variables(self) -> Node:
         """What the environment's ``FILEWATCHD_SECTION__KEY`` say; empty ones count as unset."""

@@ -113,11 +113,17 @@ def reference(registry: Mapping[str, ActionPackage]) -> str:
             parts.append(f"\n`defaults:` may hold each of these keys but {_NOT_IN_DEFAULTS}.")
     actions = schema["$defs"]["Action"]["properties"]
     for name in sorted(actions):
-        options = _resolved(actions[name], schema)
+        options = _mapping(_resolved(actions[name], schema))
         parts += [f"\n## action {name}\n", options.get("description", "") + "\n", *_table(options, schema)]
         for key, section in _mappings(options, schema):
             parts += [f"\n## action {name}, {key}\n", section["description"] + "\n", *_table(section, schema)]
     return "\n".join(part for part in parts if part != "\n") + "\n"
+
+
+def _mapping(options: Schema) -> Schema:
+    """An action's options as a mapping, if they may be written short, too."""
+    whole = [member for member in options.get("anyOf", ()) if "properties" in member]
+    return {"description": options.get("description", ""), **whole[0]} if whole else options
 
 
 def _mappings(options: Schema, schema: Schema) -> Iterator[tuple[str, Schema]]:

@@ -1,6 +1,6 @@
 """What happened to a path: what the rule last handled, compared with what is there now. Pure.
 
-Events are hints and the disk is the truth (DESIGN: Events): every way a path may become dirty ends here.
+Events are hints and the disk is the truth: every way a path may become dirty ends here.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _METADATA = Resolved(Kind.METADATA)
 
 
 def resolve(before: Before, look: Look, hint: int) -> Resolved:
-    """Compare one path with its row; see DESIGN's table."""
+    """Compare one path with its row: the table in docs/explanation/how-it-works.md."""
     now, row = look.identity, before.row
     if now is None:
         if row is not None or before.open:

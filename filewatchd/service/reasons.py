@@ -11,8 +11,8 @@ from filewatchd.control.api import words
 from filewatchd.control.documents import Reason
 from filewatchd.jobs.pipeline import Pipeline
 from filewatchd.jobs.waiting import Stage, Waiting
+from filewatchd.measures import format_duration
 from filewatchd.model import Kind, Ready, RuleSettings
-from filewatchd.notation import format_duration
 from filewatchd.rules.deciding import Decision, decisions, excluded
 from filewatchd.service.covering import Covered, away
 from filewatchd.service.sight import Sight

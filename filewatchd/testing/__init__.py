@@ -11,6 +11,7 @@ A test of an action reads like this::
 """
 
 from filewatchd.testing.action import Recorded, RecordingAction, RecordingOptions
+from filewatchd.testing.backend import ScriptedBackend
 from filewatchd.testing.clock import FakeClock, settle
 from filewatchd.testing.context import FakeContext, FakePool, FakeTables, FakeWorker
 from filewatchd.testing.faults import WRITES, FaultyFS
@@ -38,6 +39,7 @@ __all__ = [
     "RecordingAction",
     "RecordingOptions",
     "Scripted",
+    "ScriptedBackend",
     "changed",
     "eventually",
     "next_time",

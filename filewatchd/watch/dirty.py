@@ -13,7 +13,7 @@ import struct
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
-from filewatchd.model import Hint
+from filewatchd.model import Hint, RawEvent
 from filewatchd.rules.events import raw
 
 IN_MODIFY: Final = 0x2
@@ -43,15 +43,6 @@ _STRUCTURAL: Final = (
     IN_ISDIR | IN_MOVED_FROM | IN_MOVED_TO | IN_DELETE_SELF | IN_MOVE_SELF | IN_UNMOUNT | IN_Q_OVERFLOW | IN_IGNORED
 )
 HEADER: Final = struct.Struct("=iIII")
-
-
-class RawEvent(NamedTuple):
-    """One event as the kernel told it; ``name`` still has its padding of NULs."""
-
-    watch: int
-    mask: int
-    cookie: int
-    name: bytes
 
 
 class Folded(NamedTuple):

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from filewatchd.errors import FilewatchdError
 from filewatchd.model import Hint
 from filewatchd.watch.roots import Root, Subscriber
-from filewatchd.watch.scan import Batch, Entry, Listed
+from filewatchd.watch.scan import Entry, Listed, Portion
 
 
 class FullScan:
@@ -32,13 +32,13 @@ class FullScan:
                 comparison.skip(alias)
         self.every = any(comparison.every for comparison in self._comparisons.values())
 
-    def take_in(self, batch: Batch) -> None:
+    def take_in(self, batch: Portion) -> None:
         """On the loop, before what failed in it is told."""
         self.armed += len(batch.armed)
         for path in batch.tried:
             self.root.failed.pop(path, None)
 
-    def compared(self, batch: Batch, now: float) -> None:
+    def compared(self, batch: Portion, now: float) -> None:
         """On the loop: hand over how the batch differs, unless something has gone wrong before."""
         try:
             for subscriber, result in batch.compared if not self.void and self.error is None else ():
@@ -54,7 +54,7 @@ class FullScan:
         except FilewatchdError as error:
             self.error = error
 
-    def inspect(self, batch: Batch, done: bool) -> None:
+    def inspect(self, batch: Portion, done: bool) -> None:
         """Replace what was listed by how it differs."""
         try:
             self._compare(batch, done)
@@ -62,7 +62,7 @@ class FullScan:
             self.error = error
         batch.listed.clear()
 
-    def _compare(self, batch: Batch, done: bool) -> None:
+    def _compare(self, batch: Portion, done: bool) -> None:
         stretches: dict[int, list[tuple[str, Sequence[Entry]]]] = {}
         for listed in batch.listed:
             stretches.setdefault(id(listed.subscriber), []).append((listed.directory, listed.entries))

@@ -52,7 +52,7 @@ class Failed(NamedTuple):
     parent: int
 
 
-class Batch(NamedTuple):
+class Portion(NamedTuple):
     """What a stretch of a walk brings to the loop. ``compared``: (subscriber, what its comparison made of it).
 
     ``tried``: directories that had no watch, about which ``failed`` tells anew.
@@ -95,7 +95,7 @@ class Walk:
         self.limited = False  # it met the limit of watches
         self.misled = False  # another directory stands where it was to begin
 
-    def flush(self) -> Batch:
+    def flush(self) -> Portion:
         """Take what was gathered since the last flush."""
         gathered, self._batch = self._batch, _empty()
         self._files = 0
@@ -253,8 +253,8 @@ def _look(entry: os.DirEntry[str], follow: bool = False) -> tuple[FileIdentity, 
     return FileIdentity(found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns), found.st_nlink
 
 
-def _empty() -> Batch:
-    return Batch([], [], [], [], [], [])
+def _empty() -> Portion:
+    return Portion([], [], [], [], [], [])
 
 
 def open_top(backend: Backend, path: str, parent: int) -> int | None:

@@ -8,19 +8,19 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from filewatchd.watch.scan import Batch, Walk
+from filewatchd.watch.scan import Portion, Walk
 from filewatchd.work.pool import alive
 
 _REST = 0.05  # seconds between looks for urgent walks while resting
 _ALIVE = 16  # directories between two signs of life
 
-Inspect = Callable[[Batch, bool], None]
+Inspect = Callable[[Portion, bool], None]
 
 
 class Scanner:
     """The walks of one filesystem, one thread at a time; new directories first."""
 
-    def __init__(self, deliver: Callable[[Any, Batch, bool], None], room: threading.Event) -> None:
+    def __init__(self, deliver: Callable[[Any, Portion, bool], None], room: threading.Event) -> None:
         """``deliver(token, batch, done)`` is called in the scan thread. Long walks rest while ``room`` is clear."""
         self._deliver = deliver
         self._room = room

@@ -22,7 +22,7 @@ from filewatchd.watch.mending import Directories, Mending
 from filewatchd.watch.placing import Placing
 from filewatchd.watch.purposes import FullScan, Renamed, Ticket
 from filewatchd.watch.roots import Happening, Missing, Root, RootKey
-from filewatchd.watch.scan import Batch, Failed, Walk
+from filewatchd.watch.scan import Failed, Portion, Walk
 from filewatchd.watch.scanner import Inspect, Scanner
 from filewatchd.work.pool import Pool
 from filewatchd.work.pulse import Pulse
@@ -174,11 +174,11 @@ class Scanning:
         finally:
             scanner.running = False
 
-    def _deliver(self, ticket: Ticket, batch: Batch, done: bool) -> None:
+    def _deliver(self, ticket: Ticket, batch: Portion, done: bool) -> None:
         """Called in a scan thread."""
         self._loop.call_soon_threadsafe(self._delivered, ticket, batch, done)
 
-    def _delivered(self, ticket: Ticket, batch: Batch, done: bool) -> None:
+    def _delivered(self, ticket: Ticket, batch: Portion, done: bool) -> None:
         if self.stopped:
             return
         now = self._clock.monotonic()
@@ -204,7 +204,7 @@ class Scanning:
         if done:
             self._over(ticket)
 
-    def _compared(self, full: FullScan, batch: Batch, now: float) -> None:
+    def _compared(self, full: FullScan, batch: Portion, now: float) -> None:
         self._check_ground(full)
         full.compared(batch, now)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from importlib.util import find_spec
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
@@ -69,8 +68,6 @@ class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 def check(options: Options, rule: RuleSettings) -> Iterable[Problem]:
     """What no type can say."""
-    if options.algorithm == "blake3" and find_spec("blake3") is None:
-        yield Problem("blake3 isn't installed", "install filewatchd[blake3], or choose sha256", ("algorithm",))
     path = options.checksum_file
     if path is not None and (path.startswith("/") or ".." in path.split("/")):
         yield Problem(

@@ -10,7 +10,8 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from filewatchd.actions.base import JobContext, Problem
-from filewatchd.notation import SHARE_PATTERN, MalformedError, quoted
+from filewatchd.measures import SHARE_PATTERN
+from filewatchd.notation import MalformedError, quoted
 from filewatchd.values import Reader, Size, annotation
 from filewatchd.work.command import Limits, Unit
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from filewatchd.actions.rotate.options import When
-from filewatchd.notation import format_duration, format_size
+from filewatchd.measures import format_duration, format_size
 
 _NS = 1_000_000_000
 

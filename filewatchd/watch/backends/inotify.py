@@ -21,7 +21,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from filewatchd.clock import Clock
-from filewatchd.model import Hint
+from filewatchd.model import Hint, RawEvent
 from filewatchd.watch.backends.base import (
     ANY,
     AnchorMoved,
@@ -50,7 +50,6 @@ from filewatchd.watch.dirty import (
     IN_Q_OVERFLOW,
     IN_UNMOUNT,
     Folded,
-    RawEvent,
     fold,
     renames,
 )

@@ -15,7 +15,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from filewatchd.watch.dirty import HEADER, IN_CREATE, IN_ISDIR, IN_MOVED_TO, RawEvent
+from filewatchd.model import RawEvent
+from filewatchd.watch.dirty import HEADER, IN_CREATE, IN_ISDIR, IN_MOVED_TO
 
 _MOST_PARKED = 100_000
 

@@ -9,10 +9,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
+import yaml
 
 from filewatchd.actions import exec as package
 from filewatchd.actions.base import Command, Finished
+from filewatchd.config.editors import json_schema
+from filewatchd.config.load import load
 from filewatchd.errors import ActionError
 from filewatchd.model import OK, Change, Kind, Outcome, RuleSettings, Trigger, Verdict
 from filewatchd.testing import FakeContext, FakeJob, FakeSpawn, Scripted, changed
@@ -161,6 +165,28 @@ def test_the_options_reach_the_command() -> None:
     command = scene.commands[0]
     assert (command.cwd, command.user, command.group) == ("/r", "daemon", "mail")
     assert (command.stop_signal, command.stop_timeout, command.timeout) == (2, 3.0, 60.0)
+
+
+def test_a_run_has_its_own_time_and_never_more_than_the_rule() -> None:
+    for own, expected in ((5.0, 5.0), (90.0, 60.0)):
+        scene = Scene(options("true", timeout=own), A, timeout=60.0)
+        scene.run()
+        assert [command.timeout for command in scene.commands] == [expected]
+
+
+def test_a_list_alone_is_a_command(tmp_path: Path) -> None:
+    config, registry = tmp_path / "filewatchd.yaml", {"exec": package}
+    config.write_text(
+        "version: 1\nrules:\n  - {name: a, roots: [in], actions: [exec: ['true', '{path}']]}\n"
+        "  - {name: b, roots: [in], actions: [exec: {command: ['true'], timeout: 5s}]}\n"
+    )
+    found = load(config, registry=registry, environ={}, flags={}).rules
+    assert [spec.options for rule in found for spec in rule.actions] == [
+        options("true", "{path}"),
+        options("true", timeout=5.0),
+    ]
+    validator = jsonschema.Draft202012Validator(json_schema(registry))
+    assert list(validator.iter_errors(yaml.safe_load(config.read_text()))) == []
 
 
 def test_the_rules_user_is_used_where_the_action_has_none() -> None:

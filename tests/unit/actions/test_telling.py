@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from filewatchd.actions import telling
+from filewatchd.actions import reload
 from filewatchd.actions.telling import Telling, describe, needs, problems, tell
-from filewatchd.errors import ActionError
+from filewatchd.config.load import load
+from filewatchd.errors import ActionError, ConfigError
 from filewatchd.model import RuleSettings
 from filewatchd.notation import MalformedError
 from filewatchd.testing import DONE, FakeContext, FakeSpawn, Scripted
@@ -114,13 +115,24 @@ def test_what_it_needs_and_how_it_is_shown() -> None:
     assert describe(Telling(http="http://127.0.0.1:9/-/reload?key=1")) == "POST http://127.0.0.1:9/..."
 
 
+def test_an_extra_that_is_missing_is_one_mistake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("filewatchd.config.rules.lacks", lambda extra: (f"the extra {extra} is not installed", "pip"))
+    config = tmp_path / "filewatchd.yaml"
+    action = "reload: {mode: guard, check: ['true'], apply: {unit: a.service}, healthy: {unit: a.service}}"
+    config.write_text(f"version: 1\nrules:\n  - {{name: a, roots: [in], actions: [{action}]}}\n")
+    with pytest.raises(ConfigError) as caught:
+        load(config, registry={"reload": reload}, environ={}, flags={})
+    assert [mistake.message for mistake in caught.value.mistakes] == [
+        "the action reload can't work so: the extra systemd is not installed"
+    ]
+    assert (caught.value.file, caught.value.line, caught.value.hint) == (str(config), 3, "pip")
+
+
 def test_mistakes_are_found_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def messages(option: Telling) -> list[tuple[str, Any]]:
         return [(problem.message, problem.where) for problem in problems(option, RULE, ("apply",))]
 
     assert messages(UNIT) == []
-    monkeypatch.setattr(telling, "lacks", lambda extra: (f"the extra {extra} is not installed", "install it"))
-    assert messages(UNIT) == [("a unit can't be told anything: the extra systemd is not installed", ("apply", "unit"))]
     ((message, where),) = messages(Telling(command=("there-is-no-such-program",)))
     assert (message, where) == ("there is no program there-is-no-such-program on PATH", ("apply", "command", 0))
     ((message, where),) = messages(Telling(http="http://x/", headers={"a b": "c"}))

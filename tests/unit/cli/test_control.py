@@ -108,7 +108,7 @@ def test_what_is_asked(served: Served, ctl: Ctl, words: str, asked: tuple[str, d
 
 def test_since_is_a_moment(served: Served, ctl: Ctl) -> None:
     served.answer("jobs", d.Jobs(jobs=[], next_before=None))
-    assert ctl("jobs", "--since", "2026-01-02T03:04:05+02:00").lines == ["no such job"]
+    assert ctl("jobs", "--since", "2026-01-02T03:04:05+02:00").lines == ["no jobs"]
     assert served.asked[-1] == ("jobs", {"since": "2026-01-02T01:04:05.000000+00:00"})
     ctl("jobs", "--since", "2h")
     assert made.before(7200 + 300) < served.asked[-1][1]["since"] < made.before(7199)
@@ -216,7 +216,7 @@ def test_the_socket_of_a_configurations_daemon(tmp_path: Path, ctl: Ctl) -> None
 def test_a_configuration_that_cant_be_read(tmp_path: Path, ctl: Ctl) -> None:
     found = ctl("--config", str(tmp_path / "none.yaml"), "status")
     assert found.code == 78
-    assert f"{tmp_path}/none.yaml: can't be read" in found.err
+    assert f"{tmp_path}/none.yaml: there is no such file; `filewatchd init` writes one" in found.err
 
 
 # ---- for people

@@ -70,7 +70,7 @@ def test_what_is_wrong_with_variables(desk: Desk) -> None:
 def test_the_environments_file_must_exist(desk: Desk) -> None:
     desk.environ["FILEWATCHD_ENV"] = "prod"
     assert desk.mistakes("version: 1") == [
-        "filewatchd.prod.yaml: can't be read: No such file or directory; check its name and its mode"
+        "filewatchd.prod.yaml: there is no such file; create it, or unset FILEWATCHD_ENV"
     ]
 
 

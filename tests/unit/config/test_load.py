@@ -67,6 +67,8 @@ rules:
       - note:
 """
 
+BRACKETS = "put it in brackets: [...]; of a command, each word by itself"
+
 
 def test_every_key(desk: Desk) -> None:
     desk.environ["DROP"] = "/srv/drop"
@@ -169,7 +171,7 @@ def test_concurrency_is_two_where_jobs_run_in_parallel(desk: Desk) -> None:
         (rule("enabled: 1"), "3:56: true or false is expected here, not a number"),
         (rule("changes: []"), "3:56: this is empty"),
         (rule("changes: [create]"), "3:57: 'create' is not known here; did you mean 'created'?"),
-        (rule("changes: created"), "3:56: a list is expected here, not text; put it in brackets: [...]"),
+        (rule("changes: created"), f"3:56: a list is expected here, not text; {BRACKETS}"),
         (rule("changes: [5]"), "3:57: a word is expected here, not a number; write one of: created"),
         (rule("presets: [editor]"), "3:57: 'editor' is not known here; did you mean 'editors'?"),
         (rule("backend: fanotify"), "3:56: there is no backend 'fanotify'; write one of: auto, inotify, poll,"),
@@ -266,7 +268,8 @@ def test_a_file_that_cant_be_read(desk: Desk, name: str) -> None:
 
 def test_a_missing_main_file(desk: Desk) -> None:
     [mistake] = desk.mistakes()
-    assert mistake == "filewatchd.yaml: can't be read: No such file or directory; check its name and its mode"
+    remedy = "`filewatchd init` writes one; --config or FILEWATCHD_CONFIG names another"
+    assert mistake == f"filewatchd.yaml: there is no such file; {remedy}"
 
 
 def test_an_action_tells_its_problems_at_its_options(desk: Desk) -> None:

@@ -10,22 +10,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from filewatchd.cli.options import Since
-from filewatchd.notation import (
-    MalformedError,
+from filewatchd.measures import (
     format_duration,
+    format_rate,
     format_room,
-    format_signal,
     format_size,
     parse_duration,
     parse_every,
-    parse_group,
-    parse_moment,
-    parse_path,
     parse_rate,
     parse_room,
     parse_share,
-    parse_signal,
     parse_size,
+)
+from filewatchd.notation import (
+    MalformedError,
+    format_signal,
+    parse_group,
+    parse_moment,
+    parse_path,
+    parse_signal,
     parse_user,
 )
 from filewatchd.values import Secret
@@ -51,6 +54,8 @@ def test_rates_and_shares() -> None:
     assert parse_rate("50MB/s") == 50_000_000
     assert parse_rate("2000/s") == 2000
     assert parse_rate("60/m") == 1
+    assert [format_rate(each) for each in (50e6, 2000.0, 0.5, 1536.0)] == ["50MB/s", "2000/s", "0.5/s", "1536/s"]
+    assert all(parse_rate(format_rate(each)) == each for each in (50e6, 2000.0, 0.5, 2.0**30, 1e6 + 0.5))
     assert parse_share("10%") == 0.1
     assert [parse_room(each) for each in ("10%", "5 GiB", 700)] == [0.1, 5 << 30, 700]
     assert [format_room(each) for each in (0.1, 5 << 30)] == ["10%", "5GiB"]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from filewatchd import testing
 from filewatchd.actions.base import Action, ActionPackage, Command, Context, JobContext, Schedule, Spawn
 from filewatchd.errors import ActionError
 from filewatchd.model import OK, RuleSettings
@@ -23,11 +24,13 @@ from filewatchd.testing import (
     RecordingAction,
     RecordingOptions,
     Scripted,
+    ScriptedBackend,
     changed,
     next_time,
     settle,
     wait_until,
 )
+from filewatchd.watch.backends.base import Backend
 
 
 def test_they_are_what_the_protocol_says() -> None:
@@ -38,7 +41,12 @@ def test_they_are_what_the_protocol_says() -> None:
     context: Context = FakeContext()
     job: JobContext = FakeJob()
     spawn: Spawn = FakeSpawn()
-    assert all((package, action, context, job, spawn))
+    backend: Backend = ScriptedBackend()
+    assert all((package, action, context, job, spawn, backend))
+
+
+def test_every_public_name_is_there() -> None:
+    assert {name for name in testing.__all__ if not hasattr(testing, name)} == set()
 
 
 # ---- the clock
