@@ -6,10 +6,13 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from filewatchd.actions.checksum import endpoints
-from filewatchd.actions.checksum.glance import LANE
+from filewatchd.actions.checksum.glance import LANE, look_at
+from filewatchd.actions.checksum.keeping import Ledger
+from filewatchd.actions.checksum.listing import standing
+from filewatchd.actions.checksum.seeing import Presence, Wanted
 from filewatchd.errors import ActionError
 from filewatchd.state.index.reading import Reader, Summary
-from filewatchd.state.index.rows import Root, Run
+from filewatchd.state.index.rows import Root, Run, split
 
 if TYPE_CHECKING:
     from filewatchd.actions.checksum.action import Checksum
@@ -67,8 +70,22 @@ class Figures:
             places = [(root, scope) for root, _ in places if (scope := _below(root, asked.path)) is not None]
         if not places:
             raise ActionError("no root of the rule is there, or none has that path", retryable=False)
+        if asked.path is not None:
+            places = [place for place in places if await self._is_something(*place)]
+            if not places:
+                text = f"there is no file or directory {asked.path}, nor does the index know one"
+                raise ActionError(text, retryable=False)
         begun = [await self._action.runs.verify(root, scope, asked.mode, uid) for root, scope in places]
         return endpoints.Begun(runs=begun)
+
+    async def _is_something(self, root: str, path: str) -> bool:
+        """Whether there is a file or directory, or one is known."""
+        ctx, ledger = self._action.ctx, await self._action.ledger(root)
+        if not path or await ctx.pool.run(LANE, _knows, ledger, path):
+            return True
+        (seen,) = await look_at(ctx, root, [Wanted(*split(path))], self._action.tracking())
+        (stands,) = await ctx.worker.call(standing, root, [path])
+        return bool(stands) or seen.presence is not Presence.ABSENT
 
     async def _stop(self, asked: endpoints.Stop, uid: int | None) -> endpoints.Begun:
         await self._action.runs.halt(asked.run)
@@ -88,6 +105,11 @@ def runs(path: str, rule: str) -> list[Run]:
     """A rule's last runs."""
     with Reader(path) as reader:
         return reader.runs(rule)
+
+
+def _knows(ledger: Ledger, path: str) -> bool:
+    """Whether there is a row of a path, or beneath it."""
+    return bool(ledger.rows([path]) or ledger.count(path))
 
 
 def _root(root: Root, summary: Summary) -> endpoints.RootInfo:

@@ -39,6 +39,8 @@ def walk(
         if after is not None and is_behind(directory, after[0]):
             continue
         listing, inside = _list(root, directory, choose.chooser(directory), looked=looked, follow=follow)
+        if listing is None:
+            continue
         stack.extend(path for path in reversed(inside) if not choose.prunes(path))
         skipped = after is not None and precedes(directory, after[0])
         if skipped:
@@ -77,14 +79,17 @@ def key_of(directory: str) -> list[bytes]:
     return os.fsencode(directory).split(b"/") if directory else []
 
 
-def _list(root: str, directory: str, chooses: object, *, looked: bool, follow: bool) -> tuple[Listing, list[str]]:
+def _list(
+    root: str, directory: str, chooses: object, *, looked: bool, follow: bool
+) -> tuple[Listing | None, list[str]]:
+    """What is in a directory; None if it is gone since it was listed itself: what is missed there finds its rows."""
     assert callable(chooses)
     try:
         fd = open_directory(root, directory)
-    except ActionError as error:
-        return Listing(directory, [], error=str(error)), []
-    except OSError as error:
-        return Listing(directory, [], error=os.strerror(error.errno or 0)), []
+    except (OSError, ActionError) as error:
+        if directory and is_gone(error):
+            return None, []
+        return Listing(directory, [], error=os.strerror(getattr(error, "errno", 0) or 0)), []
     inside: list[str] = []
     entries: list[Entry] = []
     top = f"{directory}/" if directory else ""
@@ -130,6 +135,11 @@ def is_bare(root: str) -> bool:
         return error.errno in GONE
 
 
+def is_gone(error: OSError | ActionError) -> bool:
+    """Whether that is why a directory isn't opened: something else is there, or nothing."""
+    return isinstance(error, ActionError) or error.errno in GONE
+
+
 def standing(root: str, directories: list[str]) -> list[bool]:
     """Which of these directories are there, and real directories beneath the root."""
     found = []
@@ -137,7 +147,7 @@ def standing(root: str, directories: list[str]) -> list[bool]:
         try:
             os.close(open_directory(root, directory))
         except (OSError, ActionError) as error:
-            found.append(isinstance(error, OSError) and error.errno not in GONE)
+            found.append(not is_gone(error))
         else:
             found.append(True)
     return found

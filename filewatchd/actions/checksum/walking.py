@@ -257,16 +257,26 @@ class Walk:
             await self._write([each for each in looked if each.path not in self.touched], self._mark())
 
     async def _overtaken(self) -> None:
-        """What waits as new, or as moved, and isn't there any more: it has no row to be missed by."""
+        """What waits and isn't there any more, with no row to be missed by: new, or moved there, or unreadable."""
         after = ""
         while paths := await self._in_pool(self._ledger.rowless, after, _SOME):
             after = paths[-1]
-            scope = self._scope
-            some = [path for path in paths if path not in self.touched and (not scope or path.startswith(scope + "/"))]
-            looks = await look_at(self._ctx, self._ground.root, [Wanted(*split(path)) for path in some], self._tracking)
-            for path, seen in zip(some, looks, strict=True):
-                if seen.presence is Presence.ABSENT:
-                    await self._in_pool(self._ledger.clear, path)
+            await self._clear_absent(paths)
+        for some in slices(sorted(self._unreadable), _SOME):
+            stands = await self._ctx.worker.call(standing, self._ground.root, some)
+            await self._clear_absent([path for path, here in zip(some, stands, strict=True) if not here])
+
+    async def _clear_absent(self, paths: Sequence[str]) -> None:
+        scope = self._scope
+        some = [
+            path
+            for path in paths
+            if path not in self.touched and (not scope or path == scope or path.startswith(scope + "/"))
+        ]
+        looks = await look_at(self._ctx, self._ground.root, [Wanted(*split(path)) for path in some], self._tracking)
+        for path, seen in zip(some, looks, strict=True):
+            if seen.presence is Presence.ABSENT:
+                await self._in_pool(self._ledger.clear, path)
 
     def _mark(self) -> Mark:
         return Mark(self._run, self._ground.root, self._cursor)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import os
 import shutil
@@ -11,8 +12,10 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import pytest
+
 from filewatchd.actions.base import Context
-from filewatchd.actions.checksum import glance, listing, vanished, walking
+from filewatchd.actions.checksum import glance, hashing, listing, looking, vanished, walking
 from filewatchd.actions.checksum.hashing import SMALL
 from filewatchd.actions.checksum.options import Options, Scrub
 from filewatchd.actions.checksum.seeing import Seen, Tracking, Wanted
@@ -21,6 +24,7 @@ from filewatchd.errors import ActionError
 from filewatchd.model import FileIdentity, Kind
 from filewatchd.state.index.rows import Record, Verdict
 from filewatchd.testing import FakeClock
+from filewatchd.work import opening
 from tests.unit.actions.checksum.scene import Scene, story, written
 
 ODD = os.fsdecode(b"odd \xff\n\\'")
@@ -503,6 +507,69 @@ async def test_a_verify_of_one_file_looks_at_nothing_else(tmp_path: Path) -> Non
         assert [run.files for run in runs] == [1] * 4
         assert scene.told()[-2:] == [("new", "new"), ("deleted", "d/c")]
         assert sorted(scene.rows()) == ["a", "b", "new"]
+
+
+@story
+async def test_a_verify_of_what_never_was_is_refused_and_finds_nothing(tmp_path: Path) -> None:
+    async with await built(tmp_path, "a", "d/b", "d/e/c") as scene:
+        (scene.root / "link").symlink_to(scene.root / "d")
+        for name in ("nothing", "d/nothing", "a/nothing", "link/b", "link/e"):
+            with pytest.raises(ActionError, match="there is no file or directory"):
+                await scene.verify(path=str(scene.root / name))
+        assert scene.told() == []
+        shutil.rmtree(scene.root / "d")
+        await scene.verify(path=str(scene.root / "d"))
+        assert sorted(scene.told()) == [("deleted", "d/b"), ("deleted", "d/e/c")]
+        (scene.root / "empty").mkdir()
+        await scene.verify(path=str(scene.root / "empty"))
+        assert not scene.told("open")
+
+
+@story
+async def test_a_directory_that_goes_during_a_verify_was_deleted_not_unreadable(tmp_path: Path) -> None:
+    async with await built(tmp_path, "a", "d/b", "d/e/c", "z/y") as scene:
+        spoils = {"d/e", "z"}
+
+        def opens(root: str, relative: str) -> int:
+            if relative in spoils:
+                spoils.discard(relative)
+                shutil.rmtree(scene.root / relative)
+                if relative == "z":
+                    (scene.root / "z").symlink_to("d")
+            return opening.open_directory(root, relative)
+
+        with mock.patch.object(listing, "open_directory", opens):
+            await scene.verify()
+        assert sorted(scene.told()) == [("deleted", "d/e/c"), ("deleted", "z/y")]
+
+
+@story
+async def test_what_could_not_be_read_and_is_gone_waits_no_more(tmp_path: Path) -> None:
+    async with await built(tmp_path, "a", "d/b") as scene:
+        (scene.root / "e").mkdir()
+        (scene.root / "c").write_text("x")
+        bad = OSError(errno.EIO, "Input/output error")
+        really = os.scandir
+
+        def lists(place: Any) -> Any:
+            if isinstance(place, int) and os.readlink(f"/proc/self/fd/{place}").endswith("/e"):
+                raise bad
+            return really(place)
+
+        def opens(name: str, *rest: Any, **more: Any) -> int:
+            if name == "c":
+                raise bad
+            return hashing.open_file(name, *rest, **more)
+
+        with mock.patch.object(os, "scandir", lists), mock.patch.object(looking, "open_file", opens):
+            await scene.verify()
+            assert sorted(scene.told("open")) == [("unreadable", "c"), ("unreadable", "e")]
+            await scene.verify()
+            assert sorted(scene.told("open")) == [("unreadable", "c"), ("unreadable", "e")]
+        (scene.root / "e").rmdir()
+        (scene.root / "c").unlink()
+        await scene.verify()
+        assert scene.told("open") == []
 
 
 @story
