@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import grp
-import ipaddress
 import os
 import pwd
 import re
@@ -92,6 +91,8 @@ def parse_listen(value: object) -> str:
     found = re.fullmatch(r"(\[[0-9a-fA-F:]+\]|[0-9A-Za-z.-]+):([0-9]{1,5})", str(value), re.ASCII)
     if found is None or not 0 < int(found[2]) < 65536:
         raise MalformedError(f"{quoted(value)} is no address and port", "write one like 127.0.0.1:9817")
+    import ipaddress  # takes as long as all else here, and every `filewatchctl` loads this module
+
     host = found[1].strip("[]")
     try:
         local = host == "localhost" or ipaddress.ip_address(host).is_loopback
@@ -145,6 +146,17 @@ def quoted(text: object) -> str:
     """Text as a message shows it: quoted, on one line, not too long, without control characters."""
     shown = repr(str(text))
     return shown if len(shown) <= _LONGEST_SHOWN else f"{shown[:_LONGEST_SHOWN]}...{shown[0]}"
+
+
+def one_line(text: str) -> str:
+    """Text on one line and safe for a terminal and a log.
+
+    Names may hold control characters, escape sequences, marks that turn the direction of what is read, and bytes that
+    are no text: these are escaped.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
 
 
 def shown(value: object) -> str:

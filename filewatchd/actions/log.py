@@ -22,6 +22,7 @@ from filewatchd.actions.template import (
     parse,
 )
 from filewatchd.model import OK, Outcome, RuleSettings
+from filewatchd.notation import one_line
 
 _TURN = 500  # lines between two turns of the event loop: some milliseconds
 
@@ -122,13 +123,3 @@ def lines(template: Template, job: JobContext, start: int, end: int) -> list[str
 def told(template: Template, job: JobContext) -> str:
     """The filled template of a notice."""
     return one_line(template.fill(job_values(job)))
-
-
-def one_line(text: str) -> str:
-    """The text with control characters and undecodable bytes escaped, so that a name can't forge a log line."""
-    return text if text.isprintable() else "".join(map(shown, text))
-
-
-def shown(character: str) -> str:
-    """A character as it is logged."""
-    return character if character.isprintable() else character.encode("unicode_escape", "surrogatepass").decode()

@@ -16,8 +16,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
 from typing import NamedTuple
 
-from filewatchd.cli.text import shown
 from filewatchd.errors import FilewatchdError
+from filewatchd.notation import one_line
 from filewatchd.security import others_may_write
 from filewatchd.state.atomic import sync_directory
 
@@ -45,7 +45,7 @@ class CreationError(FilewatchdError):
     """Nothing was written. ``paths``: what is in the way, or where it failed; ``remedy``: what to do about it."""
 
     def __init__(self, message: str, remedy: str, paths: Sequence[str], exit_code: int) -> None:
-        super().__init__(f"{shown(message)}; {shown(remedy)}")
+        super().__init__(f"{one_line(message)}; {one_line(remedy)}")
         self.message = message
         self.remedy = remedy
         self.paths = paths

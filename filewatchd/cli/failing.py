@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import click
 
 from filewatchd.cli.asking import tell_json
-from filewatchd.cli.text import shown
 from filewatchd.control.places import RequestError
 from filewatchd.errors import ConfigError, FilewatchdError
+from filewatchd.notation import one_line
 
 ERROR, FINDINGS, USAGE, UNANSWERED, TIMEOUT, FORBIDDEN, BAD_CONFIG, INTERRUPTED = 1, 3, 64, 69, 75, 77, 78, 130
 
@@ -54,7 +54,7 @@ def tell(found: Failure, *, as_json: bool) -> None:
     if mistakes is not None:
         _tell_mistakes(mistakes)
     else:
-        print(f"{_NAME}: " + "\n".join(map(shown, found.text.split("\n"))), file=sys.stderr)
+        print(f"{_NAME}: " + "\n".join(map(one_line, found.text.split("\n"))), file=sys.stderr)
 
 
 def _with_help(error: click.UsageError) -> str:

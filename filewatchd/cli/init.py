@@ -14,10 +14,10 @@ from filewatchd.cli import templates
 from filewatchd.cli.creating import CreationError, NewFile, create, examine
 from filewatchd.cli.examples import Example
 from filewatchd.cli.templates import MAIN, RULES, Place
-from filewatchd.cli.text import shown, to_json
+from filewatchd.cli.text import to_json
 from filewatchd.config.load import load
 from filewatchd.errors import ConfigError
-from filewatchd.notation import path_fields
+from filewatchd.notation import one_line, path_fields
 
 if TYPE_CHECKING:
     from filewatchd.actions.base import ActionPackage
@@ -101,7 +101,7 @@ def _example(purpose: str | None, add: bool, registry: Mapping[str, ActionPackag
 def _refuse(error: CreationError, as_json: bool) -> int:
     if as_json:
         paths = [path_fields("path", path) for path in error.paths]
-        message, remedy = shown(error.message), shown(error.remedy)
+        message, remedy = one_line(error.message), one_line(error.remedy)
         print(to_json({"ok": False, "message": message, "remedy": remedy, "paths": paths}))
     else:
         print(f"filewatchd: {error}", file=sys.stderr)
@@ -129,7 +129,7 @@ def _idle(
         return ""  # `check` is the next step, and says what is wrong
     if all(os.path.join(at.directory, file.name) in read for file in files):
         return ""
-    return f"{shown(main)} doesn't read {RULES}; add this line to it: rule_files: [{RULES}/*.yaml]"
+    return f"{one_line(main)} doesn't read {RULES}; add this line to it: rule_files: [{RULES}/*.yaml]"
 
 
 # ---- what is told
@@ -160,16 +160,16 @@ def _steps(at: Place, example: Example | None, environ: Mapping[str, str]) -> It
 
 def _told(at: Place, files: Sequence[NewFile], steps: Sequence[Step]) -> Iterator[str]:
     yield "Written:"
-    yield from (f"  {shown(os.path.join(at.directory, file.name))}" for file in files)
+    yield from (f"  {one_line(os.path.join(at.directory, file.name))}" for file in files)
     yield "\nNext:"
-    width = min(max(len(shown(step.command)) for step in steps), 44)
+    width = min(max(len(one_line(step.command)) for step in steps), 44)
     for step in steps:
-        yield f"  {shown(step.command):<{width}}  # {step.about}"
+        yield f"  {one_line(step.command):<{width}}  # {step.about}"
 
 
 def _printed(at: Place, files: Sequence[NewFile]) -> Iterator[str]:
     for file in files:
-        yield f"# Would be written to {shown(os.path.join(at.directory, file.name))}:\n"
+        yield f"# Would be written to {one_line(os.path.join(at.directory, file.name))}:\n"
         yield file.text
 
 

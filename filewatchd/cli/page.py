@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from filewatchd.cli.text import shown
+from filewatchd.notation import one_line
 
 GOOD, BAD, WARNING, FAINT, STRONG = "green", "red", "yellow", "dim", "bold"
 
@@ -74,7 +74,7 @@ def plain(blocks: Iterable[Block]) -> Iterator[str]:
         if position:
             yield ""
         if block.title:
-            yield shown(block.title)
+            yield one_line(block.title)
         indent = "  " if block.title else ""
         yield from (f"{indent}{line}".rstrip() for line in _lines(block))
 
@@ -100,7 +100,7 @@ def _aligned(rows: Sequence[Sequence[str]], right: Sequence[bool]) -> Iterator[s
 
 def line_of(text: Text) -> str:
     """A line's text, safe for a terminal."""
-    return shown((text.text if isinstance(text, Cell) else text).expandtabs())
+    return one_line(text.text if isinstance(text, Cell) else text)
 
 
 def text_of(text: Text) -> str:

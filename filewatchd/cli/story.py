@@ -54,7 +54,7 @@ def outcome(row: Mapping[str, Any]) -> str:
 
 def page(found: Mapping[str, Any]) -> Sequence[Block]:
     """The job, what led to it, what it was over, its attempts, and what its commands printed."""
-    output = found["output"].splitlines()
+    output = found["output"].expandtabs().splitlines()
     return [
         Fields(list(_job(found))),
         Table(_EVENT, [_event(event, found["job"]["created"]) for event in found["events"]], "What was noticed"),

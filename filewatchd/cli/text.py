@@ -12,13 +12,6 @@ from typing import Any
 _MINUTE, _HOUR, _DAY = 60.0, 3600.0, 86400.0
 
 
-def shown(text: str) -> str:
-    """Safe for a terminal: names may hold control characters, or bytes that are no text."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
-
-
 def path_in(fields: Mapping[str, Any], name: str = "path") -> str:
     """A path of a document: its own bytes where it isn't UTF-8."""
     encoded = fields.get(f"{name}_b64")

@@ -18,6 +18,7 @@ from typing import TextIO
 from filewatchd.config.schema import LogFiles, Logging
 from filewatchd.errors import FatalError
 from filewatchd.extras import lacks
+from filewatchd.notation import one_line
 from filewatchd.service.journald import JournalHandler, connected
 
 _FIELDS = ("event", "rule", "job", "kind", "path", "action", "outcome")
@@ -38,7 +39,7 @@ class TextFormatter(logging.Formatter):
         when = f"{moment:%Y-%m-%d %H:%M:%S.%f}"[:-3] if self._date else f"{moment:%H:%M:%S.%f}"[:-3]
         rule = getattr(record, "rule", None)
         level = f"{record.levelname.lower()}: " if record.levelno >= logging.WARNING else ""
-        line = f"{when}  {_mark(record)}{rule + ': ' if rule else ''}{level}{_one_line(record.getMessage())}"
+        line = f"{when}  {_mark(record)}{rule + ': ' if rule else ''}{level}{one_line(record.getMessage())}"
         if record.exc_info:
             line += "\n" + self.formatException(record.exc_info)
         colour = _COLOURS.get(record.levelno) or _EVENT_COLOURS.get(getattr(record, "event", ""))
@@ -54,15 +55,8 @@ class MessageFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         rule = getattr(record, "rule", None)
-        line = f"{rule + ': ' if rule else ''}{_one_line(record.getMessage())}"
+        line = f"{rule + ': ' if rule else ''}{one_line(record.getMessage())}"
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
-
-
-def _one_line(text: str) -> str:
-    """Names may hold newlines, escape sequences and bytes that are no text: none of them reaches a terminal."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
 
 
 class JsonFormatter(logging.Formatter):

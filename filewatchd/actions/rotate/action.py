@@ -29,6 +29,7 @@ from filewatchd.actions.rotate.rotation import Ended
 from filewatchd.actions.rotate.watching import Watching
 from filewatchd.errors import ActionError
 from filewatchd.model import Change, Kind, Outcome, Trigger, Verdict
+from filewatchd.notation import one_line
 
 _KEEP_EVERY = 3600.0
 _HEAL_EVERY = 60.0
@@ -269,7 +270,7 @@ class RotateAction:
         self._ctx.count("rotated")
         job.wrote(live)
         self._ledger.begun(live, self._ctx.clock.wall_ns())
-        job.output(f"{live}: {decision.text}\n".encode("utf-8", "surrogateescape"))
+        job.output(f"{one_line(f'{live}: {decision.text}')}\n".encode())
         (size,) = await self._ctx.pool.run("", examining.sizes, [live])
         if size >= 0:
             self._wait(live, size, self._ctx.clock.wall_ns(), asked=False)

@@ -14,7 +14,7 @@ import click
 
 from filewatchd.cli.asking import Session
 from filewatchd.cli.options import Since, examples, with_json
-from filewatchd.cli.text import shown
+from filewatchd.notation import one_line
 
 if TYPE_CHECKING:
     from filewatchd.actions.rotate.stream import Piece, Stream
@@ -243,13 +243,13 @@ def _explain(log: Log) -> None:
     """Say it where names had to do."""
     if log.rows is None:
         note = "after a rotation that was cut off, lines may be missing or come twice"
-        click.echo(f"filewatchctl: archives are found by their names ({shown(log.why)}); {note}", err=True)
+        click.echo(f"filewatchctl: archives are found by their names ({one_line(log.why)}); {note}", err=True)
 
 
 def _complete(reading: Stream) -> int:
     """Say what is missing."""
     for path, why in reading.missing:
-        click.echo(f"filewatchctl: {shown(path)}: {shown(why)}; its lines are missing here", err=True)
+        click.echo(f"filewatchctl: {one_line(path)}: {one_line(why)}; its lines are missing here", err=True)
     return 1 if reading.missing else 0
 
 
@@ -276,7 +276,7 @@ def _progress(log: Log, *, show: bool) -> Iterator[_Seen]:
                 if piece.part.path != now:
                     bar.advance(task, sizes.get(now, 0))
                     now = piece.part.path
-                    bar.update(task, description=shown(os.path.basename(now)))
+                    bar.update(task, description=one_line(os.path.basename(now)))
                 yield piece
 
         yield seen

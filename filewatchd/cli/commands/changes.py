@@ -12,7 +12,8 @@ import click
 
 from filewatchd.cli.asking import Session
 from filewatchd.cli.options import examples, path_arguments, rule_option, with_json
-from filewatchd.cli.text import local, shown
+from filewatchd.cli.text import local
+from filewatchd.notation import one_line
 
 _COLOURS = {"created": "green", "modified": "yellow", "deleted": "red", "moved": "cyan", "metadata": "blue"}
 
@@ -51,4 +52,4 @@ def _text(change: Mapping[str, Any]) -> str:
     if "missed" in change:
         return click.style(f"{change['missed']:,} changes were forgotten before they could be told", fg="red")
     kind = click.style(f"{change['kind']:<8}", fg=_COLOURS.get(change["kind"]))
-    return f"{local(change['time'])}  {kind}  {', '.join(change['rules']):<14}  {shown(moved(change))}"
+    return f"{local(change['time'])}  {kind}  {', '.join(change['rules']):<14}  {one_line(moved(change))}"

@@ -217,7 +217,7 @@ def plan(session: Session, rule: str) -> int:
 def _planned(found: Mapping[str, Any]) -> Iterator[Block]:
     verdict = {True: Cell("passes", GOOD), False: Cell("fails", BAD), None: Cell("there is none", FAINT)}
     yield Fields([("rule", found["rule"]), ("version", found["version"]), ("check", verdict[found["passed"]])])
-    yield Lines(found["output"].rstrip().split("\n") if found["output"].strip() else [], "The check says")
+    yield Lines(found["output"].expandtabs().rstrip().split("\n") if found["output"].strip() else [], "The check says")
     yield Lines([Cell(found["blind"], WARNING)] if found["blind"] else [])
     yield Lines(_coloured(found["lines"]), "It differs from what the service has")
     yield Lines(list(found["steps"]), "Would be done")

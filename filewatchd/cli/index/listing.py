@@ -13,7 +13,8 @@ from filewatchd.cli.index.opening import Scope, opened, said_argument, scopes
 from filewatchd.cli.index.waiting import changes_table
 from filewatchd.cli.options import examples, with_json
 from filewatchd.cli.page import BAD, GOOD, WARNING, Block, Cell, Column, Fields, Table, Text, numbers
-from filewatchd.cli.text import ago, counts, local, path_in, shown, size, to_line
+from filewatchd.cli.text import ago, counts, local, path_in, size, to_line
+from filewatchd.notation import one_line
 
 if TYPE_CHECKING:
     from filewatchd.state.index.reading import Found, Reader
@@ -106,7 +107,7 @@ def ls(session: Session, said: str | None, full: bool) -> None:
             else:
                 digest = telling.digest_text(document, 0 if full else 16)
                 verified = local(document["verified"]) if document["verified"] else "never"
-                click.echo(f"{digest:<24}  {size(document['size']):>9}  {verified:<19}  {shown(path_in(document))}")
+                click.echo(f"{digest:<24}  {size(document['size']):>9}  {verified:<19}  {one_line(path_in(document))}")
 
 
 def rows(reader: Reader, found: Iterable[Scope]) -> Iterator[dict[str, Any]]:
@@ -128,7 +129,7 @@ def show(session: Session, path: str) -> int:
         found = [_story(reader, scope) for scope in scopes(reader, path)]
     document = {"files": [each for each in found if each["row"] or each["changes"] or each["versions"]]}
     if not document["files"]:
-        raise click.ClickException(f"the index doesn't know {shown(path)}")
+        raise click.ClickException(f"the index doesn't know {one_line(path)}")
     session.tell(document, stories)
     waits = ("open", "pending", "rejected")
     return 3 if any(change["state"] in waits for each in document["files"] for change in each["changes"]) else 0
@@ -193,7 +194,7 @@ def find(session: Session, digest: str | None, duplicates: bool, least: int) -> 
             elif documents:
                 head = documents[0]
                 click.echo(f"{telling.digest_text(head, 0)}  {size(head['size'])}")
-                click.echo("".join(f"  {shown(path_in(each))}\n" for each in documents), nl=False)
+                click.echo("".join(f"  {one_line(path_in(each))}\n" for each in documents), nl=False)
 
 
 def _with_digest(reader: Reader, digits: str) -> list[Found]:

@@ -17,7 +17,7 @@ from filewatchd.cli.page import BAD, FAINT, GOOD, WARNING, Block, Cell, Lines, T
 from filewatchd.cli.text import number, path_in
 from filewatchd.control.places import action_place
 from filewatchd.errors import FatalError
-from filewatchd.notation import path_fields
+from filewatchd.notation import one_line, path_fields
 
 if TYPE_CHECKING:
     from filewatchd.actions.checksum.formats import Bad, Entry
@@ -63,10 +63,16 @@ def export(session: Session, said: str | None, form: str, relative: bool, algori
         try:
             entries = _entries(reader, found, algorithm, relative=relative)
             for piece in write(entries, cast(Any, form), zero=zero):
-                out.write(piece)
+                out.write(_harmless(piece) if out.isatty() else piece)
         except FormatError as error:
             raise click.ClickException(str(error)) from error
         out.flush()
+
+
+def _harmless(piece: bytes) -> bytes:
+    """Lines for a terminal, which a name must not steer: a file or a pipe gets the list as it is."""
+    lines = piece.decode("utf-8", "surrogateescape").split("\n")
+    return "\n".join(map(one_line, lines)).encode()
 
 
 def _one_algorithm(reader: Reader, found: Sequence[Scope], form: str) -> None:

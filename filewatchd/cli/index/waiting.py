@@ -13,7 +13,8 @@ from filewatchd.cli.index import telling
 from filewatchd.cli.index.opening import Scope, is_below, opened, said_argument, scopes
 from filewatchd.cli.options import Since, examples, with_json
 from filewatchd.cli.page import FAINT, GOOD, WARNING, Block, Cell, Column, Lines, Table, Text, numbers
-from filewatchd.cli.text import local, path_in, shown, to_line
+from filewatchd.cli.text import local, path_in, to_line
+from filewatchd.notation import one_line
 
 if TYPE_CHECKING:
     from filewatchd.state.index.reading import Reader
@@ -58,10 +59,10 @@ def changes_in(
 
 def _line(document: Mapping[str, Any]) -> str:
     verdict = click.style(f"{document['verdict']:<10}", fg=_colour(document["verdict"]))
-    old = f"{shown(path_in(document, 'old_path'))} -> " if "old_path" in document else ""
+    old = f"{one_line(path_in(document, 'old_path'))} -> " if "old_path" in document else ""
     notes = [note for note in (document["label"], telling.difference(document)) if note]
-    more = f"  ({'; '.join(map(shown, notes))})" if notes else ""
-    return f"{local(document['found'])}  {verdict}  {document['state']:<8}  {old}{shown(path_in(document))}{more}"
+    more = f"  ({'; '.join(map(one_line, notes))})" if notes else ""
+    return f"{local(document['found'])}  {verdict}  {document['state']:<8}  {old}{one_line(path_in(document))}{more}"
 
 
 def _colour(verdict: str) -> str | None:

@@ -14,10 +14,11 @@ from textual.containers import VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import DataTable, Footer, Input, Static
 
-from filewatchd.cli.text import number, shown, time_in
+from filewatchd.cli.text import number, time_in
 from filewatchd.cli.top import figures
 from filewatchd.control.api import RequestError
 from filewatchd.errors import FilewatchdError
+from filewatchd.notation import one_line
 
 _EVERY = 1.0  # seconds
 _FAILURES = 20
@@ -147,7 +148,7 @@ class Top(App[int]):
     # ---- showing
 
     def _say(self, text: str) -> None:
-        self.screen_stack[0].query_one("#message", Static).update(shown(text))
+        self.screen_stack[0].query_one("#message", Static).update(one_line(text))
 
     def _show(self, status: Mapping[str, Any], running: list[dict[str, Any]], failed: list[dict[str, Any]]) -> None:
         now, wall = time.monotonic(), datetime.now(UTC)

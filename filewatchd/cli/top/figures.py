@@ -9,7 +9,8 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from filewatchd.cli.text import counts, duration, path_in, shown, size
+from filewatchd.cli.text import counts, duration, path_in, size
+from filewatchd.notation import one_line
 
 SECONDS = 20  # that a sparkline shows
 _BARS = " ▁▂▃▄▅▆▇█"
@@ -92,7 +93,7 @@ def headline(status: Mapping[str, Any]) -> str:
     ]
     if status["config_error"]:
         parts.append("CONFIGURATION REFUSED (filewatchctl status tells why)")
-    return shown("  ".join(parts))
+    return one_line("  ".join(parts))
 
 
 RULES = ("rule", "state", "changes/s", f"last {SECONDS} s", "changes", "dirty", "running", "failed", "held", "last")
@@ -121,7 +122,7 @@ RUNNING = ("job", "rule", "for", "paths", "progress", "rate")
 def job_cells(job: Mapping[str, Any], seconds: float, rate: Rate) -> list[str]:
     """A running job's row. ``seconds``: since it started."""
     done, total, unit = job.get("done"), job.get("total"), job.get("unit") or ""
-    progress = shown(job["progress"])
+    progress = one_line(job["progress"])
     if done is not None and total:
         progress = f"{bar(done, total)} {done / total:4.0%}"
     speed = f"{number(rate.now)} {unit}/s" if done is not None and rate.now is not None else ""
@@ -133,7 +134,7 @@ FAILED = ("job", "rule", "ago", "failed", "message")
 
 def failed_cells(job: Mapping[str, Any], seconds: float) -> list[str]:
     """A failed job's row. ``seconds``: since it ended."""
-    return [str(job["id"]), job["rule"], duration(seconds), number(job["open"]), shown(job["message"])]
+    return [str(job["id"]), job["rule"], duration(seconds), number(job["open"]), one_line(job["message"])]
 
 
 def story_lines(document: Mapping[str, Any]) -> list[str]:
@@ -149,7 +150,7 @@ def story_lines(document: Mapping[str, Any]) -> list[str]:
     lines += _part("attempts", [_attempt(attempt) for attempt in document["attempts"]])
     lines += _part("steps", [step["name"] for step in document["steps"]])
     lines += _part("output", document["output"].splitlines())
-    return [shown(line) for line in lines]
+    return [one_line(line) for line in lines]
 
 
 def _part(title: str, lines: Sequence[str]) -> list[str]:

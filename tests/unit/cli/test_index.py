@@ -201,6 +201,21 @@ def test_what_is_exported_is_read_again(
     assert raw("export", "-z", "--format", "csv")[0] == 1
 
 
+def test_a_name_steers_no_terminal(index: Index, tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hostile = os.fsdecode(b"\x1b]0;x\x07\xe2\x80\xae\xff")
+    root = index.root("rule", str(tree))
+    with index.edit() as edit:
+        edit.put(root, hostile, record(b"/dev/null"))
+    above, below = os.openpty()
+    with open(below, "w") as terminal:
+        monkeypatch.setattr("sys.stdout", terminal)
+        assert main(["index", "export", f"{tree}/{hostile}"]) == 0
+    printed = os.read(above, 4096)
+    os.close(above)
+    assert b"\\x1b]0;x\\x07\\u202e\\udcff" in printed
+    assert printed.rstrip().decode().isprintable()
+
+
 def test_check_tells_what_is_otherwise(ctl: Ctl, tree: Path, tmp_path: Path) -> None:
     sums = subprocess.run(["md5sum", "a", "d/b", "new"], cwd=tree, capture_output=True, check=True).stdout
     (tree / "a").write_bytes(b"diff")

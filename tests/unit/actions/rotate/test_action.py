@@ -75,6 +75,21 @@ def rotated(place: Place) -> Outcome:
     return outcomes[0]
 
 
+def test_a_name_forges_no_line_of_output(tmp_path: Path) -> None:
+    place = Place(tmp_path, when={"size": 1})
+    live = tmp_path / "a\nb\x1b[1m.log"
+    live.write_text("line\n")
+    job = FakeJob([changed(str(live), str(tmp_path))])
+
+    async def story() -> None:
+        await place.action.run(job)
+        await place.action.stop(0.0)
+
+    play(story)
+    (line,) = job.text.splitlines()
+    assert line.startswith(f"{tmp_path}/a\\nb\\x1b[1m.log: ")
+
+
 @pytest.mark.parametrize("method", ["exchange", "copy", "punch", "copytruncate"])
 def test_what_others_left_stays(method: str, tmp_path: Path) -> None:
     place = Place(tmp_path, method=method, name="numbered")
