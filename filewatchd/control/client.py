@@ -11,12 +11,15 @@ import json
 import os
 import re
 import socket
+import time
 import urllib.parse
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from filewatchd.control.places import PLACES, Place, RequestError
 from filewatchd.errors import FatalError
+
+_PAUSE = 0.02  # seconds until a connection is tried again
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -31,12 +34,25 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             self.sock.settimeout(self.timeout)
-            self.sock.connect(f"/proc/self/fd/{place}/{name}")
+            self._reach(f"/proc/self/fd/{place}/{name}")
         except OSError:
             self.sock.close()
             raise
         finally:
             os.close(place)
+
+    def _reach(self, address: str) -> None:
+        """With a time-out a full queue is no wait but EAGAIN at once, whoever has filled it: it is tried again."""
+        until = time.monotonic() + (self.timeout or 0.0)
+        while True:
+            try:
+                self.sock.connect(address)
+            except BlockingIOError:
+                if time.monotonic() >= until:
+                    raise TimeoutError from None
+                time.sleep(_PAUSE)
+            else:
+                return
 
 
 class NoDaemonError(FatalError):

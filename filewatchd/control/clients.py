@@ -1,6 +1,7 @@
 """The connections to one listening socket: so many at most, each with its answers, none holding up another.
 
-Those of guests, who may nothing, are a quarter of them at most: however many they make, there is room for who may.
+Those of guests, who may nothing, are a quarter of them at most, with those who only read three quarters: however many
+they make, there is room for who may act.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ log = logging.getLogger("filewatchd.control")
 
 MOST = 1000
 BACKLOG = 1024  # connections that may wait to be taken; a client that comes after them gets EAGAIN
+GUESTS, READERS = 0.25, 0.75  # of all connections
 _AT_ONCE = 50  # that asyncio takes before it does something else
 
 
@@ -32,7 +34,7 @@ def room() -> int:
 class _Client(NamedTuple):
     task: asyncio.Task[None]
     connection: http.Connection
-    guest: bool
+    share: float
 
 
 class Clients:
@@ -78,11 +80,11 @@ class Clients:
         self._counts["connections"] += 1
         try:
             answerer = self._answerer(writer.get_extra_info("socket"))
-            if self._has_room(answerer.guest):
+            if self._has_room(answerer.share):
                 await self._serve(reader, writer, answerer)
             else:
                 self._counts["turned_away"] += 1
-                why = f"there are {self._most_of(answerer.guest)} connections already; try again later"
+                why = f"there are {self._most_of(answerer.share)} connections already; try again later"
                 writer.write(http.whole(self._refusal(503, why)))  # it fits into the kernel's buffer
         except (OSError, TimeoutError, h11.ProtocolError):
             self._counts["cut_off"] += 1  # it went away, dawdled or doesn't speak HTTP: its own affair
@@ -97,19 +99,19 @@ class Clients:
         connection = http.Connection(reader, writer, answerer, self._refusal, self._bounds)
         task = asyncio.current_task()
         assert task is not None
-        self._open[task] = _Client(task, connection, answerer.guest)
+        self._open[task] = _Client(task, connection, answerer.share)
         try:
             await connection.serve()
         finally:
             self._open.pop(task, None)
 
-    def _most_of(self, guest: bool) -> int:
-        return max(1, self._most // 4) if guest else self._most
+    def _most_of(self, share: float) -> int:
+        return max(1, int(self._most * share))
 
-    def _has_room(self, guest: bool) -> bool:
+    def _has_room(self, share: float) -> bool:
         """Whether there is room for one more; the oldest connection on which nothing is asked may have to make it."""
-        rivals = [client for client in self._open.values() if client.guest or not guest]
-        if len(rivals) < self._most_of(guest):
+        rivals = [client for client in self._open.values() if client.share <= share]
+        if len(rivals) < self._most_of(share):
             return True
         for client in rivals:
             if client.connection.idle:

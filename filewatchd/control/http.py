@@ -60,12 +60,12 @@ class Answerer(NamedTuple):
     Attributes:
         answer: to a request.
         body: the most bytes of a request's body that are worth reading; asked for each request.
-        guest: the other end may nothing but be told so.
+        share: of all connections those may have that, like the other end, may no more than it.
     """
 
     answer: Callable[[Request], Awaitable[Reply]]
     body: Callable[[], int]
-    guest: bool = False
+    share: float = 1.0
 
 
 class Connection:

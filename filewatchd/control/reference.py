@@ -32,7 +32,8 @@ daemon, with the routes of its actions.
   adds 405, 408, 431 and 501.
 - **Bounds.** A request's head has 16 KiB at most and its body 1 MiB, and it has 10 s to arrive; each 64 KiB of an
   answer have 10 s to be taken. There may be 1,000 connections, or a quarter of the descriptors that the daemon may
-  have, and strangers may hold a quarter of those; one that asks nothing is closed after 60 s, or to make room.
+  have. Strangers may hold a quarter of those, and strangers with who may only read three quarters. One that asks
+  nothing is closed after 60 s, or to make room.
 
 Actions may add routes below `/v1/actions/ACTION/`: see [write an action](../how-to/write-an-action.md).
 

@@ -28,7 +28,7 @@ from filewatchd.control.api import (
     Told,
 )
 from filewatchd.control.arguments import Arguments
-from filewatchd.control.clients import Clients
+from filewatchd.control.clients import GUESTS, READERS, Clients
 from filewatchd.control.encoding import encoded
 from filewatchd.control.openapi import openapi
 from filewatchd.control.routing import Routing, arguments_of
@@ -112,7 +112,9 @@ class ControlServer:
             """Only who may act has something to say there: strangers don't fill memory."""
             return http.BODY if self._rights().may_act(peer, groups) else 0
 
-        return http.Answerer(answer, body, guest=not self._rights().may_ask(peer, groups))
+        rights = self._rights()
+        share = 1.0 if rights.may_act(peer, groups) else READERS if rights.may_ask(peer, groups) else GUESTS
+        return http.Answerer(answer, body, share)
 
     async def answer(self, peer: Peer, groups: frozenset[int], request: http.Request) -> http.Reply:
         """What a request gets."""

@@ -71,9 +71,9 @@ async def serving(
     most: int = 1000,
     bounds: http.Bounds = http.BOUNDS,
     body: int = http.BODY,
-    guest: Callable[[], bool] = lambda: False,
+    share: Callable[[], float] = lambda: 1.0,
 ) -> AsyncIterator[Serving]:
-    clients = Clients(lambda _: http.Answerer(answer, lambda: body, guest()), refusal, most=most, bounds=bounds)
+    clients = Clients(lambda _: http.Answerer(answer, lambda: body, share()), refusal, most=most, bounds=bounds)
     path = str(directory / "s")
     sock = socket.socket(socket.AF_UNIX)
     sock.bind(path)

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from filewatchd.control import http
+from filewatchd.control.clients import GUESTS, READERS
 from tests.unit.control.serving import QUICK, Answer, Serving, echo, get, serving, taken, until
 
 CLOSE = "Connection: close"
@@ -26,10 +27,10 @@ def run(
     most: int = 1000,
     bounds: http.Bounds = http.BOUNDS,
     body: int = http.BODY,
-    guest: Callable[[], bool] = lambda: False,
+    share: Callable[[], float] = lambda: 1.0,
 ) -> None:
     async def main() -> None:
-        made = serving(directory, answer, most=most, bounds=bounds, body=body, guest=guest)
+        made = serving(directory, answer, most=most, bounds=bounds, body=body, share=share)
         async with asyncio.timeout(60), made as server:
             await work(server)
 
@@ -295,26 +296,23 @@ def test_an_idle_connection_makes_room(tmp_path: Path) -> None:
     run(tmp_path, work, most=2)
 
 
-def test_guests_leave_room_for_who_may(tmp_path: Path) -> None:
-    guests = True
+def test_who_may_less_leaves_room_for_who_may_more(tmp_path: Path) -> None:
+    share = GUESTS
 
     async def work(server: Serving) -> None:
-        nonlocal guests
-        busy = [await server.connect() for _ in range(2)]
-        for _, writer in busy:
-            writer.write(b"G")
-        await until(lambda: busy_ones(server) == 2)
-        assert (await server.send(get("/"))).startswith(b"HTTP/1.1 503")
-        guests = False
-        more = [await server.connect() for _ in range(6)]
-        for _, writer in more:
-            writer.write(b"G")
-        await until(lambda: busy_ones(server) == 8)
-        assert (await server.send(get("/"))).startswith(b"HTTP/1.1 503")
-        for _, writer in (*busy, *more):
+        nonlocal share
+        held: list[asyncio.StreamWriter] = []
+        for each, most in ((GUESTS, 2), (READERS, 6), (1.0, 8)):
+            share = each
+            while len(held) < most:
+                held.append((await server.connect())[1])
+                held[-1].write(b"G")
+            await until(lambda: busy_ones(server) == len(held))
+            assert (await server.send(get("/"))).startswith(b"HTTP/1.1 503")
+        for writer in held:
             writer.transport.abort()
 
-    run(tmp_path, work, most=8, guest=lambda: guests)
+    run(tmp_path, work, most=8, share=lambda: share)
 
 
 # ---- anything at all
