@@ -20,7 +20,7 @@ from typing import NamedTuple
 from filewatchd.actions import telling
 from filewatchd.actions.base import Context
 from filewatchd.actions.probes import Probe, describe
-from filewatchd.actions.weburl import revealed
+from filewatchd.actions.weburl import revealed, secrets_of
 from filewatchd.clock import Clock
 from filewatchd.errors import ActionError
 from filewatchd.work import web
@@ -139,11 +139,15 @@ async def probe_one(probe: Probe, ctx: Context, output: Callable[[bytes], None] 
     clock = ctx.clock
     began = clock.monotonic()
     watching = Watching(probe, began)
+    known: str | None = None  # why it wasn't healthy, by a look that had its time
     while True:
         looked = clock.monotonic()
-        why = await look(probe, ctx, watching.room(looked), output)
+        room = watching.room(looked)
+        why = await look(probe, ctx, room, output)
         now = clock.monotonic()
         watching.saw(why is None, looked, now)
+        cut = room < probe.timeout and now - looked >= room - _LATE  # by the deadline
+        known = why = known if known and cut and why else why
         if watching.stage is Stage.HEALTHY:
             return Health(True, f"{describe(probe)}: healthy after {max(0.0, now - began - probe.stay):.3g} s")
         if watching.stage is Stage.UNHEALTHY:
@@ -175,7 +179,8 @@ async def _http(probe: Probe, ctx: Context, seconds: float, _output: Callable[[b
     reply = await web.ask(web.Request(probe.http or "", "GET", headers, timeout=seconds, ca=probe.ca), ctx.pool)
     wanted = (probe.status,) if isinstance(probe.status, int) else probe.status
     if reply.status not in wanted if wanted else not 200 <= reply.status < 300:
-        return f"answered {reply.status}" + (f": {reply.text}" if reply.text else "")
+        said = reply.without(secrets_of(probe.headers, headers)).text
+        return f"answered {reply.status}" + (f": {said}" if said else "")
     if probe.contains is not None and probe.contains.encode() not in reply.body:
         return f"the answer doesn't contain {probe.contains!r}"
     return None

@@ -17,7 +17,7 @@ from filewatchd.actions.base import Command, Context, Needs, Problem
 from filewatchd.actions.command import argv, environment
 from filewatchd.actions.command.check import check_env, check_program
 from filewatchd.actions.command.outcome import Tail, outcome_of, signal_name
-from filewatchd.actions.weburl import Url, header_problems, revealed
+from filewatchd.actions.weburl import Url, header_problems, revealed, secrets_of
 from filewatchd.errors import ActionError
 from filewatchd.model import OK, RuleSettings
 from filewatchd.notation import MalformedError
@@ -193,7 +193,7 @@ async def _request(telling: Telling, ctx: Context) -> str:
     asked = web.Request(
         telling.http or "", telling.method or "POST", headers, telling.body.encode(), telling.timeout, telling.ca
     )
-    reply = await web.ask(asked, ctx.pool)
+    reply = (await web.ask(asked, ctx.pool)).without(secrets_of(telling.headers, headers))
     if 200 <= reply.status < 300:
         return f"{web.shown(asked.url)} answered {reply.status}"
     said = f": {reply.text}" if reply.text else ""

@@ -28,7 +28,7 @@ from msgspec import Meta, Struct
 from filewatchd.actions.base import Context, JobContext, Needs, Problem
 from filewatchd.actions.command import payload
 from filewatchd.actions.template import TemplateError, parse
-from filewatchd.actions.weburl import Url, header_problems, parse_url, revealed, secret_problems
+from filewatchd.actions.weburl import Url, header_problems, parse_url, revealed, secret_problems, secrets_of
 from filewatchd.actions.wording import DOCUMENT, NAMES, filled, message, parsed, template_problems, values_of
 from filewatchd.errors import ActionError
 from filewatchd.model import OK, Outcome, RuleSettings
@@ -156,9 +156,9 @@ class WebhookAction:
 
     async def run(self, job: JobContext) -> Outcome:
         """Send the request."""
-        request = await self._request(job)
+        request, hidden = await self._request(job)
         try:
-            reply = await web.ask(request, self._ctx.pool)
+            reply = (await web.ask(request, self._ctx.pool)).without(hidden)
         except ActionError:
             self._refused += 1
             raise
@@ -190,7 +190,8 @@ class WebhookAction:
 
     # ---- the request
 
-    async def _request(self, job: JobContext) -> web.Request:
+    async def _request(self, job: JobContext) -> tuple[web.Request, list[str]]:
+        """What to send, and what of it nobody shall see in an answer."""
         options, now = self._options, self._ctx.clock.wall_ns()
         delivery = f"{self._host}.{job.rule}.{job.id}".encode("ascii", "replace").decode("ascii")
         revealed_ones = await self._ctx.pool.run("", _secrets, options)
@@ -204,10 +205,14 @@ class WebhookAction:
         given = {header.lower() for header, _ in headers}
         named = [pair for pair in own if pair[0] not in given]
         proxy = web.proxy_of(url) if options.proxy == "environment" else options.proxy
-        return web.Request(
+        request = web.Request(
             url, options.method, [*named, *headers], body, min(options.timeout, job.timeout), options.ca,
             None if proxy == "none" else proxy,
         )  # fmt: skip
+        hidden = [*revealed_ones.placeholders.values(), *secrets_of(options.headers, headers)]
+        if isinstance(options.url, Secret):
+            hidden += [url, url.partition("://")[2].partition("/")[2]]
+        return request, hidden if key is None else [*hidden, key.decode("utf-8", "replace")]
 
     def _content(self, job: JobContext, values: Mapping[str, str]) -> tuple[bytes, str]:
         document = payload.document(job, job.changes)

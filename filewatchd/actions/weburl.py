@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -85,6 +85,11 @@ def revealed(headers: Mapping[str, str | Secret]) -> list[tuple[str, str]]:
             raise ActionError(f"the secret of the header {name} can't be sent: it has line ends or blanks around")
         found.append((name, text))
     return found
+
+
+def secrets_of(headers: Mapping[str, str | Secret], found: Sequence[tuple[str, str]]) -> list[str]:
+    """Of headers that have been revealed, those that nobody shall see."""
+    return [value for name, value in found if isinstance(headers[name], Secret)]
 
 
 def _sendable(value: str) -> bool:

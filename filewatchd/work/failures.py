@@ -12,6 +12,7 @@ from filewatchd.work.command import Command
 
 # Trying again later may help against these; not against what is missing, forbidden or malformed.
 _PASSING = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EINTR, errno.ETXTBSY, errno.EIO})
+_GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})  # somebody moves things about
 
 
 class Encoded(NamedTuple):
@@ -56,6 +57,8 @@ def explain(command: Command, number: int, stage: str) -> ActionError:
     if stage == "place":
         places = ", ".join(bind.target for bind in command.binds)
         text = f"can't show {program!r} other files in the place of {places}: {why}"
+        if retryable or number in _GONE:  # that says nothing of the next time
+            return ActionError(text, retryable=True)
         return PlaceError(text, retryable=False)
     if stage == "user":
         text = f"can't run {program!r} as {command.user or command.group}: {why}"

@@ -15,12 +15,13 @@ import asyncio
 import base64
 import contextlib
 import ipaddress
+import json
 import os
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 import h11
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 MOST = 64 * 1024  # bytes of an answer that are kept
 _HEAD = 16 * 1024  # bytes of an answer's head
 _READ = 16 * 1024
+_SHORTEST = 4  # characters of a secret that would be missed in an answer
 _PATIENCE = 3.0  # seconds for one address of a host that has several
 _PORTS = {"http": 80, "https": 443}
 _AGENT = b"filewatchd"
@@ -70,6 +72,15 @@ class Reply(NamedTuple):
             if line.strip():
                 return "".join(character if character.isprintable() else "?" for character in line.strip())[:200]
         return ""
+
+    def without(self, secrets: Iterable[str]) -> Reply:
+        """The same answer without words that it may have repeated: as they are, in a URL, and in JSON."""
+        body = self.body
+        for secret in secrets:
+            if len(secret) >= _SHORTEST:
+                for form in {secret, quote(secret, safe=""), quote(secret), json.dumps(secret)[1:-1]}:
+                    body = body.replace(form.encode("utf-8", "replace"), b"***")
+        return self._replace(body=body)
 
 
 async def ask(request: Request, pool: Threads) -> Reply:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from filewatchd.errors import ActionError
 from filewatchd.testing import wait_until
 from filewatchd.work.command import Bind, Finished
 from filewatchd.work.failures import PlaceError
@@ -71,10 +72,16 @@ def test_a_file_stands_for_a_file(live: Path) -> None:
     assert with_desk(live.parent / "state", scene) == "staged"
 
 
-def test_what_is_not_there_is_an_error_of_its_own(live: Path) -> None:
+def test_what_is_not_there_says_nothing_of_the_next_time(live: Path) -> None:
+    """Somebody moves a directory about: that is no lack of rights, for which a weaker way would be taken for good."""
+
     async def scene(desk: Desk) -> None:
-        with pytest.raises(PlaceError, match=r"can't show 'cat' other files in the place of .*: No such file"):
-            await desk.run("cat", f"{live}/file", binds=(Bind(f"{live.parent}/none", str(live)),))
+        for bind in (Bind(f"{live.parent}/none", str(live)), Bind(f"{live.parent}/staged", f"{live}/gone")):
+            with pytest.raises(
+                ActionError, match=r"can't show 'cat' other files in the place of .*: No such"
+            ) as caught:
+                await desk.run("cat", f"{live}/file", binds=(bind,))
+            assert (caught.type is PlaceError, caught.value.retryable) == (False, True)
 
     with_desk(live.parent / "state", scene)
 

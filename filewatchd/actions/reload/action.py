@@ -43,7 +43,7 @@ class ReloadAction:
         self._ctx.timers.every("look", LOOK_EVERY, self._look_soon)
         if desk.record.state in (State.WAITING, State.TRIPPED):
             self._ctx.timers.at(LATER, desk.record.not_before, self._later)
-        self._look_soon()
+        self._look_soon(Trigger.STARTUP)
 
     async def _recover(self, cut: Unfinished) -> None:
         recorded = cut.steps.recorded()
@@ -65,10 +65,10 @@ class ReloadAction:
     def _later(self) -> None:
         self._ctx.request_job(Trigger.SCHEDULE)
 
-    def _look_soon(self) -> None:
-        self._ctx.follow_up("look", self._look())
+    def _look_soon(self, trigger: Trigger = Trigger.SCHEDULE) -> None:
+        self._ctx.follow_up("look", self._look(trigger))
 
-    async def _look(self) -> None:
+    async def _look(self, trigger: Trigger = Trigger.SCHEDULE) -> None:
         """Ask for a job if the disk isn't as the service has it, though nothing told of a change."""
         desk, record = self._desk, self._desk.record
         if desk.lock.locked():
@@ -86,7 +86,7 @@ class ReloadAction:
             return
         if record.state in (State.HELD, State.WAITING, State.TRIPPED) and desired and desired.digest == taken.digest:
             return
-        self._ctx.request_job(Trigger.STARTUP if record.state is State.UNSURE else Trigger.SCHEDULE)
+        self._ctx.request_job(trigger)
 
     async def run(self, job: JobContext) -> Outcome | Mapping[str, Outcome]:
         """One look, and what follows from it."""
@@ -94,7 +94,7 @@ class ReloadAction:
             await self._desk.load()
             asked, self._asked = self._asked, Asked(False)
             outcome = await Attempt(self._desk, job, asked=asked).run()
-        if self._desk.record.state in (State.SYNCED, State.HELD):
+        if self._desk.record.state in (State.SYNCED, State.HELD, State.UNSURE):
             self._look_soon()  # at what was changed meanwhile, whether or not anything told of it
         return outcome
 

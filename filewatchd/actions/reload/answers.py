@@ -221,11 +221,11 @@ async def answer(desk: Desk, endpoint: str, arguments: Any) -> History | Shown |
         return history(rule, desk.record)
     if endpoint == "show":
         return await run("state", show, rule, desk.record, desk.store, desk.roots, arguments.version)
-    async with desk.lock:
-        if endpoint == "diff":
-            one, other = [await named_set(desk, word) for word in (arguments.before, arguments.after)]
-            return await run("state", compare, rule, desk.store, desk.roots, one, other)
+    if endpoint == "plan":
         return await plan(desk)
+    async with desk.lock:
+        one, other = [await named_set(desk, word) for word in (arguments.before, arguments.after)]
+    return await run("", compare, rule, desk.store, desk.roots, one, other)  # it may take a while
 
 
 async def named_set(desk: Desk, word: str) -> tuple[str, Set]:
@@ -238,17 +238,16 @@ async def named_set(desk: Desk, word: str) -> tuple[str, Set]:
 
 async def plan(desk: Desk) -> Planned:
     """Check what is on the disk, and say what would follow; nothing is applied or written down."""
-    taken = await desk.taker.take()
-    if taken.missing:
-        raise ActionError(f"{', '.join(taken.missing)} isn't there", retryable=False)
     record, rule = desk.record, desk.ctx.rule.name
-    output = bytearray()
-    verdict = await desk.check(taken.entries, 0, output.extend)
-    applied = record.version(record.applied)
-    compared = await desk.ctx.pool.run(
-        "state", compare, rule, desk.store, desk.roots, ("", await desk.load_set(applied)), ("", taken.entries)
-    )
-    known = record.find(taken.digest)
+    async with desk.lock:
+        taken = await desk.taker.take()
+        if taken.missing:
+            raise ActionError(f"{', '.join(taken.missing)} isn't there", retryable=False)
+        verdict = await desk.try_out(taken.entries)
+        applied = record.version(record.applied)
+        known = await desk.load_set(applied)
+    compared = await desk.ctx.pool.run("", compare, rule, desk.store, desk.roots, ("", known), ("", taken.entries))
+    found = record.find(taken.digest)
     would = list(steps(desk))
     if record.sure and applied is not None and applied.selected == taken.selected:
         would = ["nothing: the service has this set"]
@@ -257,7 +256,7 @@ async def plan(desk: Desk) -> Planned:
         if desk.options.mode == "guard" and desk.options.on_bad == "restore" and record.good is not None:
             would.append(f"version {record.good} is put back")
     return Planned(
-        rule=rule, version=str(known.number) if known is not None else "new", output=verdict.text,
+        rule=rule, version=str(found.number) if found is not None else "new", output=verdict.text,
         passed=verdict.passed if desk.options.check is not None else None, blind=verdict.blind, lines=compared.lines,
         steps=would,
     )  # fmt: skip

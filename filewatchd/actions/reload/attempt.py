@@ -160,9 +160,6 @@ class Attempt:
         if not self._asked and now < record.not_before:
             await self._later(Happening.FLAPPING if self._tripped else Happening.EARLY)
             return Outcome(Verdict.OK, f"passed; it is applied in {record.not_before - now:.1f} s")
-        if desk.options.publish is None and not await desk.taker.still():  # the service would read another set
-            await desk.move(Happening.UNCHECKED)
-            raise ActionError("the set has changed since it was checked; it is checked anew")
         return await self._apply(version, publish=desk.options.publish is not None)
 
     def _is_flapping(self, selected: str) -> bool:
@@ -176,6 +173,9 @@ class Attempt:
         desk, record = self._desk, self._record
         if self._may_restore(version) and record.sure:  # else its illness may be this set's, or the last one's
             record.was_healthy = await self._do.is_healthy()
+        if not publish and not await desk.taker.still():  # the service would read another set
+            await desk.move(Happening.UNCHECKED)
+            raise ActionError("the set has changed since it was checked; it is checked anew")
         if publish:
             await desk.move(Happening.PUBLISH)
             await self._do.publish(version)
@@ -189,6 +189,9 @@ class Attempt:
         if told.happening is Happening.FAILED:
             await desk.move(Happening.FAILED)
             return Outcome(Verdict.FAILED, f"version {version.number} couldn't be applied: {told.why}")
+        if told.happening is Happening.RESAVED:
+            await desk.move(Happening.RESAVED)
+            return Outcome(Verdict.OK, f"version {version.number} was applied, but {told.why}")
         fate = UNHEALTHY if told.happening is Happening.UNHEALTHY else FAILED
         return await self._bad(version, fate, told.happening, told.why)
 
@@ -245,7 +248,10 @@ class Attempt:
         elif why := await self._do.put_back(bad, good):
             await self._desk.move(Happening.DISTURBED)
             return f"the last good set (version {good.number}) wasn't put back: {why}"
-        if not self._publishes:
+        elif (await self._desk.taker.take()).selected != good.selected:
+            await self._desk.move(Happening.DISTURBED)
+            return f"the last good set (version {good.number}) was put back, and somebody changed it since"
+        else:
             self._record.desired = good.number
         if not needs and self._record.sure:
             await self._desk.move(Happening.PUT_BACK)

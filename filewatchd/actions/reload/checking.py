@@ -17,6 +17,7 @@ from filewatchd import capabilities, extras
 from filewatchd.actions.base import Bind, Command, Context
 from filewatchd.actions.command import environment
 from filewatchd.actions.command.outcome import Tail, outcome_of
+from filewatchd.actions.reload.masking import MaskedOutput, masked
 from filewatchd.errors import ActionError
 from filewatchd.model import OK
 from filewatchd.values import CommandOption
@@ -85,14 +86,17 @@ class Checker:
             said.extend(data[: _MOST_OUTPUT - len(said)])
             output(data)
 
-        tail, way = Tail(take), self.way
+        shown = MaskedOutput(take)
+        tail, way = Tail(shown), self.way
         command = await self._command(option, binds, job)
         finished = await self._ctx.spawn.run(command, tail)
+        shown.end()
         outcome = outcome_of(finished, command.timeout, tail)
+        why = masked(outcome.message)
         if finished.timed_out:
-            raise ActionError(f"the check {outcome.message}")
+            raise ActionError(f"the check {why}")
         text = said.decode("utf-8", "replace")
-        return Verdict(outcome is OK, text if text.strip() or outcome is OK else outcome.message, self._blind(way))
+        return Verdict(outcome is OK, text if text.strip() or outcome is OK else why, self._blind(way))
 
     async def _command(self, option: CommandOption, binds: Sequence[Bind], job: int) -> Command:
         user = option.user or self._ctx.rule.user

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, NamedTuple
 
 from msgspec import structs
 
 from filewatchd.actions.base import JobContext
-from filewatchd.actions.probing import probe_all
+from filewatchd.actions.probing import look, probe_all
 from filewatchd.actions.reload import publishing
 from filewatchd.actions.reload.desk import Desk
+from filewatchd.actions.reload.masking import MaskedOutput, masked
 from filewatchd.actions.reload.putting import keep_tree, put_back, tidy
 from filewatchd.actions.reload.record import Version
 from filewatchd.actions.reload.states import Happening, Step
@@ -40,29 +42,53 @@ class Deeds:
 
     async def tell(self, version: Version, step: Step) -> Told:
         """Tell the service of a version, and watch its health."""
-        desk, record = self._desk, self._desk.record
+        told = await self._tell(version, step)
+        if told.happening is not Happening.FAILED and await self._is_resaved(version):
+            return Told(Happening.RESAVED, "the set was saved meanwhile, and is checked again at once")
+        return told
+
+    async def _tell(self, version: Version, step: Step) -> Told:
+        desk, record, output = self._desk, self._desk.record, MaskedOutput(self._job.output)
         await self.step(step, version)
         record.applied, record.sure = version.number, False
         record.last_apply = version.applied = desk.now
         await desk.save()
         if desk.options.apply is not None:
             try:
-                said = await tell(desk.options.apply, self._desk.ctx, self._job.output)
-                self._job.output(f"{said}\n".encode("utf-8", "replace"))
+                said = await tell(desk.options.apply, self._desk.ctx, output)
+                output(f"{said}\n".encode("utf-8", "replace"))
             except ActionError as error:
+                output.end()
                 last = self.is_last or not error.retryable or step is Step.REAPPLY
-                return Told(Happening.GAVE_UP if last else Happening.FAILED, str(error))
+                return Told(Happening.GAVE_UP if last else Happening.FAILED, masked(str(error)))
         await self.step(Step.HEALTH, version)
         await desk.move(Happening.TOLD)
-        health = await probe_all(desk.options.probes, self._desk.ctx, self._job.output)
-        return Told(Happening.HEALTHY) if health.healthy else Told(Happening.UNHEALTHY, health.message)
+        health = await probe_all(desk.options.probes, self._desk.ctx, output)
+        output.end()
+        return Told(Happening.HEALTHY) if health.healthy else Told(Happening.UNHEALTHY, masked(health.message))
+
+    async def _is_resaved(self, version: Version) -> bool:
+        """Whether somebody saved between the look before the check and now: the service may have read that.
+
+        A service that writes to its own files whenever it is told is believed the second time.
+        """
+        desk, before = self._desk, self._desk.doubted
+        desk.doubted = ""
+        if desk.options.publish is not None or await desk.taker.still():
+            return False
+        if before == version.selected:
+            desk.ctx.log.warning("the set is saved whenever the service is told of it; what it read can't be known")
+            return False
+        desk.doubted = version.selected
+        return True
 
     async def is_healthy(self) -> bool:
-        """Whether the service is well before it is told: else a new set isn't to blame."""
-        soon = [
-            structs.replace(probe, within=min(probe.within, _SOON), stay=0.0) for probe in self._desk.options.probes
-        ]
-        return (await probe_all(soon, self._desk.ctx)).healthy
+        """Whether the service is well before it is told: else a new set isn't to blame. It may be slow to say so."""
+        probes, ctx = self._desk.options.probes, self._desk.ctx
+        if not any(await asyncio.gather(*(look(probe, ctx, probe.timeout) for probe in probes))):
+            return True
+        soon = [structs.replace(probe, within=min(probe.within, _SOON), stay=0.0) for probe in probes]
+        return (await probe_all(soon, ctx)).healthy
 
     async def step(self, step: Step, version: Version) -> None:
         """Journal a step."""

@@ -37,6 +37,7 @@ class Desk:
         self.checker = Checker(ctx)
         self.taker = Taker(ctx, self.store, self.roots)
         self.rooted = ctx.rule.roots
+        self.doubted = ""  # the set, if it was saved while the service was told of it
         self._loaded = False
         self._saved = b""
         self._sets: dict[str, Set] = {}
@@ -182,8 +183,19 @@ class Desk:
 
     # ---- the check
 
-    async def check(self, entries: Set, job: int, output: Callable[[bytes], None]) -> Verdict:
-        """Stage a set and check it in the live place.
+    async def try_out(self, entries: Set) -> Verdict:
+        """As `check`, for nothing but the verdict: what is made for it is taken away again."""
+        made: list[str] = []
+        try:
+            return await self.check(entries, 0, lambda _: None, made)
+        finally:
+            if made:
+                await self.ctx.pool.run("", publishing.unprepare, made)
+
+    async def check(
+        self, entries: Set, job: int, output: Callable[[bytes], None], made: list[str] | None = None
+    ) -> Verdict:
+        """Stage a set and check it in the live place. ``made`` gets the directories that had to be made there.
 
         Raises:
             ActionError: it couldn't be checked.
@@ -191,7 +203,8 @@ class Desk:
         option = self.options.check
         try:
             if self.options.publish is not None:
-                await self.ctx.pool.run("", publishing.prepare, self.options.publish.target)
+                fresh = await self.ctx.pool.run("", publishing.prepare, self.options.publish.target)
+                (made if made is not None else []).extend(fresh)
             if option is None:
                 return Verdict(True, "")
             await self.ctx.pool.run(_LANE, self.stage.make, entries)

@@ -41,10 +41,23 @@ class Place(NamedTuple):
         return f"{self.parent}/.{os.path.basename(self.live)}.filewatchd"
 
 
-def prepare(live: str) -> None:
-    """There must be something for the check to see the candidate at."""
-    if not os.path.lexists(live):
-        os.makedirs(live, 0o755)
+def prepare(live: str) -> list[str]:
+    """There must be something for the check to see the candidate at. Returns the directories made for it."""
+    made: list[str] = []
+    path = live
+    while not os.path.lexists(path):
+        made.insert(0, path)
+        path = os.path.dirname(path)
+    for path in made:
+        os.mkdir(path, 0o755)
+    return made
+
+
+def unprepare(made: list[str]) -> None:
+    """Take these directories away again, unless somebody has put something into them."""
+    for path in reversed(made):
+        with contextlib.suppress(OSError):
+            os.rmdir(path)
 
 
 def build(store: Store, live: str, entries: Set) -> None:

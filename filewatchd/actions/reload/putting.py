@@ -41,7 +41,7 @@ async def put_back(desk: Desk, job: JobContext | None, bad: Version, good: Versi
     It may have been begun by an attempt that was killed: names that are good already are left alone.
     """
     before, after = await desk.load_set(bad), await desk.load_set(good)
-    changed = differences(before, after)
+    changed = await desk.ctx.pool.run("state", differences, before, after)
     outside = [each.key for each in changed if each.key.startswith(OUTSIDE)]
     if outside:
         return f"{outside[0][1:]} is outside the roots, and not ours to write; add its directory to the roots"
@@ -58,6 +58,9 @@ async def put_back_all(desk: Desk, job: JobContext | None, changed: list[Differe
         item = await desk.ctx.pool.run("state", item_of, desk, each, path)
         try:
             why = await desk.ctx.worker.call(restoring.put_back, item)
+        except PermissionError as error:
+            owner = f", and to give it to {each.after.uid}:{each.after.gid}" if each.after is not None else ""
+            why = f"{error.strerror}: the rule's user must be able to write there{owner}"
         except OSError as error:
             why = error.strerror or str(error)
         if why:

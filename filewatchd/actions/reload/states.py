@@ -48,6 +48,7 @@ class Happening(StrEnum):
     GAVE_UP = "it failed, and attempts are used up"
     HEALTHY = "it is healthy"
     UNHEALTHY = "it isn't healthy"
+    RESAVED = "the set was saved while the service was told"
     RESTORE = "the last good set shall be put back"
     KEPT_BACK = "it is healthy with the last good set, the source still has the bad one"
     RESTORED = "the last good set is back, the service needs it"
@@ -72,9 +73,11 @@ MOVES: dict[tuple[State, Happening], State] = {
     (S.APPLYING, H.TOLD): S.WATCHING,
     (S.APPLYING, H.FAILED): S.RETRYING,
     (S.APPLYING, H.GAVE_UP): S.HELD,
+    (S.APPLYING, H.RESAVED): S.UNSURE,
     (S.WATCHING, H.HEALTHY): S.SYNCED,
     (S.WATCHING, H.UNHEALTHY): S.HELD,
     (S.WATCHING, H.KEPT_BACK): S.HELD,
+    (S.WATCHING, H.RESAVED): S.UNSURE,
     (S.HELD, H.RESTORE): S.RESTORING,
     (S.RESTORING, H.RESTORED): S.APPLYING,
     (S.RESTORING, H.PUT_BACK): S.SYNCED,

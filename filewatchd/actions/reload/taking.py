@@ -76,8 +76,11 @@ class Taker:
         raise ActionError(f"the set keeps changing: {_TRIES} looks found no two alike")
 
     async def still(self) -> bool:
-        """Whether the set is as it was when it was last taken: one look."""
-        return await self._look() == self._names
+        """Whether nobody has written to what counts of the set since it was last taken: one look.
+
+        A content that was changed and changed back has new times: who read it meanwhile may have got another.
+        """
+        return await self._ctx.pool.run("state", self._alike, await self._look(), self._names)
 
     def forget_patterns(self) -> None:
         """The rule may select other files from now on."""
@@ -141,6 +144,14 @@ class Taker:
         return path_of(key, self.roots)
 
     # ---- in the pool
+
+    def _alike(self, names: Names, others: Names | None) -> bool:
+        return (
+            others is not None and names.missing == others.missing and self._counting(names) == self._counting(others)
+        )
+
+    def _counting(self, names: Names) -> dict[str, Seen]:
+        return {key: seen for key, seen in names.seen.items() if seen.kind in (FILE, LINK) and self._is_selected(key)}
 
     def _enter(
         self, keys: Sequence[str], seen: Mapping[str, Seen], contents: Sequence[Content], keep: bool, began: int

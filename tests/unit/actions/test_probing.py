@@ -11,6 +11,7 @@ import pytest
 from filewatchd.actions.base import UnitState
 from filewatchd.actions.probes import Probe, describe, listed, needs, problems
 from filewatchd.actions.probing import STAGES, Sign, Stage, Watching, look, probe_all, probe_one
+from filewatchd.errors import ActionError
 from filewatchd.model import RuleSettings
 from filewatchd.notation import MalformedError
 from filewatchd.testing import DONE, FakeContext, FakeSpawn, Scripted
@@ -86,6 +87,26 @@ def test_an_unhealthy_service_is_told_with_the_last_reason() -> None:
         assert await probing == (
             False, "x.service is active: it is failed (failed), result exit-code (not healthy within 3 s)"
         )  # fmt: skip
+
+    asyncio.run(run())
+
+
+def test_a_look_that_the_deadline_cuts_short_says_less_than_the_one_before() -> None:
+    async def run() -> None:
+        ctx = FakeContext()
+
+        async def state(unit: str, seconds: float, manager: str | None) -> UnitState:
+            if seconds < 5.0:
+                await ctx.clock.sleep(seconds)
+                raise ActionError(f"no answer within {seconds:.3g} s")
+            return FAILED
+
+        ctx.services.state = state  # type: ignore[method-assign, assignment]
+        probing = asyncio.ensure_future(probe_one(Probe(unit="x.service", within=7.0), ctx))
+        await ctx.clock.run_for(8.0)
+        assert (await probing).message == (
+            "x.service is active: it is failed (failed), result exit-code (not healthy within 7 s)"
+        )
 
     asyncio.run(run())
 

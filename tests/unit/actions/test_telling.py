@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from filewatchd.actions import reload
+from filewatchd.actions.probes import Probe
+from filewatchd.actions.probing import look
 from filewatchd.actions.telling import Telling, describe, needs, problems, tell
 from filewatchd.config.load import load
 from filewatchd.errors import ActionError, ConfigError
@@ -85,6 +87,20 @@ def test_a_server_is_asked(tmp_path: Path, status: int, why: str | None, retryab
                 assert caught.value.retryable is retryable
             (asked,) = server.asked
             assert (asked.method, asked.headers["authorization"], asked.body) == ("POST", "xyzzy", b"now")
+
+    asyncio.run(run())
+
+
+def test_a_secret_that_a_server_repeats_is_not_shown(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("xyzzy\n")
+    headers: dict[str, str | Secret] = {"Authorization": Secret(file=f"{tmp_path}/token")}
+
+    async def run() -> None:
+        async with serving(answer(403, b"xyzzy is no token"), answer(403, b"xyzzy is no token")) as server:
+            with pytest.raises(ActionError, match=r"answered 403: \*\*\* is no token"):
+                await tell(Telling(http=server.url, headers=headers), FakeContext())
+            said = await look(Probe(http=server.url, headers=headers), FakeContext(), 5)
+            assert said == "answered 403: *** is no token"
 
     asyncio.run(run())
 

@@ -181,6 +181,29 @@ def test_what_is_no_success(given: bytes | None, why: str, retryable: bool, afte
     assert len(posted(noticed(), given, check=check, timeout=0.2)) == 1
 
 
+def test_secrets_that_an_answer_repeats_are_not_shown(tmp_path: Path) -> None:
+    """Servers tell what they didn't like: a whole request, as often as not."""
+    words = {name: f"hunter-{name}/2" for name in ("header", "word", "sign")}
+    for name, word in words.items():
+        (tmp_path / name).write_text(word)
+    said = "\n".join([*words.values(), json.dumps(words), "hunter-word%2F2", "bad token"])
+
+    async def run() -> None:
+        async with serving(answer(400, f"{said} /hook/hunter-url".encode())) as server:
+            (tmp_path / "url").write_text(f"{server.url}/hunter-url")
+            options = Options(
+                url=Secret(file=f"{tmp_path}/url"), headers={"X-Token": Secret(file=f"{tmp_path}/header")},
+                secrets={"word": Secret(file=f"{tmp_path}/word")}, sign=Secret(file=f"{tmp_path}/sign"), body="{word}",
+            )  # fmt: skip
+            job = noticed()
+            with pytest.raises(ActionError) as caught:
+                await webhook.open(options, FakeContext(RULE)).run(job)
+            assert "hunter" not in str(caught.value) + job.text
+            assert ("bad token" in job.text, "answered 400: ***" in str(caught.value)) == (True, True)
+
+    asyncio.run(run())
+
+
 def test_what_counts_as_success_can_be_said() -> None:
     posted(noticed(), answer(302), status=(302,))
     posted(noticed(), answer(204))

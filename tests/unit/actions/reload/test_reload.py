@@ -13,6 +13,8 @@ import pytest
 
 from filewatchd.actions import reload
 from filewatchd.actions.base import Command, Finished, Unfinished
+from filewatchd.actions.probes import Probe
+from filewatchd.actions.reload import deeds, restoring
 from filewatchd.actions.reload.action import ReloadAction
 from filewatchd.actions.reload.checking import Way
 from filewatchd.actions.reload.record import Record, Version
@@ -171,6 +173,107 @@ def test_what_was_saved_during_the_check_is_not_applied_unchecked(tmp_path: Path
     within(work, tmp_path)
 
 
+@pytest.mark.parametrize("last", ["two", "bad", "ill"])
+def test_what_was_saved_while_the_service_was_told_is_checked_at_once(tmp_path: Path, last: str) -> None:
+    """Somebody saves between the last look and the service's own, and perhaps goes back before the next look."""
+
+    async def work(scene: Scene) -> None:
+        def apply(_: Command) -> Scripted:
+            if scene.running == "one":
+                scene.running = "bad"
+                (tmp_path / "copy").write_text(last)
+                (tmp_path / "copy").rename(scene.file)
+            else:
+                scene.running = scene.file.read_text()
+            return Scripted()
+
+        scene.answers |= {
+            "apply": apply,
+            "check": lambda _: ends(scene.file.read_text() != "bad"),
+            "probe": lambda _: ends(scene.running != "ill"),
+        }
+        await save(scene, "one")
+        scene.running = "one"
+        outcome = await save(scene, "two")
+        assert (outcome.verdict, "was saved meanwhile" in outcome.message) == (Verdict.OK, True)
+        assert (scene.record.state, scene.record.sure, scene.version(2).fate) == (State.UNSURE, False, "passed")
+        await scene.ctx.follow_ups["look"]
+        assert scene.ctx.requested.pop() == (Trigger.SCHEDULE, ())
+        await save(scene, None)
+        assert scene.running == scene.file.read_text() == {"two": "two", "bad": "one", "ill": "one"}[last]
+        assert (scene.record.state, scene.record.sure) == (State.SYNCED, True)
+
+    within(work, tmp_path, on_bad="restore")
+
+
+def test_a_service_that_writes_to_its_files_is_told_once_more_and_no_more(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def work(scene: Scene) -> None:
+        def apply(_: Command) -> Scripted:
+            scene.file.write_text(scene.file.read_text())
+            return Scripted()
+
+        scene.answers["apply"] = apply
+        await save(scene, "one")
+        await save(scene, "two")
+        assert scene.record.state is State.UNSURE
+        await save(scene, None)
+        assert (scene.record.state, scene.record.good, scene.record.sure) == (State.SYNCED, 2, True)
+        scene.ctx.requested.clear()
+        await scene.action._look()
+        assert scene.ctx.requested == []
+
+    within(work, tmp_path)
+    assert "saved whenever the service is told" in caplog.text
+
+
+def test_a_leftover_of_an_editor_while_the_service_is_told_is_no_save(tmp_path: Path) -> None:
+    async def work(scene: Scene) -> None:
+        def apply(_: Command) -> Scripted:
+            scene.file.with_name(".app.conf.swp").write_text("vim")
+            return Scripted()
+
+        scene.answers["apply"] = apply
+        scene.ctx.selects = lambda path: not path.endswith(".swp")  # type: ignore[method-assign]
+        await save(scene, "one")
+        await save(scene, "two")
+        assert scene.record.state is State.SYNCED
+
+    within(work, tmp_path)
+
+
+def test_what_was_saved_right_after_a_set_was_put_back_is_not_told_unchecked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work(scene: Scene) -> None:
+        scene.running = "one"
+
+        def apply(_: Command) -> Scripted:
+            scene.running = scene.file.read_text()
+            return Scripted()
+
+        scene.answers |= {"apply": apply, "probe": lambda _: ends(scene.running != "ill")}
+        await save(scene, "one")
+        sync = restoring.sync
+
+        def saves(directories: list[str]) -> None:
+            sync(directories)
+            scene.file.write_text("theirs")
+
+        saves.__module__, saves.__qualname__ = sync.__module__, sync.__qualname__
+        monkeypatch.setattr(restoring, "sync", saves)
+        await save(scene, "ill")
+        assert (scene.asked, scene.record.state) == (["check", "probe", "apply", "probe"], State.HELD)
+        monkeypatch.undo()
+        await scene.ctx.follow_ups["look"]
+        assert scene.ctx.requested.pop() == (Trigger.SCHEDULE, ())
+        await save(scene, None)
+        assert (scene.running, scene.record.state) == ("theirs", State.SYNCED)
+
+    within(work, tmp_path, on_bad="restore")
+
+
 def test_a_refused_set_is_told_and_not_tried_again(tmp_path: Path) -> None:
     async def work(scene: Scene) -> None:
         await save(scene, "one")
@@ -265,6 +368,23 @@ def test_a_service_that_was_ill_before_is_not_the_sets_fault(tmp_path: Path) -> 
         outcome = await save(scene, "two")
         assert "the service was unhealthy before" in outcome.message
         assert scene.file.read_text() == "two"
+
+    within(work, tmp_path, on_bad="restore")
+
+
+def test_a_service_that_is_slow_to_say_that_it_is_well_is_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[float] = []
+
+    async def asked(probe: Probe, ctx: Any, seconds: float, output: Any = None) -> str | None:
+        given.append(seconds)
+        return None if seconds >= probe.timeout else "cut short"
+
+    async def work(scene: Scene) -> None:
+        await save(scene, "one")
+        scene.fail("probe")
+        monkeypatch.setattr(deeds, "look", asked)
+        await save(scene, "two")
+        assert (scene.file.read_text(), given) == ("one", [5.0])
 
     within(work, tmp_path, on_bad="restore")
 
@@ -399,6 +519,51 @@ def test_plan_checks_and_touches_nothing(tmp_path: Path) -> None:
         assert (plan.passed, plan.output, plan.steps) == (False, "no good", ["nothing is applied: the check fails"])
         assert msgspec.json.encode(scene.record) == before
         assert "apply" not in scene.asked
+
+    within(work, tmp_path)
+
+
+@pytest.mark.parametrize("check", [GUARD["check"], None])
+def test_plan_leaves_no_directory_behind_that_it_made_for_the_check(tmp_path: Path, check: Any) -> None:
+    """What is to be published has no place yet: the check needs one."""
+    live, seen = tmp_path / "new/live", []
+
+    async def work(scene: Scene) -> None:
+        def look(command: Command) -> Scripted:
+            seen.append([bind.target for bind in command.binds if Path(bind.target).is_dir()])
+            return Scripted(FAILS)
+
+        scene.answers["check"] = look
+        planned = await scene.action.answer("plan", None)
+        assert planned.passed is (None if check is None else False)
+        assert seen == ([] if check is None else [[str(live)]])
+        assert not live.parent.exists()
+
+    options = {"mode": "publish", "publish": {"from": str(tmp_path / "etc"), "to": str(live)}, "check": check}
+    within(work, tmp_path, **options)
+
+
+def test_secrets_in_what_commands_and_probes_say_are_masked_everywhere(tmp_path: Path) -> None:
+    async def work(scene: Scene) -> None:
+        await save(scene, "one")
+        for name, fate in (("check", "refused"), ("apply", "failed"), ("probe", "unhealthy")):
+            scene.fail(name, f"{name}: invalid line: password = hunter2\n")
+            job = FakeJob(attempt=99)
+            scene.file.write_text(name)
+            outcome = await scene.action.run(job)
+            assert isinstance(outcome, Outcome)
+            version = scene.record.versions[-1]
+            planned = await scene.action.answer("plan", None)
+            told = [
+                outcome.message,
+                version.why,
+                scene.ctx.findings["reload"][0],
+                job.text,
+                planned.output,
+            ]
+            assert (version.fate, ["hunter2" in text for text in told]) == (fate, [False] * 5)
+            assert all("invalid line: password = (masked" in text for text in told[:4])
+            scene.mend(name)
 
     within(work, tmp_path)
 
