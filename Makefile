@@ -40,6 +40,7 @@ soak: $(VENV)/.test ## the core's and the control API's properties, then SOAK_SE
 	@$(BIN)/python -m tests.oracle --rounds 20
 	@$(BIN)/python -m tests.oracle --deaths
 	@$(BIN)/python -m tests.rotation
+	@$(BIN)/python -m tests.rotation --calls --count 100000
 	@$(BIN)/python -m tests.integrity
 	@$(BIN)/python -m tests.reloading --count 200
 	@$(BIN)/python -m tests.integrity --tree '' --files 5000 --edits 5000

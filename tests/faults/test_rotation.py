@@ -1,12 +1,13 @@
 """Rotation's own system calls failing in turn, the disk filling, a full and a vanishing archive folder, other writers.
 
-One call on a rotation's files fails, the n-th; the rotation may fail, and is tried again. Afterwards, without faults,
-every line is there once and nothing else is left.
+One call on a rotation's files fails, the n-th (`tests.rotation.failing`); the rotation may fail, and is tried again.
+Afterwards, without faults, every line is there once and nothing else is left.
 """
 
 from __future__ import annotations
 
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -16,22 +17,9 @@ from pathlib import Path
 import pytest
 
 from filewatchd.testing.waiting import wait_until
-from tests.rotation.process import FIXED
+from tests.rotation import failing
 from tests.rotation.trial import Trial, options
 from tests.scripts.mounts import Mounts
-
-#: Calls that a rotation makes on the log and its folders, and how each may fail.
-FAULTS = [
-    ("exchange", "renameat2", "EIO", 1),
-    ("exchange", "fsync", "EIO", 2),
-    ("exchange", "pwritev2", "ENOSPC", 1),
-    ("exchange", "unlinkat", "EIO", 1),
-    ("punch", "fsync", "EIO", 1),
-    ("punch", "fallocate", "EIO", 1),
-    ("copy", "renameat2", "EIO", 1),
-    ("copytruncate", "fsync", "EIO", 1),
-    ("copytruncate", "ftruncate", "EIO", 2),
-]
 
 
 @pytest.fixture
@@ -67,20 +55,19 @@ def live_until(trial: Trial, done: Callable[[], bool], what: str, *through: str)
     assert status == 0, trial.output()
 
 
-@pytest.mark.parametrize(("method", "call", "error", "number"), FAULTS)
-def test_a_call_that_fails_costs_nothing(
-    method: str, call: str, error: str, number: int, tmp_path: Path, program: Callable[[str], str]
-) -> None:
-    trial = trial_in(tmp_path, tmp_path / "root", method)
-    trace = tmp_path / "trace"
-    names = ("", "app.log", f".app.log.{FIXED}.rotated", f".app.log.{FIXED}.archive")
-    paths = [word for name in names for word in ("-P", os.path.join(trial.root, name).rstrip("/"))]
-    inject = ["-e", f"trace={call}", "-e", f"inject={call}:error={error}:when={number}"]
-    strace = [program("strace"), "-f", "-qq", "-o", str(trace), *paths, *inject]
-    trial.fixed = True
-    live_until(trial, lambda: trace.exists() and "(INJECTED)" in trace.read_text(errors="replace"), "it fails", *strace)
-    trial.look("after the fault")
-    assert trial.finish() == 1500
+@pytest.mark.parametrize("way", failing.WAYS)
+def test_calls_that_fail_cost_nothing(way: str, tmp_path: Path, program: Callable[[str], str]) -> None:
+    """One of some hundred; `python -m tests.rotation --calls` tries all of them."""
+    program("strace")
+    faults = list(failing.faults(way, tmp_path / "clean"))
+    assert len(faults) > 30
+    failing.fail(random.Random(way).choice(faults), tmp_path / "one")
+
+
+def test_a_look_that_fails_is_not_taken_for_a_file_that_is_gone(tmp_path: Path, program: Callable[[str], str]) -> None:
+    """It had a recovery remove the swapped log, all of it."""
+    program("strace")
+    failing.fail(failing.fault_of("exchange, swapped unwritten/statx/1/EIO/once"), tmp_path / "one")
 
 
 def test_a_disk_that_is_full(tmp_path: Path, mounts: Mounts) -> None:

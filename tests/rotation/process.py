@@ -12,7 +12,8 @@ import ctypes
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, cast
 
@@ -21,6 +22,7 @@ import msgspec
 from filewatchd import codecs
 from filewatchd.actions import rotate
 from filewatchd.actions.rotate import naming, packing, rotation
+from filewatchd.actions.rotate.action import RotateAction
 from filewatchd.actions.rotate.ledger import Ledger
 from filewatchd.actions.rotate.machine import Step
 from filewatchd.clock import SystemClock
@@ -70,8 +72,9 @@ def run_short() -> None:
     packing.codecs.compress = partial(codecs.compress, member=16384)  # type: ignore[attr-defined]
 
 
-async def live(case: Case) -> None:
-    """Recover, then rotate until it is stopped."""
+@asynccontextmanager
+async def opened(case: Case) -> AsyncIterator[tuple[RotateAction, FakeContext]]:
+    """The action on the journal, with all that the daemon would give it."""
     database = Database(os.path.join(case.state, "journal.db"))
     context = FakeContext(
         RuleSettings(name="rule", roots=(case.root,), actions=()),
@@ -79,28 +82,36 @@ async def live(case: Case) -> None:
         timers=FakeTimers(FakeClock()),
     )
     context.clock = cast(FakeClock, SystemClock())
-    options = msgspec.convert(case.options, rotate.Options)
-    action = rotate.open(options, context)
-    await action.recover()
-    while not case.once and not os.path.exists(case.stop):
-        outcomes = await action.run(FakeJob([changed(case.live, case.root)]))
-        for outcome in outcomes.values():
-            if outcome.verdict not in ("ok", "skipped"):
-                print(outcome, flush=True)
-        await asyncio.sleep(0.01)
-    if case.once:
-        await asyncio.gather(*(task for name, task in context.follow_ups.items() if name.startswith("archive")))
-    await action.stop(0.0)
+    action = rotate.open(msgspec.convert(case.options, rotate.Options), context)
+    try:
+        yield action, context
+    finally:
+        await action.stop(0.0)
+        database.close()
+
+
+async def rotated(action: RotateAction, case: Case) -> list[str]:
+    """A job; what of it went wrong."""
+    outcomes = await action.run(FakeJob([changed(case.live, case.root)]))
+    return [outcome.message for outcome in outcomes.values() if outcome.verdict not in ("ok", "skipped")]
+
+
+async def live(case: Case) -> None:
+    """Recover, then rotate until it is stopped."""
+    async with opened(case) as (action, context):
+        await action.recover()
+        while not case.once and not os.path.exists(case.stop):
+            for failure in await rotated(action, case):
+                print(failure, flush=True)
+            await asyncio.sleep(0.01)
+        if case.once:
+            await asyncio.gather(*(task for name, task in context.follow_ups.items() if name.startswith("archive")))
     for key, finding in context.findings.items():
         print("finding", key, finding, flush=True)
-    database.close()
 
 
-def main(path: str) -> None:
-    """Live one life."""
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-    with open(path, "rb") as file:
-        case = msgspec.json.decode(file.read(), type=Case)
+def prepare(case: Case) -> None:
+    """Be what the case says."""
     rotation.STILL = 0.5
     if case.fixed:
         naming.transaction = lambda now_ns, zone: FIXED
@@ -108,6 +119,14 @@ def main(path: str) -> None:
         run_short()
     if case.death is not None:
         arm(case.death)
+
+
+def main(path: str) -> None:
+    """Live one life."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    with open(path, "rb") as file:
+        case = msgspec.json.decode(file.read(), type=Case)
+    prepare(case)
     asyncio.run(live(case))
 
 

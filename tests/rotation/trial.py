@@ -73,6 +73,10 @@ class Trial:
             log.writelines(line("filler", number) for number in range(begin, begin + count))
         self._written["filler"] = begin + count
 
+    def count(self) -> int:
+        """How many lines `fill` has added."""
+        return self._written.get("filler", 0)
+
     def pidfile(self, mode: str) -> str:
         """The pid file of the first writer of a kind, to be."""
         return str(self.directory / f"w0{mode}.pid")
@@ -95,17 +99,20 @@ class Trial:
         self, death: tuple[str, str] | None = None, *, once: bool = False, through: Sequence[str] = ()
     ) -> subprocess.Popen[bytes]:
         """A life of the rotating process; ``through`` a program that becomes it, or runs it."""
-        case = Case(
-            str(self.root), str(self.live), str(self.directory / "state"), self.options, death, self.short, self.fixed,
-            once, str(self.stop_file),
-        )  # fmt: skip
         path = self.directory / "case.json"
-        path.write_bytes(msgspec.json.encode(case))
+        path.write_bytes(msgspec.json.encode(self.case(death, once=once)))
         with self.log.open("ab") as log:
             return subprocess.Popen(
                 [*through, sys.executable, "-m", "tests.rotation.process", str(path)],
                 cwd=_HERE, stdout=log, stderr=log, env={**os.environ, "PYTHONPATH": str(_HERE)},
             )  # fmt: skip
+
+    def case(self, death: tuple[str, str] | None = None, *, once: bool = False) -> Case:
+        """A life, as it is told to its process."""
+        return Case(
+            str(self.root), str(self.live), str(self.directory / "state"), self.options, death, self.short, self.fixed,
+            once, str(self.stop_file),
+        )  # fmt: skip
 
     def die(self, step: str, when: str, within: float = 30.0) -> None:
         """A life that ends at a step; then what is there is read."""
@@ -134,7 +141,8 @@ class Trial:
         """What the processes printed, and what the ledger says."""
         with Reader(str(self.directory / "state")) as reader:
             rows = "\n".join(str(row) for row in reader.archives(str(self.live)))
-        return f"{self.log.read_text()[-4000:]}\n{rows}\n{sorted(os.listdir(self.root))}"
+        printed = self.log.read_text() if self.log.exists() else ""
+        return f"{printed[-4000:]}\n{rows}\n{sorted(os.listdir(self.root))}"
 
     # ---- what must be true
 
@@ -183,6 +191,11 @@ class Trial:
         assert self.start(once=True).wait(60) == 0, self.output()
         counts = {name: int((self.directory / name).read_text()) for name in self._writers} | self._written
         self.check(self.read(), counts, "at the end")
+        self.complete()
+        return sum(counts.values())
+
+    def complete(self) -> None:
+        """Nothing is left to be done, and there is no file but the log and its archives."""
         with Reader(str(self.directory / "state")) as reader:
             archives = [row for row in reader.archives(str(self.live)) if row.state != "gone"]
         assert {row.state for row in archives} <= {"done"}, self.output()
@@ -190,7 +203,6 @@ class Trial:
         places = {self.root, *(Path(row.path).parent for row in archives if row.path is not None)}
         found = {str(path) for place in places for path in place.rglob("*") if path.is_file()}
         assert found == known, self.output()
-        return sum(counts.values())
 
 
 def stopped(pid: int) -> bool:

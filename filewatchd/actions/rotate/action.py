@@ -30,6 +30,7 @@ from filewatchd.actions.rotate.watching import Watching
 from filewatchd.errors import ActionError
 from filewatchd.model import Change, Kind, Outcome, Trigger, Verdict
 from filewatchd.notation import one_line
+from filewatchd.work.remedies import remedied
 
 _KEEP_EVERY = 3600.0
 _HEAL_EVERY = 60.0
@@ -177,7 +178,7 @@ class RotateAction:
             except Ended:
                 return Outcome(Verdict.CANCELLED, "the daemon ends")
             except OSError as error:
-                failed = Outcome(Verdict.FAILED, f"{live} can't be rotated: {error.strerror or error}")
+                failed = Outcome(Verdict.FAILED, f"{live} can't be rotated: {remedied(error)}")
             except ActionError as error:
                 failed = Outcome(Verdict.FAILED, str(error), error.retryable)
             await self._undo(live)
@@ -197,17 +198,21 @@ class RotateAction:
                     await self._rotation.undo(archive)
 
     async def _looked_at(self, job: JobContext, live: str, swapped: list[Archive]) -> Outcome:
-        await self._catch_up(live, swapped)
+        caught_up = await self._catch_up(live, swapped)
         seen = await self._judging.see(live)
         if not seen.there:
             return self._gone(live)
         if seen.refused:
             return self._refuse(live, seen.refused)
+        if seen.failed:
+            raise ActionError(seen.failed)
         skip = self._judging.skip(live, seen.size, seen.inode)
         found, forced = self._judging.due(live, seen.size - skip), live in self._asking.forced
         if not found.why and not (forced and seen.size):
             self._asking.forced.discard(live)
             self._watching.wait(live, seen.size, skip, found)
+            if caught_up is not None:
+                return await self._rotated(job, live, caught_up)
             return Outcome(Verdict.SKIPPED, "it isn't due" if seen.size > skip else "nothing is in it")
         outcome = await self._rotate(job, live, seen, skip, swapped)
         self._asking.forced.discard(live)
@@ -222,20 +227,27 @@ class RotateAction:
     def _later(self, live: str) -> None:
         self._watching.wait(live, 0, 0, Due("", at_ns=self._ctx.clock.wall_ns() + int(_LATER * 1e9)))
 
-    async def _catch_up(self, live: str, swapped: list[Archive]) -> None:
-        """Finish what an attempt before left in the middle; a swapped file that wasn't told of is told of now."""
+    async def _catch_up(self, live: str, swapped: list[Archive]) -> Decision | None:
+        """Finish what an attempt before left in the middle; a swapped file that wasn't told of is told of now.
+
+        Returns what was finished, if that is a rotation.
+        """
+        caught_up = None
         for archive in self._ledger.of(live):
             if archive.state is State.BEGUN:
                 archive = await self._rotation.undo(archive)
             if archive.state in _CUT_OFF and archive.method != "exchange":
                 async with self._packing:
                     archive = await self._rotation.finish_here(archive)
+                if archive.state is State.DONE:
+                    caught_up = Decision(archive.method, ("what was begun before is finished",))  # type: ignore[arg-type]
             if (
                 archive.state is State.SWAPPED
                 and self._options.reopen is not None
                 and not self._finishing.told(archive)
             ):
                 swapped.append(archive)
+        return caught_up
 
     async def _rotate(self, job: JobContext, live: str, seen: Seen, skip: int, swapped: list[Archive]) -> Outcome:
         decision = await self._judging.decide(live, skip)
@@ -262,18 +274,17 @@ class RotateAction:
             await self._finishing.expiring.of(live)
         if decision.method != "punch":
             self._judging.punched.discard(live)
-        await self._rotated(job, live, decision)
-        return Outcome(Verdict.OK, decision.text)
+        return await self._rotated(job, live, decision)
 
-    async def _rotated(self, job: JobContext, live: str, decision: Decision) -> None:
+    async def _rotated(self, job: JobContext, live: str, decision: Decision) -> Outcome:
         self._count += 1
         self._ctx.count("rotated")
         job.wrote(live)
-        self._ledger.begun(live, self._ctx.clock.wall_ns())
         job.output(f"{one_line(f'{live}: {decision.text}')}\n".encode())
         (size,) = await self._ctx.pool.run("", examining.sizes, [live])
         if size >= 0:
             self._wait(live, size, self._ctx.clock.wall_ns(), asked=False)
+        return Outcome(Verdict.OK, decision.text)
 
     # ---- plans
 

@@ -50,8 +50,8 @@ class Asking:
             seen, due, decision, size = await self._told.outlook(live)
         except OSError as error:
             raise ActionError(f"{live} can't be looked at: {error.strerror}") from error
-        if not seen.there or seen.refused:
-            decision = Decision("refuse", (seen.refused or "there is no such file",))
+        if not seen.there or seen.refused or seen.failed:
+            decision = Decision("refuse", (seen.refused or seen.failed or "there is no such file",))
         return Planned(
             **path_fields("path", live), due=due.why, method=decision.method, reasons=list(decision.reasons), size=size
         )

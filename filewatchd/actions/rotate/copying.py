@@ -38,7 +38,7 @@ def copy(archive: Archive, setting: Setting) -> Iterator[Move]:
     name = spare(archive)
     with folder_of(archive.live, setting.beneath) as folder, opened(folder, archive.live, os.O_RDWR) as log:
         if inode_of(log) != archive.inode:
-            raise ActionError(f"{archive.live} was replaced by another file just now")
+            raise ActionError(f"{archive.live} was replaced by another file just now; it is tried again")
         target = fresh(folder, name)
         try:
             try:

@@ -13,6 +13,7 @@ from filewatchd.errors import ActionError
 from filewatchd.work.files import filesystem_magic, has_writers
 from filewatchd.work.holders import Hold, Holder, Holders, holders_of, holders_of_each
 from filewatchd.work.inodes import Inode, inode_of
+from filewatchd.work.remedies import remedied
 
 # f_type of statfs(2), linux/magic.h. xfs can collapse, too, but not under kill -9: it has moved what is behind by then
 # and keeps the length, so the file ends in zeros, behind which appenders go on (152 of 400 kills, Linux 6.18). overlay
@@ -32,12 +33,13 @@ KEEPERS = (
 
 
 class Seen(NamedTuple):
-    """A log as it is now. ``refused``: why it can't be rotated."""
+    """A log as it is now. ``refused``: why it can't be rotated; ``failed``: why it can't be looked at just now."""
 
     inode: Inode = Inode(0, 0)
     size: int = 0
     there: bool = True
     refused: str = ""
+    failed: str = ""
 
 
 def see(live: str, beneath: str) -> Seen:
@@ -50,7 +52,7 @@ def see(live: str, beneath: str) -> Seen:
     except ActionError as error:
         return Seen(refused=str(error))
     except OSError as error:
-        return Seen(refused=f"{live} can't be opened: {error.strerror}")
+        return Seen(failed=f"{live} can't be opened: {remedied(error)}")
 
 
 def see_each(lives: list[tuple[str, str]]) -> list[Seen]:
@@ -59,15 +61,17 @@ def see_each(lives: list[tuple[str, str]]) -> list[Seen]:
 
 
 def sizes(lives: list[str]) -> list[int]:
-    """The size of each file; -1 where there is none. Nothing is opened."""
+    """The size of each file; -1 where there is none, 0 where that can't be told. Nothing is opened."""
     return [_size(live) for live in lives]
 
 
 def _size(live: str) -> int:
     try:
         return os.stat(live, follow_symlinks=False).st_size
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return -1
+    except OSError:
+        return 0
 
 
 def is_written(live: str, beneath: str) -> bool:

@@ -21,6 +21,7 @@ from filewatchd.actions.rotate.options import Options
 from filewatchd.actions.rotate.rotation import Ended, Rotation
 from filewatchd.errors import ActionError
 from filewatchd.model import Outcome, Verdict
+from filewatchd.work.remedies import remedied
 
 _FIRST, _LAST = 10.0, 600.0  # seconds between two tries
 _BESIDE = frozenset({State.SWAPPED, State.CLOSED, State.NAMED})  # what an exchange passes through beside the jobs
@@ -101,7 +102,8 @@ class Finishing:
             except (OSError, ActionError) as error:
                 if self._is_lost(archive, error):
                     return
-                self._ctx.finding(f"archive:{archive.id}", f"{archive.live}: {error}", archive.live)
+                why = remedied(error) if isinstance(error, OSError) else str(error)
+                self._ctx.finding(f"archive:{archive.id}", f"{archive.live} isn't archived yet: {why}", archive.live)
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await woken.wait()

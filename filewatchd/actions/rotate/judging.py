@@ -87,8 +87,9 @@ class Judging:
         seen = await self.see(live)
         skip = self.skip(live, seen.size, seen.inode)
         found = self.due(live, seen.size - skip, note=False)
-        refused = Decision("refuse", (seen.refused or "it is gone",))
-        decision = await self.decide(live, skip) if seen.there and not seen.refused else refused
+        refused = Decision("refuse", (seen.refused or seen.failed or "it is gone",))
+        there = seen.there and not seen.refused and not seen.failed
+        decision = await self.decide(live, skip) if there else refused
         return seen, found, decision, seen.size - skip
 
     def plan(self, live: str, number: int) -> str:
@@ -105,8 +106,8 @@ class Judging:
     def _planned(self, live: str) -> str:
         beneath = self._ctx.beneath(live)
         seen = examining.see(live, beneath)
-        if not seen.there or seen.refused:
-            return f"leave {live}: {seen.refused or 'it is gone'}"
+        if not seen.there or seen.refused or seen.failed:
+            return f"leave {live}: {seen.refused or seen.failed or 'it is gone'}"
         skip = self.skip(live, seen.size, seen.inode)
         found = self.due(live, seen.size - skip, note=False)
         decision = self._decision(examining.inspect(live, beneath, skip))

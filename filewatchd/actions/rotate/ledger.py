@@ -74,6 +74,9 @@ SCHEMA = (
     "CREATE INDEX {archives_plain} ON {archives} (plain)",
 )
 
+_ROTATES = frozenset({Step.SWAP, Step.TRUNCATE})
+_LIVE = frozenset({State.BEGUN, State.WRITING})  # then it is the log itself that is archived
+
 
 class Ledger:
     """The rows of one rule's action. Methods may raise `StateError`; used on the loop's thread."""
@@ -115,7 +118,10 @@ class Ledger:
     async def step_together(self, archive: Archive, step: Step, **values: Any) -> Archive:
         """The same, in one commit with whatever else is waiting for one."""
         values["state"] = after(archive.state, step)
-        await self._together.commit(step, [self._update(archive, encoded(values))])
+        statements = [self._update(archive, encoded(values))]
+        if step in _ROTATES or (step is Step.NAME and archive.state in _LIVE):
+            statements.append(self._rotated(archive))
+        await self._together.commit(step, statements)
         return archive._replace(**values)
 
     async def shift(self, archives: Sequence[tuple[Archive, str]]) -> None:
@@ -196,8 +202,13 @@ class Ledger:
         rows = self._tables.execute("SELECT live, since_ns, asked FROM {logs}")
         return [(os.fsdecode(live), since_ns, bool(asked)) for live, since_ns, asked in rows]
 
+    def _rotated(self, archive: Archive) -> Statement:
+        """From the step on that isn't undone: its schedule asks no more, also if the rotation is cut off then."""
+        values = os.fsencode(archive.live), archive.last_ns
+        return "REPLACE INTO {logs} VALUES (?, ?, 0)", values
+
     def begun(self, live: str, since_ns: int) -> None:
-        """A log was first seen, or has just been rotated."""
+        """A log was first seen."""
         self._tables.execute("REPLACE INTO {logs} VALUES (?, ?, 0)", (os.fsencode(live), since_ns))
 
     def ask(self) -> list[str]:

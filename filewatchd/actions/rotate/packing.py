@@ -76,7 +76,7 @@ def pack(archive: Archive, setting: Setting) -> Iterator[Move]:
         archives_of(archive.live, setting) as into,
     ):
         if inode_of(source) != (archive.source if archive.plain is not None else archive.inode):
-            raise ActionError(f"{path} was replaced by another file")
+            raise ActionError(f"{path} was replaced by another file; it is tried again")
         target, archive = open_target(archive, source, into)
         recorded = archive.position > archive.begin
         try:

@@ -166,10 +166,14 @@ def opened(folder: int, path: str, flags: int = os.O_RDONLY) -> Iterator[int]:
 
 
 def inode_at(folder: int, name: str) -> Inode | None:
-    """The inode that has this name in a folder, if any."""
+    """The inode that has this name in a folder, if any.
+
+    Raises:
+        OSError: that can't be told; who took it for missing might remove what is there.
+    """
     try:
         return inode_of(name, folder)
-    except OSError:
+    except FileNotFoundError:
         return None
 
 

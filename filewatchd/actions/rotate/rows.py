@@ -137,7 +137,7 @@ def goes_on(live: str, size: int, inode: Inode, archives: Sequence[Archive]) -> 
         return 0
     newest = mine[-1]
     skip = newest.skip
-    if newest.state is State.COPIED and emptied(newest):
+    if newest.state is State.COPIED and _seems_emptied(newest):
         return 0
     if newest.state is State.STAMPED and stamped(live, newest.txn):
         skip -= newest.cut
@@ -148,7 +148,7 @@ def _parts(archive: Archive) -> Iterator[Part]:
     match archive.state:
         case State.BEGUN if archive.method == "exchange" and not is_at(archive.live, archive.inode):
             yield from _plain(archive)
-        case State.COPIED if emptied(archive):
+        case State.COPIED if _seems_emptied(archive):
             yield _part(archive, where_plain(archive), "none", archive.begin, None)
         case State.SWAPPED | State.CLOSED:
             if archive.position > archive.begin and archive.path is not None:
@@ -179,15 +179,27 @@ def where_plain(archive: Archive) -> str:
 
 
 def emptied(archive: Archive) -> bool:
-    """Whether the log that was copied has lost what the copy has: unless it still has the copy's last bytes there."""
+    """Whether the log that was copied has lost what the copy has: unless it still has the copy's last bytes there.
+
+    Raises:
+        OSError: that can't be told.
+    """
     try:
         copy = _tail(where_plain(archive), None)  # the copy first: it may grow until the log is emptied
-    except OSError:
+    except FileNotFoundError:
         return False
     try:
-        return not is_at(archive.live, archive.inode) or _tail(archive.live, copy[0]) != copy
-    except OSError:
+        return inode_of(archive.live) != archive.inode or _tail(archive.live, copy[0]) != copy
+    except FileNotFoundError:
         return True
+
+
+def _seems_emptied(archive: Archive) -> bool:
+    """The same for who only reads: what he can't read he will be told of."""
+    try:
+        return emptied(archive)
+    except OSError:
+        return False
 
 
 def _tail(path: str, end: int | None) -> tuple[int, bytes]:

@@ -67,11 +67,11 @@ def swapped(archive: Archive, folder: int, name: str, spare: str) -> None:
         ActionError: somebody had put another file there meanwhile.
     """
     if inode_at(folder, name) != archive.inode:
-        raise ActionError(f"{archive.live} was replaced by another file just now")
+        raise ActionError(f"{archive.live} was replaced by another file just now; it is tried again")
     exchange(name, spare, folder)
     if inode_at(folder, spare) != archive.inode:
         exchange(name, spare, folder)
-        raise ActionError(f"{archive.live} was replaced by another file just now")
+        raise ActionError(f"{archive.live} was replaced by another file just now; it is tried again")
 
 
 def swap_again(archive: Archive, setting: Setting) -> Iterator[Move]:

@@ -21,6 +21,7 @@ from filewatchd.actions.rotate.places import Setting
 from filewatchd.errors import ActionError
 from filewatchd.model import Outcome
 from filewatchd.testing import FakeJob, FakeSpawn, Scripted, changed
+from filewatchd.work import exchange
 from filewatchd.work.inodes import inode_of
 from tests.unit.actions.rotate.test_action import Place, play, until
 
@@ -222,3 +223,54 @@ def test_lines_that_came_after_the_end_are_one_archive_though_a_kill_came_in_bet
     assert [(row.id, row.begin, row.state) for row in ledger.of(str(place.log))] == [
         (1, 0, State.CLOSED), (2, len(LINES), State.SWAPPED),
     ]  # fmt: skip
+
+
+def test_a_rotation_that_was_finished_at_the_second_try_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its schedule doesn't ask for another, and whoever asked for it is told."""
+    place = Place(tmp_path, method="copy", when={"every": "1d"})
+    place.log.write_text(LINES)
+    rename, failed = exchange.rename_free, [OSError(28, "No space left on device")]
+
+    def renamed(*names: Any) -> None:
+        if failed:
+            raise failed.pop()
+        rename(*names)
+
+    monkeypatch.setattr(packing, "rename_free", renamed)
+
+    async def story() -> None:
+        job = FakeJob([changed(str(place.log), str(tmp_path))])
+        await place.action.run(job)
+        place.action._ledger.ask()
+        (outcome,) = (await place.action.run(job)).values()
+        assert (outcome.verdict, outcome.retryable) == ("failed", True)
+        assert outcome.message == f"{place.log} can't be rotated: No space left on device; free space on its filesystem"
+        (outcome,) = (await place.action.run(job)).values()
+        assert (outcome.verdict, outcome.message) == ("ok", "copy: what was begun before is finished")
+        with place.log.open("a") as log:
+            log.write("one more\n")
+        (outcome,) = (await place.action.run(job)).values()
+        assert (outcome.verdict, outcome.message) == ("skipped", "it isn't due")
+        await place.action.stop(0.0)
+
+    play(story)
+    assert len(list(tmp_path.glob("app.log-*"))) == 1
+
+
+def test_a_log_that_can_not_be_opened_just_now_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = Place(tmp_path)
+    place.log.write_text(LINES)
+
+    def full(*_: object) -> int:
+        raise OSError(24, "Too many open files")
+
+    async def story() -> None:
+        with monkeypatch.context() as patched:
+            patched.setattr(examining, "inode_of", full)
+            (outcome,) = (await place.action.run(FakeJob([changed(str(place.log), str(tmp_path))]))).values()
+        assert (outcome.verdict, outcome.retryable) == ("failed", True)
+        assert "app.log can't be opened: Too many open files; raise the open-files limit" in outcome.message
+        assert examining.sizes([str(place.log), str(tmp_path / "none")]) == [len(LINES), -1]
+        await place.action.stop(0.0)
+
+    play(story)
