@@ -7,13 +7,15 @@ import shutil
 import subprocess
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pexpect
 import pytest
 
 from tests.e2e.running import Daemon, eventually
 from tests.e2e.servicing import Nginx, Record, answer, control, free_port, process, rule
+from tests.e2e.test_editors import VIM_WAYS
 
 _SAVES = 60  # while sets are put back
 
@@ -162,6 +164,32 @@ def test_a_checkout_of_forty_files_is_one_reload(daemon: Daemon, record: Record,
     git("checkout", "-q", "one")
     record.becomes("synced", applied=1)
     assert told.read_text() == "two 39\none 39\n"
+    assert [version["fate"] for version in record()["versions"]] == ["good", "good"]
+
+
+@pytest.mark.parametrize("way", ["as shipped", "backup by rename"])
+def test_several_files_saved_one_after_the_other_in_vim_are_one_reload(
+    daemon: Daemon, record: Record, tmp_path: Path, program: Callable[[str], str], way: str
+) -> None:
+    """Swap files, backups and the file 4913 come and go meanwhile: none of them is a save."""
+    etc, told = tmp_path / "etc", tmp_path / "told"
+    etc.mkdir()
+    for name in "abc":
+        (etc / f"{name}.conf").write_text("one\n")
+    same = "test $(cat *.conf | sort -u | wc -l) = 1"
+    options = {"check": {"command": ["sh", "-c", f"cd {etc} && {same}"]},
+               "apply": ["sh", "-c", f"cat {etc}/c.conf >> {told}"], "cooldown": 0}  # fmt: skip
+    start(daemon, record, rule(etc, options, settle="500ms"))
+    vim = [program("vim"), "-u", "NONE", "-i", "NONE", "--cmd", VIM_WAYS[way], "a.conf", "b.conf", "c.conf"]
+    with pexpect.spawn(vim[0], vim[1:], cwd=str(etc), encoding="utf-8", timeout=20) as terminal:
+        terminal.expect_exact("one")
+        terminal.send(":%s/one/two/\r:wn\r:%s/one/two/\r:wn\r:%s/one/two/\r:w\r")
+        record.becomes("synced", applied=2)
+        assert list(etc.glob(".*.sw?")) != []  # vim still has them open
+        terminal.send(":q\r")
+        terminal.expect(pexpect.EOF)
+    record.becomes("synced", applied=2)
+    assert told.read_text() == "two\n"
     assert [version["fate"] for version in record()["versions"]] == ["good", "good"]
 
 

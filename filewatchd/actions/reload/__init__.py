@@ -18,6 +18,7 @@ from filewatchd.actions.reload.answers import ENDPOINTS as endpoints  # noqa: N8
 from filewatchd.actions.reload.options import Options as Options
 from filewatchd.actions.telling import Telling
 from filewatchd.model import RuleSettings
+from filewatchd.security import others_may_write
 
 name = "reload"
 _CHANGES = ["created", "modified", "deleted", "moved", "metadata"]
@@ -70,6 +71,9 @@ def _publish(source: str, target: str, rule: RuleSettings) -> Iterator[Problem]:
     if rule.roots != (source,):
         hint = f"write `roots: [{source}]`"
         yield Problem("what is published must be the rule's only root", hint, ("publish", "from"))
+    if os.geteuid() == 0 and (why := others_may_write(target)):
+        hint = "name a directory that, with all above it, only root may write"
+        yield Problem(f"others could lead what root writes elsewhere: {why}", hint, ("publish", "to"))
     if rule.user is not None:
         yield Problem("what is published is written by the daemon itself", "remove `user:`", ("publish",))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -821,6 +822,26 @@ def test_mistakes_are_told(options: dict[str, Any], rule: dict[str, Any], messag
     settings = RuleSettings(**{"name": "app", "roots": ("/etc/app",), "actions": (), **rule})
     found = msgspec.convert({**GUARD, **options}, reload.Options)
     assert any(message in problem.message for problem in reload.check(found, settings))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="it is root whom others could mislead")
+def test_nothing_is_published_where_others_may_write(tmp_path: Path) -> None:
+    """Who may write the directory above could put a link in the place of what root is just making."""
+    (tmp_path / "open").mkdir()
+    options = msgspec.convert(
+        {"mode": "publish", "publish": {"from": "/etc/a", "to": f"{tmp_path}/open/live"}}, reload.Options
+    )
+    rule = RuleSettings(name="app", roots=("/etc/a",), actions=())
+
+    def told() -> list[str]:
+        return [
+            problem.message for problem in reload.check(options, rule) if "lead what root writes" in problem.message
+        ]
+
+    assert told() == []
+    (tmp_path / "open").chmod(0o777)
+    (message,) = told()
+    assert "everybody may write" in message
 
 
 def test_what_it_brings_and_needs() -> None:
