@@ -16,6 +16,7 @@ from contextlib import asynccontextmanager
 from contextvars import Context, ContextVar, copy_context
 
 from filewatchd.actions.base import Pool
+from filewatchd.work.gathering import Gathered
 
 FileKey = tuple[str | int, ...]
 
@@ -96,6 +97,7 @@ class FileLocks:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self._turns: dict[FileKey, _Turn] = {}
+        self._asking: dict[str, Gathered[Sequence[str], set[FileKey]]] = {}  # by lane
 
     @asynccontextmanager
     async def hold(self, paths: Sequence[str], *, shared: bool = False, lane: str = "") -> AsyncIterator[None]:
@@ -104,7 +106,9 @@ class FileLocks:
         Raises:
             RuntimeError: a file is held as shared already and asked for alone, which could wait for itself.
         """
-        keys = await self._pool.run(lane, keys_of, paths)
+        if lane not in self._asking:
+            self._asking[lane] = Gathered(lambda wanted: self._pool.run(lane, keys_of_each, wanted))
+        keys = await self._asking[lane].ask(paths)
         already = {key: grant for key, grant in _held.get({}).items() if not grant.over}
         if not shared and any(already[key].shared for key in keys & already.keys()):
             raise RuntimeError("a file that is shared can't be held alone: ask for exclusive use from the start")
@@ -137,6 +141,11 @@ class FileLocks:
     def _tidy(self, key: FileKey) -> None:
         if self._turns[key].unused:
             del self._turns[key]
+
+
+def keys_of_each(wanted: Sequence[Sequence[str]]) -> list[set[FileKey]]:
+    """`keys_of` of several at once."""
+    return [keys_of(paths) for paths in wanted]
 
 
 def keys_of(paths: Sequence[str]) -> set[FileKey]:

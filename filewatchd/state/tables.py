@@ -13,6 +13,7 @@ from typing import Any
 from filewatchd.errors import StateError
 from filewatchd.state.database import Database
 
+_MOST = 256  # statements whose names are kept
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
@@ -24,6 +25,7 @@ class ActionTables:
         self._rule = rule
         self._action = action
         self._number: int | None = None
+        self._known: dict[str, str] = {}  # statements with their tables' names
 
     def migrate(self, steps: Sequence[str]) -> None:
         """Bring the tables to version ``len(steps)``: steps not yet run run once, all or none.
@@ -66,9 +68,14 @@ class ActionTables:
                 connection.execute(statement, parameters)
 
     def _named(self, statement: str) -> str:
-        if self._number is None:
-            self._version()
-        return _PLACEHOLDER.sub(rf'"action_{self._number}_\1"', statement)
+        named = self._known.get(statement)
+        if named is None:
+            if self._number is None:
+                self._version()
+            named = _PLACEHOLDER.sub(rf'"action_{self._number}_\1"', statement)
+            if len(self._known) < _MOST:
+                self._known[statement] = named
+        return named
 
     def _version(self) -> int:
         with self._database.transaction() as connection:

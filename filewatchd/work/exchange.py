@@ -12,7 +12,8 @@ import os
 
 _AT_FDCWD = -100
 _NOREPLACE, _EXCHANGE = 1, 2
-_libc = ctypes.CDLL(None, use_errno=True)
+_renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
+_renameat2.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint)
 
 
 def exchange(one: str, other: str, folder: int = _AT_FDCWD) -> None:
@@ -35,8 +36,6 @@ def rename_free(old: str, new: str, folder: int = _AT_FDCWD, into: int = _AT_FDC
 
 
 def _rename(folder: int, old: str, into: int, new: str, flags: int) -> None:
-    names = ctypes.c_char_p(os.fsencode(old)), ctypes.c_char_p(os.fsencode(new))
-    done = _libc.renameat2(ctypes.c_int(folder), names[0], ctypes.c_int(into), names[1], ctypes.c_uint(flags))
-    if done < 0:
+    if _renameat2(folder, os.fsencode(old), into, os.fsencode(new), flags) < 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), old, None, new)

@@ -40,6 +40,7 @@ from filewatchd.work.granularity import probe_granularity as probe_granularity
 from filewatchd.work.opening import safe_open as safe_open
 
 _libc = ctypes.PyDLL(None, use_errno=True)
+_Statfs = ctypes.c_long * 32  # struct statfs: f_type is its first field
 _libc.fcntl.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_long)
 _F_SETSIG = 10
 _ASK = (_F_SETSIG, fcntl.F_SETLEASE, fcntl.F_SETLEASE)
@@ -157,11 +158,18 @@ def has_writers(path: str, *, follow: bool = False, types: dict[int, int] | None
         magic = filesystem_magic(fd) if known is None else known
         if types is not None:
             types[device] = magic
-        if magic not in _LEASES_BY_MAGIC and magic != _OVERLAY_MAGIC:
-            return None
-        taken, error = take_and_drop_lease(fd)
+        return is_written_to(fd, magic)
     finally:
         os.close(fd)
+
+
+def is_written_to(fd: int, magic: int | None = None) -> bool | None:
+    """The same of a regular file that is open for reading only. ``magic``: its filesystem's, if it is known."""
+    if magic is None:
+        magic = filesystem_magic(fd)
+    if magic not in _LEASES_BY_MAGIC and magic != _OVERLAY_MAGIC:
+        return None
+    taken, error = take_and_drop_lease(fd)
     if not taken:
         return True if error == EAGAIN else None
     return None if magic == _OVERLAY_MAGIC else False
@@ -201,7 +209,7 @@ def take_and_drop_lease(fd: int) -> tuple[bool, int]:
 
 def filesystem_magic(fd: int) -> int:
     """The type of the filesystem an open file is on, as a number of linux/magic.h."""
-    room = (ctypes.c_long * 32)()  # struct statfs: f_type is its first field
+    room = _Statfs()
     if _libc.fstatfs(fd, room) < 0:
         raise OSError(ctypes.get_errno(), "fstatfs")
     return int(room[0]) & 0xFFFFFFFF

@@ -15,7 +15,11 @@ from typing import NamedTuple
 _AT_EMPTY_PATH, _AT_SYMLINK_NOFOLLOW = 0x1000, 0x100
 _STATX_BTIME = 0x800
 _AT_FDCWD = -100
-_libc = ctypes.CDLL(None, use_errno=True)
+_ASKED = _STATX_BTIME | 0x7FF
+_FIELDS = struct.Struct("=I28xQ40xqI")  # of struct statx: stx_mask, stx_ino, stx_btime
+_Room = ctypes.c_char * 256
+_statx = ctypes.CDLL(None, use_errno=True).statx
+_statx.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_uint, _Room)
 
 
 class Inode(NamedTuple):
@@ -31,16 +35,13 @@ def inode_of(target: int | str, folder: int = _AT_FDCWD) -> Inode:
     Raises:
         OSError: there is none.
     """
-    room = ctypes.create_string_buffer(256)
+    room = _Room()
     if isinstance(target, int):
-        where, name, flags = target, b"", _AT_EMPTY_PATH
+        failed = _statx(target, b"", _AT_EMPTY_PATH, _ASKED, room)
     else:
-        where, name, flags = folder, os.fsencode(target), _AT_SYMLINK_NOFOLLOW
-    asked = ctypes.c_uint(_STATX_BTIME | 0x7FF)
-    if _libc.statx(ctypes.c_int(where), name, ctypes.c_int(flags), asked, room) != 0:
+        failed = _statx(folder, os.fsencode(target), _AT_SYMLINK_NOFOLLOW, _ASKED, room)
+    if failed:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), target if isinstance(target, str) else None)
-    (mask,) = struct.unpack_from("=I", room, 0)
-    (ino,) = struct.unpack_from("=Q", room, 32)
-    seconds, nanoseconds = struct.unpack_from("=qI", room, 80)
+    mask, ino, seconds, nanoseconds = _FIELDS.unpack_from(room)
     return Inode(ino, seconds * 1_000_000_000 + nanoseconds if mask & _STATX_BTIME else 0)

@@ -24,7 +24,10 @@ _HOLD = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 _LIST = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _TRIES = 16  # EAGAIN: a rename elsewhere in the tree came between
 
-_libc = ctypes.CDLL(None, use_errno=True)
+_How = ctypes.c_uint64 * 3  # struct open_how
+_syscall = ctypes.CDLL(None, use_errno=True).syscall
+_syscall.argtypes = (ctypes.c_long, ctypes.c_long, ctypes.c_char_p, _How, ctypes.c_size_t)
+_syscall.restype = ctypes.c_long
 
 
 def safe_open(path: str, beneath: str, flags: int = os.O_RDONLY, owner: int | None = None) -> int:
@@ -91,14 +94,14 @@ def steps_below(path: str, beneath: str) -> list[str]:
     return steps
 
 
-def hold(base: int, steps: list[str], path: str) -> int:
-    """An O_PATH descriptor of what the steps lead to."""
+def hold(base: int, steps: list[str], path: str, flags: int = _HOLD) -> int:
+    """A descriptor of what the steps lead to: with O_PATH, or as ``flags`` say, which must not open any file."""
     for _ in range(_TRIES):
         try:
-            return openat2(base, "/".join(steps), _HOLD)
+            return openat2(base, "/".join(steps), flags)
         except OSError as error:
             if error.errno in (ENOSYS, EPERM):  # an old kernel, or a filter that doesn't know the call
-                return walk(base, steps, path)
+                return walk(base, steps, path, flags)
             if error.errno in (ELOOP, EXDEV):
                 raise refusal(path, "a symlink is on its way") from error
             if error.errno != EAGAIN:
@@ -112,16 +115,14 @@ def openat2(base: int, relative: str, flags: int) -> int:
     Raises:
         OSError: with the kernel's errno.
     """
-    how = (ctypes.c_uint64 * 3)(flags, 0, _SAFELY)
-    name = ctypes.c_char_p(os.fsencode(relative))
-    fd = _libc.syscall(ctypes.c_long(_OPENAT2), ctypes.c_long(base), name, how, ctypes.c_size_t(ctypes.sizeof(how)))
+    fd = _syscall(_OPENAT2, base, os.fsencode(relative), _How(flags, 0, _SAFELY), ctypes.sizeof(_How))
     if fd < 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), relative)
     return int(fd)
 
 
-def walk(base: int, steps: list[str], path: str) -> int:
+def walk(base: int, steps: list[str], path: str, flags: int = _HOLD) -> int:
     """The same by components, each opened without following a link, below the one before."""
     fd = os.dup(base)
     for step in steps:
@@ -133,7 +134,12 @@ def walk(base: int, steps: list[str], path: str) -> int:
         if stat.S_ISLNK(os.fstat(fd).st_mode):
             os.close(fd)
             raise refusal(path, "a symlink is on its way")
-    return fd
+    if flags == _HOLD:
+        return fd
+    try:
+        return os.open(f"/proc/self/fd/{fd}", flags & ~os.O_NOFOLLOW)
+    finally:
+        os.close(fd)
 
 
 def check(fd: int, path: str, owner: int | None) -> None:

@@ -63,18 +63,21 @@ class Workers:
     async def _here(self, lane: str, work: Callable[..., Iterator[T]], args: tuple[Any, ...]) -> AsyncGenerator[T]:
         series = work(*args)
         stepping: asyncio.Future[Any] | None = None
+        over = False
         try:
             while True:
                 stepping = asyncio.ensure_future(self._pool.run(lane, next, series, _END))
                 value = await asyncio.shield(stepping)
                 stepping = None
                 if value is _END:
+                    over = True
                     return
                 yield value
         finally:
             if stepping is not None:  # cancelled in the middle of a step: a generator that runs can't be closed
                 await asyncio.wait([stepping])
-            await self._pool.run(lane, _close, series)
+            if not over:
+                await self._pool.run(lane, _close, series)
 
     def _of(self, user: str, rights: Rights, work: Callable[..., Any]) -> Process:
         """This user's worker; one that hasn't the work's module ends what it does and goes."""

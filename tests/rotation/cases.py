@@ -36,6 +36,10 @@ KINDS = {
         "exchange", ("loop",), (Step.SHIFT, Step.NAME),
         {"compress": {"codec": "none"}, "name": "numbered"},
     ),
+    "exchange at once": Kind(
+        "exchange", ("loop",), (Step.BEGIN, Step.SWAP),
+        {"compress": {"codec": "none"}, "into": {"dir": "old"}},
+    ),
     "numbered and kept": Kind(
         "exchange", ("append", "loop"), (Step.SHIFT, Step.EXPIRE, Step.DELETE),
         {"name": "numbered", "keep": {"count": 2}}, reopens=True,

@@ -49,6 +49,7 @@ class Case(msgspec.Struct):
     fixed: bool = False
     once: bool = False  # finish what is left, and end
     stop: str = ""  # a file: when it is there, it ends
+    others: list[str] = []  # logs that are rotated in the same jobs
 
 
 def arm(death: tuple[str, str]) -> None:
@@ -92,7 +93,7 @@ async def opened(case: Case) -> AsyncIterator[tuple[RotateAction, FakeContext]]:
 
 async def rotated(action: RotateAction, case: Case) -> list[str]:
     """A job; what of it went wrong."""
-    outcomes = await action.run(FakeJob([changed(case.live, case.root)]))
+    outcomes = await action.run(FakeJob([changed(log, case.root) for log in (case.live, *case.others)]))
     return [outcome.message for outcome in outcomes.values() if outcome.verdict not in ("ok", "skipped")]
 
 

@@ -8,7 +8,7 @@ wait, for the last writer or for readers, goes on as a follow-up and holds no jo
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -21,7 +21,7 @@ from filewatchd.actions.rotate.due import Due, due
 from filewatchd.actions.rotate.examining import Seen
 from filewatchd.actions.rotate.finishing import Finishing
 from filewatchd.actions.rotate.judging import Judging, Outlook
-from filewatchd.actions.rotate.ledger import Archive, Ledger, parts
+from filewatchd.actions.rotate.ledger import Archive, Known, Ledger, parts
 from filewatchd.actions.rotate.machine import State
 from filewatchd.actions.rotate.options import Options
 from filewatchd.actions.rotate.recovering import Recovering
@@ -30,13 +30,14 @@ from filewatchd.actions.rotate.watching import Watching
 from filewatchd.errors import ActionError
 from filewatchd.model import Change, Kind, Outcome, Trigger, Verdict
 from filewatchd.notation import one_line
+from filewatchd.work.gathering import Gathered
 from filewatchd.work.remedies import remedied
 
 _KEEP_EVERY = 3600.0
 _HEAL_EVERY = 60.0
 _LATER = 60.0  # seconds until a log that was refused, or failed, is looked at again
 _CUT_OFF = frozenset({State.COPIED, State.CLOSED, State.WRITING, State.NAMED, State.STAMPED})
-_AT_ONCE = 32  # logs of a job: they share durable commits
+_AT_ONCE = 64  # logs of a job: they share calls of the worker and durable commits
 
 
 class RotateAction:
@@ -53,6 +54,7 @@ class RotateAction:
         self._asking = Asking(ctx, self)
         self._count = 0
         self._jobs = 0  # that run
+        self._sizing = Gathered[str, int](lambda lives: ctx.pool.run("", examining.sizes, lives))
         self._packing = asyncio.Lock()  # one archive at a time is packed in a job: memory is bounded
         self._schedule()
 
@@ -129,9 +131,10 @@ class RotateAction:
         if lives:
             self._ctx.request_job(Trigger.SCHEDULE, lives)
 
-    def _wait(self, live: str, size: int, since_ns: int, asked: bool) -> None:
+    def _wait(self, live: str, size: int, since_ns: int, asked: bool = False, skip: int | None = None) -> None:
         """Wait until a log is due."""
-        skip = self._judging.skip(live, size)
+        if skip is None:
+            skip = self._judging.skip(live, size)
         found = due(self._options.when, size - skip, since_ns, asked, self._ctx.clock.wall_ns())
         self._watching.wait(live, size, skip, found)
 
@@ -152,7 +155,10 @@ class RotateAction:
         at_once = _AT_ONCE if self._options.before is None else 1
         for begin in range(0, len(changes), at_once):
             some = changes[begin : begin + at_once]
-            ended = await asyncio.gather(*(self._one(job, each, swapped) for each in some), return_exceptions=True)
+            ours = self._ledger.owned([change.path for change in some])
+            ended = await asyncio.gather(
+                *(self._one(job, each, swapped, ours) for each in some), return_exceptions=True
+            )
             for change, outcome in zip(some, ended, strict=True):
                 if isinstance(outcome, BaseException):
                     raise outcome
@@ -166,9 +172,9 @@ class RotateAction:
         self._asking.happened(outcomes)
         return outcomes
 
-    async def _one(self, job: JobContext, change: Change, swapped: list[Archive]) -> Outcome:
+    async def _one(self, job: JobContext, change: Change, swapped: list[Archive], ours: Collection[str]) -> Outcome:
         live = change.path
-        if self._ledger.owns(live) or naming.is_temporary(live):
+        if live in ours or naming.is_temporary(live):
             return Outcome(Verdict.SKIPPED, "an archive of its own")
         if change.kind is Kind.DELETED:
             return self._gone(live)
@@ -198,7 +204,10 @@ class RotateAction:
                     await self._rotation.undo(archive)
 
     async def _looked_at(self, job: JobContext, live: str, swapped: list[Archive]) -> Outcome:
-        caught_up = await self._catch_up(live, swapped)
+        known, caught_up = await self._judging.known(live), None
+        if any(archive.unfinished for archive in known.archives):
+            caught_up = await self._catch_up(known.archives, swapped)
+            known = await self._judging.known(live)
         seen = await self._judging.see(live)
         if not seen.there:
             return self._gone(live)
@@ -206,15 +215,15 @@ class RotateAction:
             return self._refuse(live, seen.refused)
         if seen.failed:
             raise ActionError(seen.failed)
-        skip = self._judging.skip(live, seen.size, seen.inode)
-        found, forced = self._judging.due(live, seen.size - skip), live in self._asking.forced
+        skip = self._judging.skip(live, seen.size, seen.inode, known.archives)
+        found, forced = self._judging.due(live, seen.size - skip, known.since), live in self._asking.forced
         if not found.why and not (forced and seen.size):
             self._asking.forced.discard(live)
             self._watching.wait(live, seen.size, skip, found)
             if caught_up is not None:
-                return await self._rotated(job, live, caught_up)
+                return await self._rotated(job, *caught_up)
             return Outcome(Verdict.SKIPPED, "it isn't due" if seen.size > skip else "nothing is in it")
-        outcome = await self._rotate(job, live, seen, skip, swapped)
+        outcome = await self._rotate(job, live, seen, known, skip, swapped)
         self._asking.forced.discard(live)
         return outcome
 
@@ -227,20 +236,21 @@ class RotateAction:
     def _later(self, live: str) -> None:
         self._watching.wait(live, 0, 0, Due("", at_ns=self._ctx.clock.wall_ns() + int(_LATER * 1e9)))
 
-    async def _catch_up(self, live: str, swapped: list[Archive]) -> Decision | None:
+    async def _catch_up(self, archives: Sequence[Archive], swapped: list[Archive]) -> tuple[Archive, Decision] | None:
         """Finish what an attempt before left in the middle; a swapped file that wasn't told of is told of now.
 
         Returns what was finished, if that is a rotation.
         """
         caught_up = None
-        for archive in self._ledger.of(live):
+        for archive in archives:
             if archive.state is State.BEGUN:
                 archive = await self._rotation.undo(archive)
             if archive.state in _CUT_OFF and archive.method != "exchange":
                 async with self._packing:
                     archive = await self._rotation.finish_here(archive)
                 if archive.state is State.DONE:
-                    caught_up = Decision(archive.method, ("what was begun before is finished",))  # type: ignore[arg-type]
+                    done = Decision(archive.method, ("what was begun before is finished",))  # type: ignore[arg-type]
+                    caught_up = archive, done
             if (
                 archive.state is State.SWAPPED
                 and self._options.reopen is not None
@@ -249,8 +259,10 @@ class RotateAction:
                 swapped.append(archive)
         return caught_up
 
-    async def _rotate(self, job: JobContext, live: str, seen: Seen, skip: int, swapped: list[Archive]) -> Outcome:
-        decision = await self._judging.decide(live, skip)
+    async def _rotate(
+        self, job: JobContext, live: str, seen: Seen, known: Known, skip: int, swapped: list[Archive]
+    ) -> Outcome:
+        decision = await self._judging.decide(live, skip, seen)
         if decision.method == "refuse":
             return self._refuse(live, decision.text)
         self._ctx.clear_finding(f"refused:{live}")
@@ -263,27 +275,33 @@ class RotateAction:
             if end <= skip:
                 self._watching.wait(live, seen.size, skip, Due("", seen.size - skip + 1))
                 return Outcome(Verdict.SKIPPED, "no whole line is in it")
-        archive = await self._ledger.begin_together(self._judging.row(live, seen, skip, decision.method, end))
-        job.wrote(live)
+        row = self._judging.row(live, seen, known, skip, decision.method, end)
         if decision.method == "exchange":
-            archive = await self._rotation.swap(archive)
-            swapped.append(archive)
+            path = self._rotation.path_at_once(live, row.txn) if skip == 0 else None
+            archive = await self._rotation.swap(await self._ledger.begin_together(row._replace(path=path)))
+            if archive.unfinished:
+                swapped.append(archive)
+            else:
+                await self._finishing.expiring.of(live)
         else:
+            job.wrote(live)
             async with self._packing:
-                await self._rotation.finish_here(archive)
+                archive = await self._rotation.finish_here(await self._ledger.begin_together(row))
             await self._finishing.expiring.of(live)
         if decision.method != "punch":
             self._judging.punched.discard(live)
-        return await self._rotated(job, live, decision)
+        return await self._rotated(job, archive, decision)
 
-    async def _rotated(self, job: JobContext, live: str, decision: Decision) -> Outcome:
+    async def _rotated(self, job: JobContext, archive: Archive, decision: Decision) -> Outcome:
+        live, whole = archive.live, f", as {archive.path}" if not archive.unfinished else ""
         self._count += 1
         self._ctx.count("rotated")
         job.wrote(live)
-        job.output(f"{one_line(f'{live}: {decision.text}')}\n".encode())
-        (size,) = await self._ctx.pool.run("", examining.sizes, [live])
-        if size >= 0:
-            self._wait(live, size, self._ctx.clock.wall_ns(), asked=False)
+        job.output(f"{one_line(f'{live}: {decision.text}{whole}')}\n".encode())
+        if decision.method == "exchange":  # a fresh file; who has written to it meanwhile is seen by the first look
+            self._wait(live, 0, self._ctx.clock.wall_ns(), skip=0)
+        elif (size := await self._sizing.ask(live)) >= 0:
+            self._wait(live, size, self._ctx.clock.wall_ns())
         return Outcome(Verdict.OK, decision.text)
 
     # ---- plans

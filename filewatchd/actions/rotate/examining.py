@@ -10,7 +10,7 @@ from typing import NamedTuple
 from filewatchd.actions.rotate.deciding import Facts
 from filewatchd.actions.rotate.places import folder_of, opened
 from filewatchd.errors import ActionError
-from filewatchd.work.files import filesystem_magic, has_writers
+from filewatchd.work.files import filesystem_magic, is_written_to
 from filewatchd.work.holders import Hold, Holder, Holders, holders_of, holders_of_each
 from filewatchd.work.inodes import Inode, inode_of
 from filewatchd.work.remedies import remedied
@@ -40,13 +40,15 @@ class Seen(NamedTuple):
     there: bool = True
     refused: str = ""
     failed: str = ""
+    facts: Facts | None = None  # all that decides about its method, where that takes no look at other processes
 
 
 def see(live: str, beneath: str) -> Seen:
     """One look at a log."""
     try:
         with folder_of(live, beneath) as folder, opened(folder, live) as fd:
-            return Seen(inode_of(fd), os.fstat(fd).st_size)
+            told = _without_looking(live, fd, 0)
+            return Seen(inode_of(fd), os.fstat(fd).st_size, facts=told if isinstance(told, Facts) else None)
     except (FileNotFoundError, NotADirectoryError):
         return Seen(there=False)
     except ActionError as error:
@@ -78,7 +80,7 @@ def is_written(live: str, beneath: str) -> bool:
     """Whether anybody has a log open for writing, or may have."""
     try:
         with folder_of(live, beneath) as folder, opened(folder, live) as fd:
-            return has_writers(f"/proc/self/fd/{fd}", follow=True) is not False
+            return is_written_to(fd) is not False
     except (OSError, ActionError):
         return True
 
@@ -125,7 +127,7 @@ def _without_looking(live: str, fd: int, skip: int) -> Facts | bool | None:
     keeper = keeper_of(live, ())
     if keeper:
         return Facts(None, keeper=keeper)
-    leased = has_writers(f"/proc/self/fd/{fd}", follow=True)
+    leased = is_written_to(fd)
     return Facts(False, skip=skip) if leased is False else leased
 
 

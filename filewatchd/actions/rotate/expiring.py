@@ -38,8 +38,10 @@ class Expiring:
             OSError, ActionError: an archive can't be deleted; its row says that it is being.
         """
         keep = self._rotation.options.keep
+        if keep is None:
+            return
         archives = [archive for archive in self._ledger.of(live) if archive.state is State.DONE]
-        if keep is None or not archives:
+        if not archives:
             return
         limits = keep.limits(1)
         space = None

@@ -13,7 +13,7 @@ from typing import Any
 
 from filewatchd.actions import telling
 from filewatchd.actions.base import Context
-from filewatchd.actions.rotate import commands, swapping
+from filewatchd.actions.rotate import commands
 from filewatchd.actions.rotate.expiring import Expiring
 from filewatchd.actions.rotate.ledger import Archive, Ledger
 from filewatchd.actions.rotate.machine import State
@@ -38,6 +38,7 @@ class Finishing:
         self.expiring = Expiring(ctx, ledger, self.rotation)
         self._told: set[int] = set()
         self._lost: set[int] = set()
+        self._doubted = {archive.id for archive in ledger.unfinished()}  # those that may have a finding
         self._driven: dict[int, asyncio.Event] = {}  # each by one task alone; what wakes it from its pause
 
     def take(self, options: Options) -> None:
@@ -102,6 +103,7 @@ class Finishing:
             except (OSError, ActionError) as error:
                 if self._is_lost(archive, error):
                     return
+                self._doubted.add(archive.id)
                 why = remedied(error) if isinstance(error, OSError) else str(error)
                 self._ctx.finding(f"archive:{archive.id}", f"{archive.live} isn't archived yet: {why}", archive.live)
             with suppress(TimeoutError):
@@ -114,7 +116,9 @@ class Finishing:
         await self._tell_again(archive)
         with suppress(KeyError):  # a job has given it up meanwhile
             await self.rotation.finish(self._ledger.get(archive.id))
-        self._ctx.clear_finding(f"archive:{archive.id}")
+        if archive.id in self._doubted:
+            self._ctx.clear_finding(f"archive:{archive.id}")
+            self._doubted.discard(archive.id)
         async with self.rotation.lock(archive.live):
             await self.expiring.of(archive.live)
 
@@ -122,7 +126,7 @@ class Finishing:
         """After a crash nobody knows whether the writer was told; one that has ended needs no telling."""
         if archive.state is not State.SWAPPED or self._options.reopen is None or self.told(archive):
             return
-        left = await self._ctx.worker.call(swapping.writers_left, archive, self.rotation.setting(archive.live))
+        left = await self.rotation.writers_left(archive)
         try:
             if left is not False:
                 await telling.tell(self._options.reopen, self._ctx)

@@ -23,6 +23,7 @@ from filewatchd.actions.rotate.packing import free_head
 from filewatchd.actions.rotate.places import (
     Move,
     Setting,
+    Sync,
     archives_of,
     folder_name,
     folder_of,
@@ -37,7 +38,7 @@ from filewatchd.work.ranges import aligned, collapse
 _NEWLINES = b"\n" * 65536
 
 
-def free(archive: Archive, setting: Setting, proven: bool) -> Iterator[Move]:
+def free(archive: Archive, setting: Setting, proven: bool) -> Iterator[Move | Sync]:
     """Take the archived bytes away from their source. ``proven``: a collapse must be safe by proof.
 
     Raises:
@@ -69,7 +70,7 @@ def _free(archive: Archive, fd: int, proven: bool) -> Iterator[Move]:
             yield Move(Step.FREE, skip=archive.end)
 
 
-def unlink(archive: Archive, setting: Setting) -> Iterator[Move]:
+def unlink(archive: Archive, setting: Setting) -> Iterator[Move | Sync]:
     """The swapped file goes, once the archive has all of it; if it has grown since, it stays for another archive."""
     plain = where_plain(archive)
     if plain == archive.path:  # it is the archive itself
@@ -82,7 +83,7 @@ def unlink(archive: Archive, setting: Setting) -> Iterator[Move]:
                 yield Move(Step.FREE, grown=True)
                 return
             os.unlink(name, dir_fd=folder)
-            os.fsync(folder)
+            yield Sync(folder)
     yield Move(Step.FREE)
 
 
@@ -148,14 +149,14 @@ def pad(fd: int, start: int, end: int, mark: bytes = b"") -> None:
     os.fsync(fd)
 
 
-def drop_empty(archive: Archive, setting: Setting) -> Iterator[Move]:
+def drop_empty(archive: Archive, setting: Setting) -> Iterator[Move | Sync]:
     """The swapped file had nothing that wasn't archived."""
     plain = where_plain(archive)
     name = os.path.basename(plain)
     with folder_of(plain, setting.beneath) as folder:
         if inode_at(folder, name) == archive.source:
             os.unlink(name, dir_fd=folder)
-            os.fsync(folder)
+            yield Sync(folder)
     yield Move(Step.DELETE)
 
 
@@ -169,7 +170,7 @@ def space(path: str) -> tuple[int, int]:
     return found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize
 
 
-def delete(archive: Archive, setting: Setting) -> Iterator[Move]:
+def delete(archive: Archive, setting: Setting) -> Iterator[Move | Sync]:
     """Delete an archive that is expiring; another file that has its name by now stays."""
     path = where_named(archive)
     try:
@@ -183,7 +184,7 @@ def delete(archive: Archive, setting: Setting) -> Iterator[Move]:
             found = os.stat(name, dir_fd=folder, follow_symlinks=False)
             if inode_at(folder, name) == archive.file or found.st_size == archive.size:
                 os.unlink(name, dir_fd=folder)
-                os.fsync(folder)
+                yield Sync(folder)
     finally:
         os.close(folder)
     yield Move(Step.DELETE)

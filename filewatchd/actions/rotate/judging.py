@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 from filewatchd.actions import telling
 from filewatchd.actions.base import Context
@@ -10,11 +10,12 @@ from filewatchd.actions.rotate import deciding, examining, naming
 from filewatchd.actions.rotate.deciding import Decision, Facts
 from filewatchd.actions.rotate.due import Due, due
 from filewatchd.actions.rotate.examining import Seen
-from filewatchd.actions.rotate.gathering import Gathered
-from filewatchd.actions.rotate.ledger import Archive, Ledger, goes_on
+from filewatchd.actions.rotate.ledger import Archive, Known, Ledger, goes_on
 from filewatchd.actions.rotate.machine import State
 from filewatchd.actions.rotate.options import Options
 from filewatchd.errors import ActionError
+from filewatchd.work.gathering import Gathered
+from filewatchd.work.inodes import Inode
 
 _PLANNED = 5  # logs of a plan whose writers are looked up: some milliseconds each, on the loop
 
@@ -29,14 +30,20 @@ class Judging:
         self._ledger = ledger
         self.options = options
         self.punched: set[str] = set()
+        self._knowing = Gathered[str, Known](self._known_of)
         self._seeing = Gathered[tuple[str, str], Seen](lambda lives: ctx.worker.call(examining.see_each, lives))
         self._inspecting = Gathered[tuple[str, str, int], Facts | None](
             lambda logs: ctx.worker.call(examining.inspect_each, logs)
         )
 
-    def skip(self, live: str, size: int, inode: Any = None) -> int:
-        """Where what isn't archived of a log begins."""
-        archives = self._ledger.of(live)
+    async def known(self, live: str) -> Known:
+        """What the ledger has of a log, asked together with other logs."""
+        return await self._knowing.ask(live)
+
+    def skip(self, live: str, size: int, inode: Inode | None = None, archives: Sequence[Archive] | None = None) -> int:
+        """Where what isn't archived of a log begins. ``archives``: its rows, if they are at hand."""
+        if archives is None:
+            archives = self._ledger.of(live)
         if not archives:
             return 0
         if archives[-1].method == "punch" and archives[-1].skip:
@@ -45,17 +52,19 @@ class Judging:
             return goes_on(live, size, inode, archives)
         return archives[-1].skip if archives[-1].skip <= size else 0
 
-    def due(self, live: str, size: int, *, note: bool = True) -> Due:
+    def due(self, live: str, size: int, since: tuple[int, bool] | None, *, note: bool = True) -> Due:
         """Whether it is due, or when it will be. ``note``: remember when it was first seen."""
-        known, now = self._ledger.log(live), self._ctx.clock.wall_ns()
-        if known is None:
-            known = now, False
+        now = self._ctx.clock.wall_ns()
+        if since is None:
+            since = now, False
             if note:
                 self._ledger.begun(live, now)
-        return due(self.options.when, size, *known, now)
+        return due(self.options.when, size, *since, now)
 
-    async def decide(self, live: str, skip: int) -> Decision:
+    async def decide(self, live: str, skip: int, seen: Seen) -> Decision:
         """Its method."""
+        if seen.facts is not None:
+            return self._decision(seen.facts._replace(skip=skip))
         facts = await self._inspecting.ask((live, self._ctx.beneath(live), skip))
         if facts is None:  # says why not
             facts = await self._ctx.worker.call(examining.inspect, live, self._ctx.beneath(live), skip)
@@ -65,16 +74,18 @@ class Judging:
         """A look at it, together with those at other logs."""
         return await self._seeing.ask((live, self._ctx.beneath(live)))
 
+    async def _known_of(self, lives: list[str]) -> list[Known]:
+        return self._ledger.known_of(lives)
+
     def _decision(self, facts: deciding.Facts) -> Decision:
         options = self.options
         return deciding.decide(options.method, options.unproven, options.reopen is not None, facts)
 
-    def row(self, live: str, seen: Seen, skip: int, method: str, end: int) -> Archive:
+    def row(self, live: str, seen: Seen, known: Known, skip: int, method: str, end: int) -> Archive:
         """The row of a rotation that begins."""
         now = self._ctx.clock.wall_ns()
-        known = self._ledger.log(live)
-        archives = self._ledger.of(live)
-        first = archives[-1].last_ns if archives else min(known[0] if known else now, seen.inode.btime_ns or now)
+        since = known.since[0] if known.since is not None else now
+        first = known.archives[-1].last_ns if known.archives else min(since, seen.inode.btime_ns or now)
         txn = naming.transaction(now, naming.zone_of(self.options.when.timezone))
         return Archive(
             id=0, live=live, state=State.NONE, method=method, txn=txn, ino=seen.inode.ino,
@@ -86,10 +97,10 @@ class Judging:
         """What would be done with a log now."""
         seen = await self.see(live)
         skip = self.skip(live, seen.size, seen.inode)
-        found = self.due(live, seen.size - skip, note=False)
+        found = self.due(live, seen.size - skip, self._ledger.log(live), note=False)
         refused = Decision("refuse", (seen.refused or seen.failed or "it is gone",))
         there = seen.there and not seen.refused and not seen.failed
-        decision = await self.decide(live, skip) if there else refused
+        decision = await self.decide(live, skip, seen) if there else refused
         return seen, found, decision, seen.size - skip
 
     def plan(self, live: str, number: int) -> str:
@@ -109,7 +120,7 @@ class Judging:
         if not seen.there or seen.refused or seen.failed:
             return f"leave {live}: {seen.refused or seen.failed or 'it is gone'}"
         skip = self.skip(live, seen.size, seen.inode)
-        found = self.due(live, seen.size - skip, note=False)
+        found = self.due(live, seen.size - skip, self._ledger.log(live), note=False)
         decision = self._decision(examining.inspect(live, beneath, skip))
         head = f"rotate {live}, since {found.why}" if found.why else f"leave {live}, which isn't due; it would be"
         told = self.options.reopen if decision.method == "exchange" else None

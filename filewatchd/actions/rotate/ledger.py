@@ -15,14 +15,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from filewatchd.actions.base import Tables
 from filewatchd.actions.rotate.machine import UNFINISHED, State, Step, after
+from filewatchd.actions.rotate.moves import Move as Move
 from filewatchd.actions.rotate.rows import COLUMNS as COLUMNS
 from filewatchd.actions.rotate.rows import Archive as Archive
 from filewatchd.actions.rotate.rows import Part as Part
 from filewatchd.actions.rotate.rows import archive_of as archive_of
+from filewatchd.actions.rotate.rows import beside as beside
 from filewatchd.actions.rotate.rows import emptied as emptied
 from filewatchd.actions.rotate.rows import encoded as encoded
 from filewatchd.actions.rotate.rows import found_in as found_in
@@ -74,6 +76,7 @@ SCHEMA = (
     "CREATE INDEX {archives_plain} ON {archives} (plain)",
 )
 
+# The steps that aren't undone: from then on a log's schedule asks no more, also if its rotation is cut off.
 _ROTATES = frozenset({Step.SWAP, Step.TRUNCATE})
 _LIVE = frozenset({State.BEGUN, State.WRITING})  # then it is the log itself that is archived
 
@@ -85,25 +88,30 @@ class Ledger:
         self._tables = tables
         tables.migrate(SCHEMA)
         self._together = Together(lambda steps, statements: self.record(steps, statements))
+        self._last = self._newest()
 
     # ---- steps
 
     def begin(self, archive: Archive) -> Archive:
         """Write a new archive's row, durably; returns it with its id."""
-        self.record([Step.BEGIN], [self._insert(archive)])
-        return self.of(archive.live)[-1]
+        begun = self._begun(archive)
+        self.record([Step.BEGIN], [_insert(begun)])
+        return begun
 
     async def begin_together(self, archive: Archive) -> Archive:
         """The same, in one commit with whatever else is waiting for one."""
-        await self._together.commit(Step.BEGIN, [self._insert(archive)])
-        return self.of(archive.live)[-1]
+        begun = self._begun(archive)
+        await self._together.commit(Step.BEGIN, [_insert(begun)])
+        return begun
 
-    def _insert(self, archive: Archive) -> Statement:
-        values = encoded(archive._replace(state=after(State.NONE, Step.BEGIN))._asdict())
-        del values["id"]
-        marks = ", ".join("?" * len(values))
-        statement = f"INSERT INTO {{archives}} ({', '.join(values)}) VALUES ({marks})"
-        return statement, tuple(values.values())
+    def _begun(self, archive: Archive) -> Archive:
+        self._last += 1
+        return archive._replace(id=self._last, state=after(State.NONE, Step.BEGIN))
+
+    def _newest(self) -> int:
+        """The greatest id that any row ever had: a deleted one's never comes again."""
+        rows = self._tables.execute("SELECT seq FROM sqlite_sequence WHERE name = replace('{archives}', '\"', '')")
+        return int(rows[0][0]) if rows else 0
 
     def step(self, archive: Archive, step: Step, **values: Any) -> Archive:
         """Take a step: the row has its new state and values, and survives a power loss, when this returns.
@@ -115,13 +123,25 @@ class Ledger:
         self.record([step], [self._update(archive, encoded(values))])
         return archive._replace(**values)
 
+    def steps(self, moves: Sequence[tuple[Archive, Move]]) -> list[Archive]:
+        """Steps that the worker took, in one commit; returns the rows as they are now."""
+        rows, taken, statements = list[Archive](), list[Step](), list[Statement]()
+        for archive, move in moves:
+            row = archive
+            for step in (move.step, *move.also):
+                if step in _ROTATES or (step is Step.NAME and row.state in _LIVE):
+                    statements.append(_since(archive.live, archive.last_ns))
+                taken.append(step)
+                row = row._replace(state=after(row.state, step))
+            statements.append(self._update(archive, encoded({"state": row.state, **move.values})))
+            rows.append(row._replace(**move.values))
+        self.record(taken, statements)
+        return rows
+
     async def step_together(self, archive: Archive, step: Step, **values: Any) -> Archive:
         """The same, in one commit with whatever else is waiting for one."""
         values["state"] = after(archive.state, step)
-        statements = [self._update(archive, encoded(values))]
-        if step in _ROTATES or (step is Step.NAME and archive.state in _LIVE):
-            statements.append(self._rotated(archive))
-        await self._together.commit(step, statements)
+        await self._together.commit(step, [self._update(archive, encoded(values))])
         return archive._replace(**values)
 
     async def shift(self, archives: Sequence[tuple[Archive, str]]) -> None:
@@ -202,14 +222,9 @@ class Ledger:
         rows = self._tables.execute("SELECT live, since_ns, asked FROM {logs}")
         return [(os.fsdecode(live), since_ns, bool(asked)) for live, since_ns, asked in rows]
 
-    def _rotated(self, archive: Archive) -> Statement:
-        """From the step on that isn't undone: its schedule asks no more, also if the rotation is cut off then."""
-        values = os.fsencode(archive.live), archive.last_ns
-        return "REPLACE INTO {logs} VALUES (?, ?, 0)", values
-
     def begun(self, live: str, since_ns: int) -> None:
         """A log was first seen."""
-        self._tables.execute("REPLACE INTO {logs} VALUES (?, ?, 0)", (os.fsencode(live), since_ns))
+        self._tables.execute(*_since(live, since_ns))
 
     def ask(self) -> list[str]:
         """The schedule's time has come: for every log. Returns them."""
@@ -223,3 +238,44 @@ class Ledger:
     def parts(self, live: str) -> list[Part]:
         """See `parts`."""
         return parts(live, self.of(live))
+
+    # ---- of several logs at once
+
+    def known_of(self, lives: Sequence[str]) -> list[Known]:
+        """What is known of each."""
+        rows: dict[str, list[Archive]] = {live: [] for live in lives}
+        names, marks = [os.fsencode(live) for live in lives], ", ".join("?" * len(lives))
+        found = f"SELECT {COLUMNS} FROM {{archives}} WHERE live IN ({marks}) ORDER BY live, id"
+        for row in map(archive_of, self._tables.execute(found, names)):
+            rows[row.live].append(row)
+        logs = f"SELECT live, since_ns, asked FROM {{logs}} WHERE live IN ({marks})"
+        since = {
+            os.fsdecode(live): (since_ns, bool(asked)) for live, since_ns, asked in self._tables.execute(logs, names)
+        }
+        return [Known(tuple(rows[live]), since.get(live)) for live in lives]
+
+    def owned(self, paths: Sequence[str]) -> set[str]:
+        """Which of these files are archives, or on their way to be."""
+        names, marks = [os.fsencode(path) for path in paths], ", ".join("?" * len(paths))
+        statement = (
+            f"SELECT path FROM {{archives}} WHERE path IN ({marks})"
+            f" UNION ALL SELECT plain FROM {{archives}} WHERE plain IN ({marks})"
+        )
+        return {os.fsdecode(path) for (path,) in self._tables.execute(statement, [*names, *names])}
+
+
+class Known(NamedTuple):
+    """A log's rows, oldest first; and since when its live part grows, and whether its schedule asks for it."""
+
+    archives: tuple[Archive, ...] = ()
+    since: tuple[int, bool] | None = None
+
+
+def _insert(archive: Archive) -> Statement:
+    values = encoded(archive._asdict())
+    marks = ", ".join("?" * len(values))
+    return f"INSERT INTO {{archives}} ({', '.join(values)}) VALUES ({marks})", tuple(values.values())
+
+
+def _since(live: str, since_ns: int) -> Statement:
+    return "REPLACE INTO {logs} VALUES (?, ?, 0)", (os.fsencode(live), since_ns)

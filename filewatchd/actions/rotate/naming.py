@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 from filewatchd import codecs
 from filewatchd.actions.rotate.ledger import Archive
 from filewatchd.actions.rotate.packing import named
-from filewatchd.actions.rotate.places import Setting, archives_of, folder_name, inode_at
+from filewatchd.actions.rotate.places import Names, Setting, archives_of, folder_name, inode_at
 from filewatchd.work.exchange import rename_free
 
 _TRANSACTION = re.compile(r"\..+\.\d{8}-\d{6}-[0-9a-f]{8}\.(rotated|archive)", re.DOTALL)
@@ -41,11 +41,9 @@ def is_temporary(path: str) -> bool:
     return _TRANSACTION.fullmatch(os.path.basename(path)) is not None
 
 
-def stamped_names(live: str, txn: str, codec: str) -> list[str]:
-    """Names with the time of the rotation, in the order in which they are tried."""
-    base = f"{os.path.basename(live)}-{txn[:15]}"
-    suffix = codecs.codec(codec).suffix
-    return [f"{base}{suffix}", *(f"{base}-{number}{suffix}" for number in range(2, _MOST))]
+def stamped_names(live: str, txn: str, codec: str) -> Names:
+    """Names with the time of the rotation."""
+    return Names(f"{os.path.basename(live)}-{txn[:15]}", codecs.codec(codec).suffix, _MOST)
 
 
 def numbered_name(live: str, number: int, codec: str) -> str:

@@ -17,12 +17,14 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 from filewatchd import codecs
-from filewatchd.actions.rotate.ledger import Archive, hidden, where_plain
+from filewatchd.actions.rotate.ledger import Archive, beside, hidden, where_plain
 from filewatchd.actions.rotate.machine import State, Step
 from filewatchd.actions.rotate.places import (
     CHUNK,
     Move,
+    Names,
     Setting,
+    Sync,
     archives_of,
     folder_name,
     folder_of,
@@ -34,7 +36,7 @@ from filewatchd.actions.rotate.places import (
 from filewatchd.errors import ActionError
 from filewatchd.work.attributes import gid_of, take_over, uid_of
 from filewatchd.work.exchange import rename_free
-from filewatchd.work.inodes import inode_of
+from filewatchd.work.inodes import Inode, inode_of
 from filewatchd.work.ranges import aligned, block_size, line_end, punch
 
 FREEING = frozenset({"exchange", "punch", "collapse"})  # methods after which the source may have holes meanwhile
@@ -63,7 +65,7 @@ def measure(live: str, beneath: str, begin: int) -> int:
         return line_end(fd, begin, os.fstat(fd).st_size)
 
 
-def pack(archive: Archive, setting: Setting) -> Iterator[Move]:
+def pack(archive: Archive, setting: Setting) -> Iterator[Move | Sync]:
     """Write the archive, or the rest of it. The last move says that it is whole, without its name.
 
     Raises:
@@ -80,9 +82,9 @@ def pack(archive: Archive, setting: Setting) -> Iterator[Move]:
         target, archive = open_target(archive, source, into)
         recorded = archive.position > archive.begin
         try:
-            for move in _pack(archive, setting, source, target):
-                recorded = True  # or about to be, and then it may be all that has these lines
-                yield move
+            for found in _pack(archive, setting, source, target):
+                recorded |= isinstance(found, Move)  # or about to be, and then it may be all that has these lines
+                yield found
         except BaseException:
             if not recorded:  # nothing of it counts, and space may be short
                 remove(into, temporary(archive))
@@ -118,7 +120,7 @@ def punched(source: int, archive: Archive) -> bool:
         return archive.position > archive.begin
 
 
-def _pack(archive: Archive, setting: Setting, source: int, target: int) -> Iterator[Move]:
+def _pack(archive: Archive, setting: Setting, source: int, target: int) -> Iterator[Move | Sync]:
     path = os.path.join(folder_name(archive.live, setting), temporary(archive))
     live = archive.state in (State.BEGUN, State.WRITING)
     short = (archive.method in FREEING or not live) and short_of_space(target, archive.end - archive.position)
@@ -128,12 +130,14 @@ def _pack(archive: Archive, setting: Setting, source: int, target: int) -> Itera
         unread.append(member)
         begun_at, done, size = done, member.stop, member.end
         if done < archive.end and (short or (not live and len(unread) >= _RECORDED)):
-            secure(target, setting, unread)
+            yield Sync(target)
+            check(target, setting, unread)
             yield _member(archive, setting, path, source, target, done, size)
             if short:
                 free_head(source, begun_at, done, keep_first=live)
     dress(source, target, setting)
-    secure(target, setting, unread)
+    yield Sync(target)
+    check(target, setting, unread)
     yield _member(archive, setting, path, source, target, done, size)
 
 
@@ -145,9 +149,8 @@ def written(archive: Archive, setting: Setting, source: int, target: int, thread
     )  # fmt: skip
 
 
-def secure(target: int, setting: Setting, unread: list[codecs.Member]) -> None:
-    """What is written is on the disk, and reads back as it was written."""
-    os.fsync(target)
+def check(target: int, setting: Setting, unread: list[codecs.Member]) -> None:
+    """What is on the disk reads back as it was written."""
     if setting.verify:
         codecs.verify(target, codecs.usable(setting.codec), unread, setting.threads)
     unread.clear()
@@ -181,7 +184,7 @@ def dress(source: int, target: int, setting: Setting) -> None:
     take_over(source, target, owner=uid_of(setting.owner), group=gid_of(setting.group), mode=setting.mode)
 
 
-def give_name(archive: Archive, setting: Setting, names: list[str]) -> Iterator[Move]:
+def give_name(archive: Archive, setting: Setting, names: Names) -> Iterator[Move | Sync]:
     """The archive gets the first of these names that nobody has.
 
     Raises:
@@ -189,12 +192,12 @@ def give_name(archive: Archive, setting: Setting, names: list[str]) -> Iterator[
         OSError, ActionError: it couldn't be done.
     """
     with archives_of(archive.live, setting) as into:
-        name = named(archive, into) or _first_free(temporary(archive), into, into, names)
-        os.fsync(into)
-        yield _named(archive, setting, into, name, archive.codec)
+        name = renamed(archive, temporary(archive), into, into, names)
+        yield Sync(into)
+        yield _named(archive, setting, into, name, archive.codec, archive.file)
 
 
-def give_plain_name(archive: Archive, setting: Setting, names: list[str]) -> Iterator[Move]:
+def give_plain_name(archive: Archive, setting: Setting, names: Names) -> Iterator[Move | Sync]:
     """The swapped file itself becomes the archive: it is to stay as it is, and on the same filesystem.
 
     Raises:
@@ -202,23 +205,47 @@ def give_plain_name(archive: Archive, setting: Setting, names: list[str]) -> Ite
     """
     plain = where_hidden(archive)
     with folder_of(plain, setting.beneath) as folder, archives_of(archive.live, setting) as into:
-        name = named(archive, into) or _first_free(os.path.basename(plain), folder, into, names)
-        with opened(into, name, os.O_RDONLY) as fd:
-            if (setting.owner, setting.group, setting.mode) != (None, None, None):
-                dress(fd, fd, setting)
-        os.fsync(into)
+        name = renamed(archive, os.path.basename(plain), folder, into, names)
+        dress_plain(into, name, setting)
+        yield Sync(into)
         if not os.path.samestat(os.fstat(folder), os.fstat(into)):
-            os.fsync(folder)
-        yield _named(archive, setting, into, name, "none")
-        yield Move(Step.FREE)  # it is its own source: there is nothing to take away, and no reader to wait for
+            yield Sync(folder)
+        # It is its own source: there is nothing to take away, and no reader to wait for.
+        yield _named(archive, setting, into, name, "none", archive.inode)._replace(also=(Step.FREE,))
+
+
+def named_at_once(archive: Archive, setting: Setting, folder: int, into: int, names: Names, move: Move) -> Move:
+    """The same for a file that was swapped just now; ``move``: that step, which becomes all of them."""
+    name = _first_free(os.path.basename(beside(archive)), folder, into, names)
+    dress_plain(into, name, setting)
+    values = _named(archive, setting, into, name, "none", archive.inode).values
+    return move._replace(also=(Step.NAME, Step.FREE), **values)
+
+
+def dress_plain(into: int, name: str, setting: Setting) -> None:
+    """An archive that is the log itself has owner and mode already, but for what the options want."""
+    if (setting.owner, setting.group, setting.mode) != (None, None, None):
+        with opened(into, name, os.O_RDONLY) as fd:
+            dress(fd, fd, setting)
+
+
+def renamed(archive: Archive, old: str, folder: int, into: int, names: Names) -> str:
+    """Give it the first name that is free; if a crash came after that, it has it already."""
+    try:
+        return _first_free(old, folder, into, names)
+    except FileNotFoundError:
+        name = named(archive, into)
+        if name is None:
+            raise
+        return name
 
 
 def named(archive: Archive, into: int) -> str | None:
     """The name that it has already, if a crash came after the rename."""
-    wanted = archive.inode if archive.state is State.SWAPPED else archive.file
-    hidden_name = os.path.basename(where_hidden(archive))
+    wanted = archive.inode if archive.state in (State.BEGUN, State.SWAPPED) else archive.file
+    others = os.path.basename(where_hidden(archive)), os.path.basename(archive.live)
     with os.scandir(into) as entries:
-        names = [entry.name for entry in entries if entry.inode() == wanted.ino and entry.name != hidden_name]
+        names = [entry.name for entry in entries if entry.inode() == wanted.ino and entry.name not in others]
     return next((name for name in names if inode_at(into, name) == wanted), None)
 
 
@@ -227,17 +254,16 @@ def where_hidden(archive: Archive) -> str:
     return where_plain(archive._replace(path=None)) if archive.state is State.SWAPPED else temporary(archive)
 
 
-def _first_free(old: str, folder: int, into: int, names: list[str]) -> str:
-    for name in names:
+def _first_free(old: str, folder: int, into: int, names: Names) -> str:
+    for name in names.all():
         with suppress(FileExistsError):
             rename_free(old, name, folder, into)
             return name
-    raise FileExistsError(17, "every name for the archive is taken", names[0])
+    raise FileExistsError(17, "every name for the archive is taken", names.first)
 
 
-def _named(archive: Archive, setting: Setting, into: int, name: str, codec: str) -> Move:
+def _named(archive: Archive, setting: Setting, into: int, name: str, codec: str, inode: Inode) -> Move:
     path = os.path.join(folder_name(archive.live, setting), name)
-    inode = inode_of(name, into)
     size = os.stat(name, dir_fd=into, follow_symlinks=False).st_size
     return Move(
         Step.NAME, path=path, size=size, file_ino=inode.ino, file_btime_ns=inode.btime_ns, codec=codec,

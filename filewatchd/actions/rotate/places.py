@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from filewatchd.actions.rotate.machine import Step
+from filewatchd.actions.rotate.moves import Move as Move
+from filewatchd.actions.rotate.moves import Sync as Sync
 from filewatchd.errors import ActionError
 from filewatchd.work.attributes import tolerated
 from filewatchd.work.inodes import Inode, inode_of
@@ -40,30 +41,23 @@ class Setting(NamedTuple):
     threads: int = 1
 
 
-class Move(NamedTuple):
-    """A step that was taken on disk, and what the row says from now on. What is None doesn't change."""
+class Names(NamedTuple):
+    """The names that an archive may get, in the order in which they are tried: the base, then with a number."""
 
-    step: Step
-    end: int | None = None
-    cut: int | None = None
-    position: int | None = None
-    skip: int | None = None
-    plain: str | None = None
-    path: str | None = None
-    size: int | None = None
-    file_ino: int | None = None
-    file_btime_ns: int | None = None
-    codec: str | None = None
-    copy_ino: int | None = None
-    copy_btime_ns: int | None = None
-    grown: bool = False  # lines came after the end that was recorded: they are another archive's
+    base: str
+    suffix: str = ""
+    most: int = 1
 
     @property
-    def values(self) -> dict[str, int | str]:
-        """The row's new values."""
-        told = self._asdict()
-        del told["step"], told["grown"]
-        return {name: value for name, value in told.items() if value is not None}
+    def first(self) -> str:
+        """The one that it gets unless that is taken."""
+        return self.base + self.suffix
+
+    def all(self) -> Iterator[str]:
+        """All of them."""
+        yield self.first
+        for number in range(2, self.most + 1):
+            yield f"{self.base}-{number}{self.suffix}"
 
 
 @contextmanager
@@ -86,13 +80,9 @@ def open_folder(path: str, beneath: str) -> int:
         return os.open(beneath, _FOLDER)
     base = os.open(beneath, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        held = hold(base, steps_below(path, beneath), path)
+        return hold(base, steps_below(path, beneath), path, _FOLDER | os.O_NOFOLLOW)
     finally:
         os.close(base)
-    try:
-        return os.open(f"/proc/self/fd/{held}", _FOLDER)
-    finally:
-        os.close(held)
 
 
 @contextmanager

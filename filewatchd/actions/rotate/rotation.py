@@ -9,24 +9,28 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import aclosing, suppress
-from errno import EXDEV
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from errno import ENOENT, EXDEV
 
 from filewatchd.actions.base import Context
 from filewatchd.actions.rotate import copying, freeing, naming, packing, swapping
+from filewatchd.actions.rotate.abreast import Abreast
 from filewatchd.actions.rotate.ledger import Archive, Ledger
 from filewatchd.actions.rotate.machine import State, Step
 from filewatchd.actions.rotate.options import Options
-from filewatchd.actions.rotate.places import Move, Setting, folder_name
+from filewatchd.actions.rotate.places import Move, Names, Setting, folder_name
+from filewatchd.actions.rotate.strokes import Task, Work, name_of
+from filewatchd.actions.rotate.swapping import Left
+from filewatchd.work.gathering import Gathered
 
 _FIRST_ASK, _LAST_ASK = 0.05, 5.0  # seconds between two questions whether the last writer has gone
 STILL = 10.0  # seconds without growth that stand for a lease where none can tell
 _NAMED = (State.NAMED, State.STAMPED, State.DONE)
+_MOST, _MOST_PACKED = 64, 16  # archives of one call of the worker
+_SMALL = 4 << 20  # bytes that are packed together with others': nobody waits long for them
 
-Take = Callable[..., Iterator[Move]]
-_UNDO: dict[str, Take] = {"exchange": swapping.swap_again, "copytruncate": copying.discard}
+_UNDO: dict[str, Work] = {"exchange": swapping.swap_again, "copytruncate": copying.discard}
 
 
 class Ended(Exception):  # noqa: N818 - no error: the daemon ends
@@ -45,6 +49,14 @@ class Rotation:
         self._locks: dict[str, asyncio.Lock] = {}
         self.ending = asyncio.Event()
         self.options = options
+        self._abreast = Abreast(ctx, self._record, _MOST)
+        self._small = Abreast(ctx, self._record, _MOST_PACKED)
+        self._writing = Gathered[tuple[Archive, Setting], Left](
+            lambda archives: ctx.worker.call(swapping.writers_left_each, archives)
+        )
+        self._reading = Gathered[tuple[Archive, Setting], int](
+            lambda archives: ctx.worker.call(swapping.readers_behind_each, archives)
+        )
 
     # ---- what it needs to know
 
@@ -72,14 +84,21 @@ class Rotation:
 
     # ---- steps
 
-    async def take(self, archive: Archive, work: Take, *more: Any) -> Archive:
+    async def take(self, archive: Archive, work: Work, names: Names | None = None, *, proven: bool = False) -> Archive:
         """Let the worker do something, and write down each step that it takes, before it goes on."""
-        async with aclosing(self._ctx.worker.steps(work, archive, self.setting(archive.live), *more)) as moves:
-            async for move in moves:
-                if move.grown:
-                    self._go_on(archive)
-                archive = await self._ledger.step_together(archive, move.step, **move.values)
-        return archive
+        task = Task(name_of(work), archive, self.setting(archive.live), names, proven)
+        if work in (copying.copy, copying.empty_again) or (work is freeing.free and archive.plain is None):
+            return await self._abreast.take_alone(task)  # writers wait for it, or lose what they write meanwhile
+        if work is packing.pack:
+            small = archive.end - archive.position <= _SMALL
+            return await (self._small.take(task) if small else self._small.take_alone(task))
+        return await self._abreast.take(task)
+
+    def _record(self, moves: Sequence[tuple[Archive, Move]]) -> list[Archive]:
+        for archive, move in moves:
+            if move.grown:
+                self._go_on(archive)
+        return self._ledger.steps(moves)
 
     def _go_on(self, archive: Archive) -> None:
         """A swapped file has grown after its end was recorded: what came is another archive's, of the same file."""
@@ -90,8 +109,18 @@ class Rotation:
         self._ledger.step(self._ledger.begin(later), Step.SWAP, plain=later.plain)
 
     async def swap(self, archive: Archive) -> Archive:
-        """Begin an exchange."""
-        return await self.take(archive, swapping.swap)
+        """Begin an exchange; where the old file has only to get its name, that is all of it."""
+        names = naming.stamped_names(archive.live, archive.txn, "none") if archive.path is not None else None
+        return await self.take(archive, swapping.swap, names)
+
+    def path_at_once(self, live: str, txn: str) -> str | None:
+        """The path that a swapped file gets in the same stroke; None: that takes more."""
+        options = self.options
+        if options.name != "timestamp" or options.reopen is not None or options.after is not None:
+            return None
+        if options.compress.codec != "none":
+            return None
+        return os.path.join(folder_name(live, self.setting(live)), naming.stamped_names(live, txn, "none").first)
 
     async def undo(self, archive: Archive) -> Archive:
         """A rotation that was cut off right after its beginning: given up, or adopted."""
@@ -140,7 +169,7 @@ class Rotation:
             case State.CLOSED:
                 return await self._pack(archive)
             case State.NAMED | State.STAMPED:
-                return await self.take(archive, freeing.free, self.options.method == "auto")
+                return await self.take(archive, freeing.free, proven=self.options.method == "auto")
             case State.EXPIRING:
                 return await self.take(archive, freeing.delete)
         return await self.undo(archive)
@@ -150,13 +179,13 @@ class Rotation:
             archive = await self.take(archive, packing.pack)
         return await self._name(archive, packing.give_name, archive.codec)
 
-    async def _name(self, archive: Archive, work: Take, codec: str) -> Archive:
+    async def _name(self, archive: Archive, work: Work, codec: str) -> Archive:
         names = await self._names(archive, codec)
         if archive.state is State.SWAPPED:  # from here on it may be at its own name, and who reads must find it
-            await self._ledger.shift(
-                [(archive, os.path.join(folder_name(archive.live, self.setting(archive.live)), names[0]))]
-            )
-            archive = self._ledger.get(archive.id)
+            path = os.path.join(folder_name(archive.live, self.setting(archive.live)), names.first)
+            if path != archive.path:
+                await self._ledger.shift([(archive, path)])
+                archive = self._ledger.get(archive.id)
         archive = await self.take(archive, work, names)
         await self._whole(archive)
         return archive
@@ -182,9 +211,7 @@ class Rotation:
 
     async def _wait_for_writers(self, archive: Archive) -> None:
         pause, still, size = _FIRST_ASK, 0.0, -1
-        while (
-            left := await self._ctx.worker.call(swapping.writers_left, archive, self.setting(archive.live))
-        ) is not False:
+        while (left := await self.writers_left(archive)) is not False:
             if left is None:
                 grown, size = size, await self._ctx.worker.call(swapping.size_of, archive, self.setting(archive.live))
                 still = still + pause if grown == size else 0.0
@@ -193,11 +220,18 @@ class Rotation:
             await self.pause(pause)
             pause = min(pause * 1.5, _LAST_ASK)
 
+    async def writers_left(self, archive: Archive) -> bool | None:
+        """See `swapping.writers_left`."""
+        left = await self._writing.ask((archive, self.setting(archive.live)))
+        if left.gone:
+            raise FileNotFoundError(ENOENT, os.strerror(ENOENT), left.gone)
+        return left.writers
+
     async def _wait_for_readers(self, archive: Archive) -> None:
         if archive.state is not State.NAMED or archive.method not in ("exchange", "collapse"):
             return
         deadline, pause = self._ctx.clock.monotonic() + self.options.readers_wait, _FIRST_ASK
-        while await self._ctx.worker.call(swapping.readers_behind, archive, self.setting(archive.live)):
+        while await self._reading.ask((archive, self.setting(archive.live))):
             if self._ctx.clock.monotonic() >= deadline:
                 self._ctx.count("readers_left_behind")
                 return
@@ -219,7 +253,7 @@ class Rotation:
 
     # ---- names
 
-    async def _names(self, archive: Archive, codec: str) -> list[str]:
+    async def _names(self, archive: Archive, codec: str) -> Names:
         """The names that are tried for an archive."""
         if self.options.name == "timestamp":
             return naming.stamped_names(archive.live, archive.txn, codec)
@@ -234,11 +268,11 @@ class Rotation:
         ours = [os.path.basename(other.path or "") for other in others]
         taken = await self._ctx.worker.call(naming.taken, archive, setting, ours)
         if taken.own is not None:  # a crash came after it had got it
-            return [taken.own]
+            return Names(taken.own)
         current = [naming.number_of(archive.live, row.path or "") if row is not archive else None for row in rows]
         wanted = dict(zip((row.id for row in rows), naming.numbers(current, taken.numbers), strict=True))
         await self._shift(archive.live, others, wanted)
-        return [naming.numbered_name(archive.live, wanted[archive.id], codec)]
+        return Names(naming.numbered_name(archive.live, wanted[archive.id], codec))
 
     async def _shift(self, live: str, archives: list[Archive], wanted: dict[int, int]) -> None:
         moves = []

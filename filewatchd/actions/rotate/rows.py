@@ -99,6 +99,7 @@ class Part(NamedTuple):
 
 
 _TAIL = 65536  # bytes by which a copy knows its log
+_RENAMED = frozenset({State.BEGUN, State.SWAPPED, State.CLOSED})  # a swapped file may have had its own name already
 _PATHS = frozenset({"live", "plain", "path", "was"})
 COLUMNS = ", ".join(Archive._fields)
 
@@ -171,11 +172,17 @@ def _plain(archive: Archive) -> Iterator[Part]:
 
 def where_plain(archive: Archive) -> str:
     """Where an inode waits that was swapped out: under its hidden name, or where it was about to get its own."""
-    folder, name = os.path.split(archive.live)
-    plain = archive.plain or os.path.join(folder, hidden(name, archive.txn, "rotated"))
-    if archive.state is State.SWAPPED and archive.path is not None and not is_at(plain, archive.inode):
-        return found_in(os.path.dirname(archive.path), archive.inode) or plain
+    plain = archive.plain or beside(archive)
+    if archive.state in _RENAMED and archive.path is not None and not is_at(plain, archive.inode):
+        found = found_in(os.path.dirname(archive.path), archive.inode)
+        return found if found is not None and found != archive.live else plain
     return plain
+
+
+def beside(archive: Archive) -> str:
+    """The path under which an inode waits that is swapped out."""
+    folder, name = os.path.split(archive.live)
+    return os.path.join(folder, hidden(name, archive.txn, "rotated"))
 
 
 def emptied(archive: Archive) -> bool:

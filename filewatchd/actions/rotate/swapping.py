@@ -10,21 +10,36 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from typing import NamedTuple
 
-from filewatchd.actions.rotate.ledger import Archive, hidden, where_plain
+from filewatchd.actions.rotate.freeing import folder_for
+from filewatchd.actions.rotate.ledger import Archive, beside, hidden, where_plain
 from filewatchd.actions.rotate.machine import Step
-from filewatchd.actions.rotate.packing import source_of
-from filewatchd.actions.rotate.places import Move, Setting, folder_of, fresh, inode_at, open_log, opened, remove
+from filewatchd.actions.rotate.packing import named, named_at_once, source_of
+from filewatchd.actions.rotate.places import (
+    Move,
+    Names,
+    Setting,
+    Sync,
+    archives_of,
+    folder_of,
+    fresh,
+    inode_at,
+    open_log,
+    opened,
+    remove,
+)
 from filewatchd.errors import ActionError
 from filewatchd.work.attributes import gid_of, take_over, uid_of
 from filewatchd.work.exchange import exchange
-from filewatchd.work.files import has_writers
-from filewatchd.work.holders import holders_of
+from filewatchd.work.files import is_written_to
+from filewatchd.work.holders import holders_of, holders_of_each
 from filewatchd.work.inodes import inode_of
 
 
-def swap(archive: Archive, setting: Setting) -> Iterator[Move]:
-    """Swap the log with a fresh file.
+def swap(archive: Archive, setting: Setting, names: Names | None = None) -> Iterator[Move | Sync]:
+    """Swap the log with a fresh file. ``names``: the old one is to stay as it is, and gets one of these at once.
 
     Raises:
         OSError, ActionError: it couldn't be done, and wasn't.
@@ -32,19 +47,31 @@ def swap(archive: Archive, setting: Setting) -> Iterator[Move]:
     name = os.path.basename(archive.live)
     spare = hidden(name, archive.txn, "rotated")
     with folder_of(archive.live, setting.beneath) as folder:
-        make_spare(archive, setting, folder, spare)
         try:
+            target = make_spare(archive, setting, folder, spare)
+            try:
+                yield Sync(target)
+            finally:
+                os.close(target)
             swapped(archive, folder, name, spare)
         except BaseException:
             if inode_at(folder, spare) != archive.inode:
                 remove(folder, spare)
             raise
-        os.fsync(folder)
-    yield Move(Step.SWAP, plain=where_plain(archive), skip=0)
+        move = Move(Step.SWAP, plain=beside(archive), skip=0)
+        if names is not None:
+            # What fails here is tried again beside the jobs: it has been swapped.
+            with suppress(OSError, ActionError), archives_of(archive.live, setting) as into:
+                whole = named_at_once(archive, setting, folder, into, names, move)
+                if not os.path.samestat(os.fstat(folder), os.fstat(into)):
+                    yield Sync(into)
+                move = whole
+        yield Sync(folder)
+        yield move
 
 
-def make_spare(archive: Archive, setting: Setting, folder: int, spare: str) -> None:
-    """The fresh file: like the log, or as the options want it."""
+def make_spare(archive: Archive, setting: Setting, folder: int, spare: str) -> int:
+    """The fresh file: like the log, or as the options want it. The caller syncs and closes it."""
     source = open_log(folder, archive.live)
     try:
         target = fresh(folder, spare)
@@ -53,9 +80,10 @@ def make_spare(archive: Archive, setting: Setting, folder: int, spare: str) -> N
                 source, target, owner=uid_of(setting.create_owner), group=gid_of(setting.create_group),
                 mode=setting.create_mode, times=False,
             )  # fmt: skip
-            os.fsync(target)
-        finally:
+        except BaseException:
             os.close(target)
+            raise
+        return target
     finally:
         os.close(source)
 
@@ -74,17 +102,46 @@ def swapped(archive: Archive, folder: int, name: str, spare: str) -> None:
         raise ActionError(f"{archive.live} was replaced by another file just now; it is tried again")
 
 
-def swap_again(archive: Archive, setting: Setting) -> Iterator[Move]:
+def swap_again(archive: Archive, setting: Setting) -> Iterator[Move | Sync]:
     """After a crash in `swap`: it had happened, or is undone."""
     name = os.path.basename(archive.live)
     spare = hidden(name, archive.txn, "rotated")
     with folder_of(archive.live, setting.beneath) as folder:
         if inode_at(folder, spare) == archive.inode:
-            os.fsync(folder)
-            yield Move(Step.SWAP, plain=where_plain(archive), skip=0)
+            yield Sync(folder)
+            yield Move(Step.SWAP, plain=beside(archive), skip=0)
             return
+        if archive.path is not None and inode_at(folder, name) != archive.inode:  # it may have its own name already
+            into = folder_for(archive.live, archive.path, setting)
+            try:
+                if named(archive, into) is not None:
+                    yield Sync(folder)
+                    yield Sync(into)
+                    yield Move(Step.SWAP, plain=beside(archive), skip=0)
+                    return
+            finally:
+                os.close(into)
         remove(folder, spare)
     yield Move(Step.UNDO, skip=archive.begin)
+
+
+class Left(NamedTuple):
+    """Whether there may be writers, as `writers_left` has it. ``gone``: the swapped file isn't there."""
+
+    writers: bool | None = None
+    gone: str = ""
+
+
+def writers_left_each(archives: list[tuple[Archive, Setting]]) -> list[Left]:
+    """The same of several swapped files."""
+    return [_left(archive, setting) for archive, setting in archives]
+
+
+def _left(archive: Archive, setting: Setting) -> Left:
+    try:
+        return Left(writers_left(archive, setting))
+    except FileNotFoundError:
+        return Left(gone=where_plain(archive))
 
 
 def writers_left(archive: Archive, setting: Setting) -> bool | None:
@@ -95,17 +152,17 @@ def writers_left(archive: Archive, setting: Setting) -> bool | None:
     """
     path = where_plain(archive)
     with folder_of(path, setting.beneath) as folder, opened(folder, path) as fd:
-        told = has_writers(f"/proc/self/fd/{fd}", follow=True)
+        told = is_written_to(fd)
         if told is None and holders_of(fd).writers:
             return True
         return told
 
 
-def close(archive: Archive, setting: Setting) -> Iterator[Move]:
+def close(archive: Archive, setting: Setting) -> Iterator[Move | Sync]:
     """Nobody writes to the swapped file any more: this is its end."""
     path = where_plain(archive)
     with folder_of(path, setting.beneath) as folder, opened(folder, path) as fd:
-        os.fsync(fd)
+        yield Sync(fd)
         end = os.fstat(fd).st_size
     yield Move(Step.CLOSE, end=end, position=max(archive.position, archive.begin))
 
@@ -117,13 +174,27 @@ def size_of(archive: Archive, setting: Setting) -> int:
         return os.fstat(fd).st_size
 
 
-def readers_behind(archive: Archive, setting: Setting) -> int:
-    """How many readers of the source haven't come to the end of what is archived; none, if it is gone."""
-    path = source_of(archive)
-    try:
-        with folder_of(path, setting.beneath) as folder, opened(folder, path) as fd:
-            if inode_of(fd) != archive.inode:
-                return 0
-            return sum(holder.position < archive.end for holder in holders_of(fd).readers)
-    except FileNotFoundError:
-        return 0
+def readers_behind_each(archives: list[tuple[Archive, Setting]]) -> list[int]:
+    """How many readers of each source haven't come to the end of what is archived; none, if it is gone.
+
+    One look through /proc serves all. A source that can't be opened may have one.
+    """
+    behind = [0] * len(archives)
+    sources: dict[int, int] = {}
+    with ExitStack() as stack:
+        for number, (archive, setting) in enumerate(archives):
+            path = source_of(archive)
+            try:
+                folder = stack.enter_context(folder_of(path, setting.beneath))
+                fd = stack.enter_context(opened(folder, path))
+            except FileNotFoundError:
+                continue
+            except (OSError, ActionError):
+                behind[number] = 1
+                continue
+            if inode_of(fd) == archive.inode:
+                sources[number] = fd
+        found = holders_of_each(list(sources.values())) if sources else []
+    for number, holders in zip(sources, found, strict=True):
+        behind[number] = sum(holder.position < archives[number][0].end for holder in holders.readers)
+    return behind

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import os
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from filewatchd.actions import rotate
 from filewatchd.actions.rotate import copying, examining, packing
 from filewatchd.actions.rotate.ledger import Archive, Ledger
 from filewatchd.actions.rotate.machine import State, Step
-from filewatchd.actions.rotate.places import Setting
+from filewatchd.actions.rotate.places import Move, Setting
 from filewatchd.errors import ActionError
 from filewatchd.model import Outcome
 from filewatchd.testing import FakeJob, FakeSpawn, Scripted, changed
@@ -81,7 +82,7 @@ def test_logs_of_one_job_share_their_commits(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(Ledger, "record", counted)
     all_rotated(Place(tmp_path), 32)
     assert sum(commits) >= 32 * 4
-    assert len(commits) <= 32, "not one commit for each log"
+    assert len(commits) <= 8, "not one commit for each log"
 
 
 def test_writes_are_not_watched_so_that_a_busy_log_does_not_wait_to_settle() -> None:
@@ -122,7 +123,7 @@ def test_a_recorded_member_outlives_the_failure_of_the_next(tmp_path: Path, monk
     compress = codecs.compress
     monkeypatch.setattr(codecs, "compress", lambda *args, **more: compress(*args, **more, member=16384))
     moves = packing.pack(row_of(log, "punch"), Setting(beneath=str(tmp_path)))
-    move = next(moves)
+    move = next(found for found in moves if isinstance(found, Move))
     moves.close()  # type: ignore[attr-defined]
     assert (move.step, move.path is not None and os.path.exists(move.path)) == (Step.MEMBER, True)
 
@@ -145,7 +146,7 @@ def test_a_copy_that_is_recorded_is_finished(more: str, tmp_path: Path) -> None:
     log.write_text(LINES)
     archive, setting = row_of(log, "copytruncate"), Setting(beneath=str(tmp_path))
     moves = copying.copy(archive, setting)
-    archive = archive._replace(state=State.COPIED, **next(moves).values)  # type: ignore[arg-type]
+    archive = archive._replace(state=State.COPIED, **next(moves).values)
     moves.close()  # type: ignore[attr-defined]
     with log.open("a") as file:
         file.write(more)
@@ -189,7 +190,7 @@ def test_an_archive_is_finished_by_one_task_however_often_its_job_is_tried(tmp_p
 
 
 def test_what_a_cancelled_job_had_swapped_is_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    place = Place(tmp_path, method="exchange")
+    place = Place(tmp_path, method="exchange", compress={"codec": "gzip"})
     place.log.write_text(LINES)
 
     async def story() -> None:
@@ -208,7 +209,8 @@ def test_what_a_cancelled_job_had_swapped_is_finished(tmp_path: Path, monkeypatc
         raise asyncio.CancelledError
 
     play(story)
-    assert [path.read_text() for path in tmp_path.glob("app.log-*")] == [LINES]
+    (archive,) = tmp_path.glob("app.log-*.gz")
+    assert gzip.decompress(archive.read_bytes()).decode() == LINES
 
 
 def test_lines_that_came_after_the_end_are_one_archive_though_a_kill_came_in_between(tmp_path: Path) -> None:

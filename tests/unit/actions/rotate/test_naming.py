@@ -29,7 +29,7 @@ def test_the_number_in_a_name() -> None:
 
 def test_a_name_with_the_time() -> None:
     txn = transaction(1_800_000_000_000_000_000, None)
-    first, second, *_ = stamped_names("/l/app.log", txn, "gzip")
+    first, second, *_ = stamped_names("/l/app.log", txn, "gzip").all()
     assert first == f"app.log-{txn[:15]}.gz"
     assert second == f"app.log-{txn[:15]}-2.gz"
 
