@@ -137,4 +137,4 @@ def _shown(path: str) -> str:
 
 
 def _time(when_ns: int) -> str:
-    return datetime.fromtimestamp(when_ns / 1e9, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return datetime.fromtimestamp(when_ns / 1e9, UTC).isoformat(timespec="microseconds")

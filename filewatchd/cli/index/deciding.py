@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import click
 
 from filewatchd.cli.asking import Session
-from filewatchd.cli.index.opening import opened, scopes
+from filewatchd.cli.index.opening import of_rule, opened
 from filewatchd.cli.index.waiting import changes_in, pending_page, waiting
 from filewatchd.cli.options import Since, examples, path_arguments, rule_option, with_json
 from filewatchd.cli.page import GOOD, Block, Cell, Lines
 from filewatchd.cli.text import number
 from filewatchd.control.places import action_place
-from filewatchd.errors import FilewatchdError
+from filewatchd.errors import FatalError
 
 if TYPE_CHECKING:
     from filewatchd.state.index.rows import Change, Root
@@ -76,9 +76,9 @@ def _decide(
     where = path_arguments(said["path"]) if said["path"] is not None else {}
     conditions = {**said, "path": None, **where, "all": every or None, "ids": list(said["ids"]) or None}
     try:
-        found = _found(conditions, rule)
-    except FilewatchdError:
-        if rule is None:  # whoever may not read the index can still name a rule
+        found = _found(None if dry_run else session, conditions, rule)
+    except FatalError as error:
+        if rule is None or error.exit_code != 77:  # whoever may not read the index can still name a rule
             raise
         session.tell(_asked(session, verb, [rule], {**conditions, "dry_run": dry_run or None}), decided)
         return
@@ -104,8 +104,12 @@ class Meant(NamedTuple):
     versions: dict[str, str]
 
 
-def _found(conditions: Mapping[str, Any], rule: str | None) -> Meant:
-    """The changes that are meant, as the daemon will choose them."""
+def _found(daemon: Session | None, conditions: Mapping[str, Any], rule: str | None) -> Meant:
+    """The changes that are meant, as the daemon will choose them.
+
+    Raises:
+        FatalError: one that is named by its number doesn't wait.
+    """
     from filewatchd.actions.checksum.choosing import chosen
     from filewatchd.actions.checksum.documents import Choice
 
@@ -114,15 +118,20 @@ def _found(conditions: Mapping[str, Any], rule: str | None) -> Meant:
     shown: list[tuple[Change, Root]] = []
     rules: dict[str, None] = {}
     total = until = 0
-    with opened() as reader:
-        waits = changes_in(reader, scopes(reader, rule))
+    left = set(choice.ids)
+    with opened(daemon) as reader:
+        waits = changes_in(reader, of_rule(reader, rule))
         while some := list(itertools.islice(waits, 1000)):
             roots = {root.id: root for _, root in some}
             meant = chosen([change for change, _ in some], roots, choice)
             total += len(meant)
+            left -= {change.id for change, _ in some}
             until = meant[-1].id if meant else until
             rules |= dict.fromkeys(roots[change.root].rule for change in meant)
             shown += [(change, roots[change.root]) for change in meant[: max(0, _SHOWN - len(shown))]]
+        if left:
+            numbers = ", ".join(map(str, sorted(left)[:10]))
+            raise FatalError(f"nothing that waits has the number {numbers}; see filewatchctl index pending")
         return Meant(shown, total, until, list(rules), reader.packages())
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -101,7 +103,12 @@ def _root_row(root: Mapping[str, Any]) -> Sequence[Text]:
 def ls(session: Session, said: str | None, full: bool) -> None:
     """List the files that are known, at or below PATH or of RULE. With --json each is an object on a line."""
     with opened() as reader:
-        for document in rows(reader, scopes(reader, said)):
+        found = scopes(reader, said)
+        listed = rows(reader, found)
+        first = next(listed, None)
+        if first is None and any(scope.path for scope in found):
+            raise click.ClickException(f"the index doesn't know {one_line(str(said))}")
+        for document in itertools.chain([first] if first else [], listed):
             if session.as_json:
                 click.echo(to_line(document))
             else:
@@ -126,10 +133,13 @@ def rows(reader: Reader, found: Iterable[Scope]) -> Iterator[dict[str, Any]]:
 def show(session: Session, path: str) -> int:
     """Tell all that is known of a file: its row, what it was before, and what became of it. Exit code 3: it waits."""
     with opened() as reader:
-        found = [_story(reader, scope) for scope in scopes(reader, path)]
+        where = scopes(reader, path)
+        found = [_story(reader, scope) for scope in where]
+        below = any(reader.count(scope.root.id, scope.path) for scope in where)
     document = {"files": [each for each in found if each["row"] or each["changes"] or each["versions"]]}
     if not document["files"]:
-        raise click.ClickException(f"the index doesn't know {one_line(path)}")
+        hint = f"; `filewatchctl index ls {shlex.quote(one_line(path))}` lists those below it" if below else ""
+        raise click.ClickException(f"the index knows no file {one_line(path)}{hint}")
     session.tell(document, stories)
     waits = ("open", "pending", "rejected")
     return 3 if any(change["state"] in waits for each in document["files"] for change in each["changes"]) else 0
@@ -185,9 +195,11 @@ def find(session: Session, digest: str | None, duplicates: bool, least: int) -> 
     if (digest is None) != duplicates:
         raise click.UsageError("Say a HASH or --duplicates.", click.get_current_context())
     with opened() as reader:
+        any_found = False
         groups = reader.duplicates(least=least) if digest is None else [_with_digest(reader, digest)]
         for group in groups:
             documents = [telling.row(each.root, each.path, each.record) for each in group]
+            any_found = any_found or bool(documents)
             if session.as_json:
                 for line in [{"files": documents}] if duplicates else documents:
                     click.echo(to_line(line))
@@ -195,10 +207,12 @@ def find(session: Session, digest: str | None, duplicates: bool, least: int) -> 
                 head = documents[0]
                 click.echo(f"{telling.digest_text(head, 0)}  {size(head['size'])}")
                 click.echo("".join(f"  {one_line(path_in(each))}\n" for each in documents), nl=False)
+    if digest is not None and not any_found:
+        raise click.ClickException(f"the index knows no file whose hash begins with {digest}")
 
 
 def _with_digest(reader: Reader, digits: str) -> list[Found]:
     text = digits.partition(":")[2].lower() or digits.lower()
     if len(text) < 8 or len(text) > 128 or not set(text) <= set("0123456789abcdef"):
-        raise click.UsageError("HASH has 8 to 128 hexadecimal digits.", click.get_current_context())
+        raise click.UsageError("A HASH has 8 to 128 hexadecimal digits.", click.get_current_context())
     return reader.find(bytes.fromhex(text)) if len(text) in (64, 128) else reader.find_beginning(text)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 import click
 
 from filewatchd.cli.asking import Session
-from filewatchd.cli.index.opening import Scope, absolute, is_below, opened, rules_in, said_argument, scopes
+from filewatchd.cli.index.opening import Scope, absolute, is_below, of_rule, opened, rules_in, said_argument, scopes
 from filewatchd.cli.options import Rule, examples, with_json
 from filewatchd.cli.page import BAD, FAINT, GOOD, WARNING, Block, Cell, Lines, Text
 from filewatchd.cli.text import number, path_in
@@ -168,8 +168,9 @@ def import_(
     if bad:
         raise click.ClickException(f"{file}:{bad[0].line}: {bad[0].why}; nothing was taken")
     entries = [each for each in found if isinstance(each, Entry)]
-    with opened() as reader:
-        rules = [rule] if rule is not None else rules_in(scopes(reader, None))
+    with opened(None if dry_run else session) as reader:
+        rules = rules_in(of_rule(reader, rule))
+        _unambiguous(reader, entries)
         places = {root.root: root.rule for root in reader.roots(rule)}
     document: dict[str, Any] = {"same": 0, "taken": 0, "unfit": 0, "differ": [], "unknown": [], "notes": reading.notes}
     wanted = [(os.path.normpath(os.path.join(os.path.abspath(base), os.fsdecode(each.path))), each) for each in entries]
@@ -180,6 +181,19 @@ def import_(
     document["unknown"] += [path_fields("path", path) for path, _ in wanted if path not in held]
     session.tell(document, imported)
     return 3 if document["differ"] or document["unknown"] else 0
+
+
+def _unambiguous(reader: Reader, entries: Sequence[Entry]) -> None:
+    """See that no digest may be of another algorithm than it is taken for: nothing here could tell that it is wrong."""
+    from filewatchd.actions.checksum.formats import LIKE
+
+    guessed = {entry.algorithm for entry in entries if entry.guessed}
+    unsure = guessed & {"sha512"}  # b2sum's are as common
+    if "sha256" in guessed and reader.has_algorithm(LIKE["sha256"]):
+        unsure |= {"sha256"}
+    if unsure:
+        both = " or ".join((min(unsure), LIKE[min(unsure)]))
+        raise click.UsageError(f"The list may be of {both}; say --algorithm.", click.get_current_context())
 
 
 def _holds(places: Mapping[str, str], rule: str, path: str) -> bool:

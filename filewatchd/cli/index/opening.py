@@ -13,6 +13,7 @@ from filewatchd.cli.places import state_path
 from filewatchd.errors import FatalError
 
 if TYPE_CHECKING:
+    from filewatchd.cli.asking import Session
     from filewatchd.state.index.reading import Reader
     from filewatchd.state.index.rows import Root
 
@@ -37,25 +38,39 @@ def absolute(root: str, path: str) -> str:
     return f"{root.rstrip('/')}/{path}" if path else root
 
 
-def index_path() -> str:
-    """Where the index is."""
-    ctx = click.get_current_context()
-    return os.path.join(state_path(ctx.meta.get(STATE_DIR)), NAME)
+def index_path(daemon: Session | None = None) -> str:
+    """Where the index is. ``daemon``: it has to be that of the daemon, which is asked to do something.
+
+    Raises:
+        NoDaemonError: none answers.
+        FatalError: --state-dir names another.
+    """
+    said = click.get_current_context().meta.get(STATE_DIR)
+    if daemon is None:
+        return os.path.join(state_path(said), NAME)
+    its = str(daemon.ask("status")["state_dir"])
+    if said and not (os.path.exists(said) and os.path.samefile(said, its)):
+        raise FatalError(f"the daemon keeps its index in {its}, not in {said}; leave out --state-dir", exit_code=64)
+    return os.path.join(its, NAME)
 
 
 @contextmanager
-def opened() -> Iterator[Reader]:
-    """The index, to be read.
+def opened(daemon: Session | None = None) -> Iterator[Reader]:
+    """The index, to be read; with ``daemon`` that of the daemon.
 
     Raises:
-        FatalError: we may not read it (77).
-        StateError: there is none, or it is damaged, or of another version.
+        NoDaemonError: the daemon doesn't answer.
+        FatalError: there is none, or we may not read it (77).
+        StateError: it is damaged, or of another version.
     """
     from filewatchd.state.index.reading import Reader
 
-    path = index_path()
+    path = index_path(daemon)
     folder = os.path.dirname(path)
     unreadable = os.path.exists(folder) and not os.access(folder, os.R_OK | os.X_OK)
+    if not os.path.exists(path) and not unreadable:
+        text = f"{path}: there is no index; a rule with the action checksum makes one"
+        raise FatalError(f"{text}, and --state-dir names another place")
     if unreadable or (os.path.exists(path) and not os.access(path, os.R_OK)):
         raise FatalError(f"{path} may only be read by root and the daemon's user; use sudo", exit_code=77)
     with Reader(path) as reader:
@@ -81,6 +96,19 @@ def scopes(reader: Reader, said: str | None) -> list[Scope]:
         known = ", ".join(dict.fromkeys([*(root.rule for root in roots), *(root.root for root in roots)])) or "none"
         raise click.UsageError(f"No rule and no root is {said!r}; there are {known}.", click.get_current_context())
     return found
+
+
+def of_rule(reader: Reader, rule: str | None) -> list[Scope]:
+    """All roots, or those of a rule.
+
+    Raises:
+        click.UsageError: no rule has this name.
+    """
+    roots = reader.roots(rule)
+    if rule is not None and not roots:
+        known = ", ".join(dict.fromkeys(root.rule for root in reader.roots())) or "none"
+        raise click.UsageError(f"No rule is {rule!r}; there are {known}.", click.get_current_context())
+    return [Scope(root, "") for root in roots]
 
 
 def rules_in(found: Sequence[Scope]) -> list[str]:

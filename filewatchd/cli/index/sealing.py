@@ -47,7 +47,7 @@ def seal(session: Session, key: str | None, new_key: str | None) -> None:
     if key is None:
         raise click.UsageError("Say --key FILE, or --new-key FILE to make one.", click.get_current_context())
     private = keys.private_key(key)
-    with opened() as reader:
+    with opened(session) as reader:
         rules = [root.rule for root in reader.roots()]
     if not rules:
         raise click.ClickException("the index is empty; there is nothing to seal")

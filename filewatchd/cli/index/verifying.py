@@ -39,7 +39,7 @@ def verify(session: Session, said: str | None, mode: str, fresh: bool) -> int:
 
     Ctrl-C stops it where it is; the same command goes on there.
     """
-    with opened() as reader:
+    with opened(session) as reader:
         found = scopes(reader, said)
     done: list[dict[str, Any]] = []
     for rule in rules_in(found):

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from filewatchd.state.index.connecting import Typed
 from filewatchd.state.index.files import ROW, Files
 from filewatchd.state.index.history import History
-from filewatchd.state.index.rows import NO_ATTRIBUTES, Record, Root, decode, joined, record_of
+from filewatchd.state.index.rows import NO_ATTRIBUTES, NUMBERS, Record, Root, decode, joined, record_of
 
 
 class Found(NamedTuple):
@@ -88,6 +88,11 @@ class Reader(Files, History):
     def find_beginning(self, digits: str) -> list[Found]:
         """Every file whose digest begins with these hexadecimal digits. Reads all rows."""
         return list(self._found("WHERE substr(hex(digest), 1, ?) = ?", (len(digits), digits.upper())))
+
+    def has_algorithm(self, algorithm: str) -> bool:
+        """Whether any row is of it. Reads all rows if none is."""
+        of = NUMBERS[algorithm]
+        return bool(self._ask("SELECT EXISTS (SELECT 1 FROM files WHERE flags / 4 = ?)", (of,))[0][0])
 
     def duplicates(self, root: int | None = None, least: int = 1) -> Iterator[list[Found]]:
         """Files of at least so many bytes that have the same digest, in groups; the largest files first.

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from filewatchd.cli.asking import Session
 from filewatchd.cli.control import main
 from filewatchd.cli.index import keys
 from filewatchd.cli.index.checking import check
@@ -114,6 +115,9 @@ def test_show_tells_all_of_a_file(ctl: Ctl, index: Index, tree: Path) -> None:
     assert [old["size"] for old in story["versions"]] == [99]
     assert ctl("index", "show", f"{tree}/new").code == 0
     assert ctl("index", "show", f"{tree}/none").code == 1
+    assert f"index ls {tree}/d` lists" in ctl("index", "show", f"{tree}/d").err
+    for path in ("none", "d/none", "a/none"):
+        assert ctl("index", "ls", f"{tree}/{path}").code == 1
 
 
 def test_find_by_hash_by_its_beginning_and_duplicates(ctl: Ctl, index: Index, tree: Path) -> None:
@@ -125,7 +129,8 @@ def test_find_by_hash_by_its_beginning_and_duplicates(ctl: Ctl, index: Index, tr
         ]
     (group,) = documents(ctl("index", "find", "--duplicates", "--json").out)
     assert len(group["files"]) == 2  # type: ignore[arg-type]
-    assert ctl("index", "find", "00" * 32).out == ""
+    none = ctl("index", "find", "00" * 32)
+    assert (none.code, none.out, "knows no file" in none.err) == (1, "", True)
     for words in ([], ["zz"], ["abc"], [digest, "--duplicates"]):
         assert ctl("index", "find", *words).code == 64
 
@@ -155,12 +160,18 @@ def test_without_an_index_it_says_what_makes_one(ctl: Ctl, tmp_path: Path, monke
     monkeypatch.setenv("FILEWATCHCTL_STATE_DIR", str(tmp_path))
     found = ctl("index", "status")
     assert found.code == 1
-    assert "there is no index yet" in found.err
+    assert "there is no index; a rule with the action checksum makes one, and --state-dir names" in found.err
+    for words in (["verify"], ["approve", "--all"], ["reject", "1"]):  # whatever they would have found
+        assert ctl("index", *words).code == 69
 
 
 def test_nobody_is_asked_where_nothing_fits(ctl: Ctl, index: Index, tree: Path) -> None:
-    assert "nothing waits" in ctl("index", "approve", "--path", f"{tree}/new").out
+    assert "nothing waits" in ctl("index", "approve", "--path", f"{tree}/new", "--dry-run").out
     assert ctl("index", "approve").code == 64
+    unknown = ctl("index", "approve", "1", "99", "--dry-run")
+    assert (unknown.code, "nothing that waits has the number 99" in unknown.err) == (1, True)
+    for words in (["approve", "--all", "--dry-run"], ["import", "/dev/null", "--dry-run"]):
+        assert ctl("index", *words, "--rule", "none").code == 64
     shown = ctl("index", "approve", "--package", "tool", "--dry-run")
     assert (shown.code, shown.out.count("dpkg tool 2")) == (0, 2)
     assert ctl("index", "approve", "--package", "tool").code == 69  # it would have asked
@@ -252,6 +263,23 @@ def test_check_of_what_is_no_list_fails(ctl: Ctl, tmp_path: Path) -> None:
         assert why in found.err
 
 
+@pytest.mark.parametrize(("program", "algorithm"), [("b2sum", "blake2b"), ("sha512sum", "sha512"), ("", "blake3")])
+def test_check_finds_out_by_which_of_two_hashes_a_list_was_made(
+    ctl: Ctl, tree: Path, tmp_path: Path, program: str, algorithm: str
+) -> None:
+    if program:
+        sums = subprocess.run([program, "a", "d/b", "new"], cwd=tree, capture_output=True, check=True).stdout
+    else:
+        blake3 = pytest.importorskip("blake3").blake3
+        lines = [f"{blake3((tree / name).read_bytes()).hexdigest()}  {name}\n" for name in ("a", "d/b", "new")]
+        sums = "".join(lines).encode()
+    (tree / "new").write_bytes(b"diff")
+    (tmp_path / "sums").write_bytes(sums)
+    document = json.loads(ctl("index", "check", str(tmp_path / "sums"), "--base", str(tree), "--json").out)
+    assert (document["ok"], [each["found"] for each in document["findings"]]) == (2, ["differs"])
+    assert algorithm in document["algorithms"]
+
+
 def test_many_files_are_checked_in_order(tmp_path: Path) -> None:
     from filewatchd.actions.checksum.formats import Entry
 
@@ -270,8 +298,37 @@ def test_a_list_with_a_bad_line_isnt_taken(ctl: Ctl, index: Index, tmp_path: Pat
     assert found.code == 1
     assert "sums:2: " in found.err
     (tmp_path / "sums").write_text("0" * 64 + "  /elsewhere/a\n")
-    unknown = ctl("index", "import", str(tmp_path / "sums"), "--json")
+    unknown = ctl("index", "import", str(tmp_path / "sums"), "--dry-run", "--json")
     assert (unknown.code, json.loads(unknown.out)["unknown"]) == (3, [{"path": "/elsewhere/a"}])
+
+
+def test_a_list_that_may_be_of_two_algorithms_isnt_taken(ctl: Ctl, index: Index, tree: Path, tmp_path: Path) -> None:
+    sums, root = tmp_path / "sums", index.root("rule", str(tree))
+    for size, both in ((128, "sha512 or blake2b"), (64, "sha256 or blake3")):
+        if size == 64:
+            with index.edit() as edit:
+                edit.put(root, "other", Record(FileIdentity(1, 1, 1, 1), "blake3", bytes(32)))
+        sums.write_text("0" * size + "  /elsewhere/a\n")
+        found = ctl("index", "import", str(sums), "--dry-run")
+        assert (found.code, f"may be of {both}; say --algorithm" in found.err) == (64, True)
+        assert ctl("index", "import", str(sums), "--dry-run", "--algorithm", both.split()[0]).code == 3
+
+
+def test_what_acts_reads_the_daemons_own_index(
+    ctl: Ctl, index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Numbers of another one would mean other changes."""
+    asked: list[str] = []
+
+    def ask(session: Session, name: str, *_: object, **__: object) -> dict[str, object]:
+        asked.append(name)
+        return {"state_dir": str(tmp_path)}
+
+    monkeypatch.setattr(Session, "ask", ask)
+    for words in (["approve", "1"], ["verify"]):
+        found = ctl("index", *words)
+        assert (found.code, "the daemon keeps its index in" in found.err) == (64, True)
+    assert asked == ["status"] * 2
 
 
 # ---- seals

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, BinaryIO, Literal, NamedTuple, get_args
 
 from filewatchd.actions.checksum.formats import hashdeep, records, sums
+from filewatchd.actions.checksum.formats.entry import LIKE as LIKE
 from filewatchd.actions.checksum.formats.entry import STRONG as STRONG
 from filewatchd.actions.checksum.formats.entry import Bad as Bad
 from filewatchd.actions.checksum.formats.entry import Entry as Entry
@@ -16,6 +17,7 @@ from filewatchd.actions.checksum.formats.entry import hasher as hasher
 Format = Literal["sha256sum", "bsd", "hashdeep", "json", "csv"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 _HEAD = 64 * 1024
+_MARK = b"\xef\xbb\xbf"  # that a text is UTF-8, as Windows' editors say
 
 
 class Reading(NamedTuple):
@@ -33,6 +35,8 @@ def read(stream: BinaryIO, *, format: Format | None = None, algorithm: str | Non
         FormatError: hashdeep's header is damaged (while it is read).
     """
     buffered = stream if isinstance(stream, io.BufferedReader) else io.BufferedReader(_Raw(stream), _HEAD)
+    if buffered.peek(len(_MARK)).startswith(_MARK):
+        buffered.read(len(_MARK))
     head = buffered.peek(_HEAD)[:_HEAD]
     known = format or _looks_like(head)
     if known == "hashdeep":
@@ -42,7 +46,8 @@ def read(stream: BinaryIO, *, format: Format | None = None, algorithm: str | Non
         return Reading(known, records.read_json(buffered), [])
     if known == "csv":
         return Reading(known, records.read_csv(buffered), [])
-    return Reading(known, sums.read(buffered, algorithm=algorithm, zero=b"\0" in head), [])
+    notes: list[str] = []
+    return Reading(known, sums.read(buffered, algorithm=algorithm, zero=b"\0" in head, notes=notes), notes)
 
 
 class _Raw(io.RawIOBase):

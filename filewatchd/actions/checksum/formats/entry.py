@@ -13,17 +13,22 @@ MAX_NAME = 4096
 DIGEST_SIZES: Mapping[str, int] = {
     "md5": 16, "sha1": 20, "sha224": 28, "sha256": 32, "sha384": 48, "sha512": 64, "blake2b": 64, "blake3": 32,
 }  # fmt: skip
+LIKE: Mapping[str, str] = {"sha512": "blake2b", "sha256": "blake3"}  # as long: b2sum and b3sum don't say theirs either
 STRONG = ("sha256", "sha512", "blake2b", "blake3")
 
 
 class Entry(NamedTuple):
-    """A file of a list. ``line``: where it stands, counted from 1; ``size`` in bytes where the list says it."""
+    """A file of a list. ``line``: where it stands, counted from 1; ``size`` in bytes where the list says it.
+
+    ``guessed``: the algorithm is the usual one of those whose digests are as long, and may be another (`LIKE`).
+    """
 
     path: bytes
     algorithm: str
     digest: bytes
     size: int | None = None
     line: int = 0
+    guessed: bool = False
 
 
 class Bad(NamedTuple):

@@ -3,6 +3,7 @@ r"""The formats of sha256sum and its kin: ``HEX  NAME`` and, as BSD has it (``--
 A line of the first says nothing of its algorithm: the digest's length tells it, unless somebody does. ``*`` instead of
 the second blank once meant "binary"; it means nothing today. With ``-z`` lines end with a NUL, and no name is escaped.
 A carriage return at the end of a line that isn't escaped comes from an editor: coreutils escape those of names.
+Around a list there may be a PGP signature, as distributions sign theirs (``--clearsign``): it is left out, and told.
 """
 
 from __future__ import annotations
@@ -11,7 +12,16 @@ import re
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from filewatchd.actions.checksum.formats.entry import DIGEST_SIZES, MAX_NAME, Bad, Entry, FormatError, digest_of, fits
+from filewatchd.actions.checksum.formats.entry import (
+    DIGEST_SIZES,
+    LIKE,
+    MAX_NAME,
+    Bad,
+    Entry,
+    FormatError,
+    digest_of,
+    fits,
+)
 from filewatchd.actions.checksum.formats.escape import escaped, unescaped
 from filewatchd.actions.checksum.formats.lines import lines
 
@@ -24,22 +34,51 @@ _TAGS = {
 }  # fmt: skip
 _SUM = re.compile(rb"([0-9A-Fa-f]+) [ *](.+)", re.DOTALL)
 _TAGGED = re.compile(rb"([A-Z][A-Za-z0-9-]*) ?\((.+)\) ?= ([0-9A-Fa-f]+)", re.DOTALL)  # OpenSSL has no blanks
+_SIGNED = {
+    ("outside", b"-----BEGIN PGP SIGNED MESSAGE-----"): "header", ("header", b""): "list",
+    ("list", b"-----BEGIN PGP SIGNATURE-----"): "signature", ("signature", b"-----END PGP SIGNATURE-----"): "outside",
+}  # fmt: skip
 _SHORT = re.compile(r"BLAKE2b-(\d{1,3})", re.ASCII)
 
 
-def read(stream: BinaryIO, *, algorithm: str | None = None, zero: bool = False) -> Iterator[Entry | Bad]:
+def read(
+    stream: BinaryIO, *, algorithm: str | None = None, zero: bool = False, notes: list[str] | None = None
+) -> Iterator[Entry | Bad]:
     """Files of a list in either format, or in both: each line is taken as what it looks like.
 
     Args:
         stream: the list.
         algorithm: of lines that don't say it; otherwise by the digest's length.
         zero: lines end with a NUL.
+        notes: gets what isn't read, in words.
     """
+    signature = Signature([] if notes is None else notes)
     for number, text in lines(stream, b"\0" if zero else b"\n"):
         if text is None:
             yield Bad(number, "the line is longer than any name")
-        elif text.strip() and not text.startswith(b"#"):
-            yield _entry(text, number, algorithm, zero)
+        elif (rest := signature.without(text)).strip() and not rest.startswith(b"#"):
+            yield _entry(rest, number, algorithm, zero)
+
+
+class Signature:
+    """A PGP signature around a list: its lines are none of the list's (RFC 9580, 7)."""
+
+    def __init__(self, notes: list[str]) -> None:
+        self._notes = notes
+        self._at = "outside"
+
+    def without(self, text: bytes) -> bytes:
+        """A line as the list has it; empty if it is the signature's."""
+        line = text.rstrip()
+        follows = _SIGNED.get((self._at, line), self._at)
+        if follows != self._at:
+            if self._at == "outside":
+                self._notes.append("its PGP signature wasn't checked; gpg --verify does that")
+            self._at = follows
+            return b""
+        if self._at in ("header", "signature"):
+            return b""
+        return text.removeprefix(b"- ") if self._at == "list" else text
 
 
 def _entry(text: bytes, number: int, algorithm: str | None, zero: bool) -> Entry | Bad:
@@ -58,16 +97,17 @@ def _entry(text: bytes, number: int, algorithm: str | None, zero: bool) -> Entry
     digest = digest_of(digits)
     if digest is None or not fits(meant, digest):
         return Bad(number, f"a digest of {meant or 'any algorithm'} doesn't have {len(digits):,} digits")
-    return _named(name, escaping, meant, digest, number)
+    guessed = not tag and algorithm is None and meant in LIKE
+    return _named(name, escaping, meant, digest, number, guessed=guessed)
 
 
-def _named(text: bytes, escaping: bool, algorithm: str, digest: bytes, number: int) -> Entry | Bad:
+def _named(text: bytes, escaping: bool, algorithm: str, digest: bytes, number: int, *, guessed: bool) -> Entry | Bad:
     name = unescaped(text) if escaping else text
     if name is None:
         return Bad(number, r"a backslash in the name stands before something else than n, r or \ ")
     if b"\0" in name or len(name) > MAX_NAME:
         return Bad(number, "no file can have this name")
-    return Entry(name, algorithm, digest, None, number)
+    return Entry(name, algorithm, digest, None, number, guessed)
 
 
 def _tagged(tag: str, size: int) -> str:

@@ -40,7 +40,7 @@ def of(*rows: bytes, **how: Any) -> list[Entry | Bad]:
 
 def known(found: Iterable[Entry | Bad], *, size: bool = True) -> list[Entry]:
     read = [entry for entry in found if isinstance(entry, Entry)]
-    return [entry._replace(line=0, size=entry.size if size else None) for entry in read]
+    return [entry._replace(line=0, size=entry.size if size else None, guessed=False) for entry in read]
 
 
 def sha256(path: bytes, data: bytes) -> Entry:
@@ -193,7 +193,20 @@ def test_a_bad_line_is_told_and_the_next_is_read(line: bytes, why: str) -> None:
     assert isinstance(bad, Bad)
     assert bad.line == 3
     assert why in bad.why
-    assert good == Entry(b"good", "sha256", bytes.fromhex("11" * 32), None, 4)
+    assert good == Entry(b"good", "sha256", bytes.fromhex("11" * 32), None, 4, guessed=True)
+
+
+def test_a_list_that_is_signed_or_marked_is_read_without_that() -> None:
+    line = b"0" * 64
+    signed = (
+        b"-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA256\n\n" + line + b"  a\n- " + line + b"  b\n"
+        b"-----BEGIN PGP SIGNATURE-----\n\niQIz\n=abcd\n-----END PGP SIGNATURE-----\n" + line + b"  c\n"
+    )
+    for text in (signed, signed.replace(b"\n", b"\r\n"), b"\xef\xbb\xbf" + signed):
+        reading = formats.read(io.BytesIO(text))
+        assert [entry.path if isinstance(entry, Entry) else entry for entry in reading.entries] == [b"a", b"b", b"c"]
+        assert reading.notes == ["its PGP signature wasn't checked; gpg --verify does that"]
+    assert known(of(b"\xef\xbb\xbf" + line + b"  a\n")) == [Entry(b"a", "sha256", bytes(32))]
 
 
 @pytest.mark.parametrize(
