@@ -72,14 +72,14 @@ def init(
     except CreationError as error:
         return _refuse(_advised(error, at, purpose), as_json)
     steps = list(_steps(at, example, environ))
-    warning = _idle(at, files, registry, environ) if not dry_run else ""
+    warnings = list(_warnings(at, files, registry, environ)) if not dry_run else []
     if as_json:
-        print(to_json(_document(at, files, steps, warning, dry_run=dry_run)))
+        print(to_json(_document(at, files, steps, warnings, dry_run=dry_run)))
     elif dry_run:
         print("\n".join(_printed(at, files)), end="")
     else:
         print("\n".join(_told(at, files, steps)))
-    if warning and not as_json:
+    for warning in warnings if not as_json else ():
         print(f"warning: {warning}", file=sys.stderr)
     return 0
 
@@ -116,20 +116,19 @@ def _advised(error: CreationError, at: Place, purpose: str | None) -> CreationEr
     return error
 
 
-def _idle(
+def _warnings(
     at: Place, files: Sequence[NewFile], registry: Mapping[str, ActionPackage], environ: Mapping[str, str]
-) -> str:
-    """Why a rule file that was added beside somebody's own main file isn't read, if so."""
+) -> Iterator[str]:
+    """What keeps what was written from working: it is refused here, or somebody's own main file doesn't read it."""
     main = os.path.join(at.directory, MAIN)
-    if any(file.name == MAIN for file in files):
-        return ""
+    written = [os.path.join(at.directory, file.name) for file in files]
     try:
         read = load(Path(main), registry=registry, environ=environ, flags={}).files
-    except ConfigError:
-        return ""  # `check` is the next step, and says what is wrong
-    if all(os.path.join(at.directory, file.name) in read for file in files):
-        return ""
-    return f"{one_line(main)} doesn't read {RULES}; add this line to it: rule_files: [{RULES}/*.yaml]"
+    except ConfigError as error:
+        yield from (one_line(str(mistake)) for mistake in error.mistakes if mistake.file in written)
+        return
+    if not all(path in read for path in written):
+        yield f"{one_line(main)} doesn't read {RULES}; add this line to it: rule_files: [{RULES}/*.yaml]"
 
 
 # ---- what is told
@@ -147,12 +146,10 @@ def _steps(at: Place, example: Example | None, environ: Mapping[str, str]) -> It
     service = at.is_system or templates.is_users(at)
     if service:
         yield Step(f"{manager} enable --now filewatchd", "or runs it as a service, now and after each boot")
+    there = shlex.quote(templates.watched(example, at)) if example else ""
     if example and example.trial:
-        yield Step(
-            example.trial.format(shlex.quote(templates.watched(example, at))),
-            "from another terminal: a change, for the example",
-        )
-    yield Step("filewatchctl jobs", "what became of it")
+        yield Step(example.trial.format(there), "from another terminal: work for the example")
+    yield Step(example.look.format(there) if example else "filewatchctl jobs", "what became of it")
     reload = f"{manager} reload filewatchd" if service else "filewatchctl config reload"
     yield Step(reload, "takes a change of the configuration into use: whole, or not at all")
     yield Step("man filewatchd.yaml", "every key; also: man filewatchd, man filewatchctl")
@@ -174,7 +171,7 @@ def _printed(at: Place, files: Sequence[NewFile]) -> Iterator[str]:
 
 
 def _document(
-    at: Place, files: Sequence[NewFile], steps: Sequence[Step], warning: str, *, dry_run: bool
+    at: Place, files: Sequence[NewFile], steps: Sequence[Step], warnings: Sequence[str], *, dry_run: bool
 ) -> dict[str, object]:
     return {
         "ok": True,
@@ -184,6 +181,6 @@ def _document(
             path_fields("path", os.path.join(at.directory, file.name)) | ({"text": file.text} if dry_run else {})
             for file in files
         ],
-        "warnings": [warning] if warning else [],
+        "warnings": warnings,
         "next": [step._asdict() for step in steps],
     }

@@ -32,6 +32,37 @@ def test_the_example_for_exec_compresses_what_lands(daemon: Daemon, capsys: pyte
     assert daemon.finished() == 1  # what the command made is no job of its own
 
 
+@pytest.mark.parametrize(
+    ("example", "told"),
+    [("exec", "compress-incoming  ok"), ("logs", "app.log-"), ("integrity", "integrity  ")],
+)
+def test_what_it_says_comes_next_works(
+    example: str, told: str, daemon: Daemon, commands: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["init", str(daemon.directory), "--for", example, "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["warnings"] == []
+    export, mkdir, check, run, trial, look, *_ = (step["command"] for step in document["next"])
+    assert (check, run) == ("filewatchd check", "filewatchd run")
+    daemon.start()
+
+    environ = {**os.environ, "PATH": commands, "FILEWATCHCTL_STATE_DIR": str(daemon.state_dir)}
+    environ["FILEWATCHCTL_SOCKET"] = str(daemon.directory / "run" / "control.sock")
+
+    def typed(*lines: str) -> str:
+        done = subprocess.run(
+            ["sh", "-ec", "\n".join([export, *lines])],
+            env=environ,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done
+        return done.stdout
+
+    typed(mkdir, "filewatchctl flush")
+    assert told in typed(trial, "filewatchctl flush", look)
+
+
 @pytest.mark.parametrize("death", ["fsync:when=1", "fsync:when=2", "linkat:when=1", "linkat:when=2", "unlinkat:when=1"])
 def test_killed_in_the_middle_no_file_is_cut_short(death: str, tmp_path: Path, program: Callable[[str], str]) -> None:
     """The rule's name comes first, so that the main file, which puts it in force, is never without it."""

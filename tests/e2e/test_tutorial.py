@@ -3,30 +3,15 @@
 from __future__ import annotations
 
 import os
-import sys
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.running import RUN
 from tests.e2e.transcripts import Terminal, agrees, blocks, here
 
 ROOT = Path(__file__).parents[2]
 ELSEWHERE = {"package", "pip", "systemd"}  # done where there is a machine of its own to install things on
-CONTROL = RUN.replace("cli.daemon", "cli.control")
-
-
-@pytest.fixture
-def commands(tmp_path: Path) -> str:
-    """A PATH with both commands, of this source."""
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    for name, code in (("filewatchd", RUN), ("filewatchctl", CONTROL)):
-        script = folder / name
-        script.write_text(f"#!/bin/sh\nPYTHONPATH='{ROOT}' exec '{sys.executable}' -c '{code}' \"$@\"\n")
-        script.chmod(0o755)
-    return f"{folder}{os.pathsep}{os.environ['PATH']}"
 
 
 @pytest.mark.parametrize("page", ["docs/tutorial/getting-started.md", "README.md"])

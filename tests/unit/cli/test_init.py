@@ -334,3 +334,14 @@ def test_an_action_brings_its_own_example(tmp_path: Path, capsys: pytest.Capture
     assert (tmp_path / "x/rules.d/census.yaml").read_text() == text
     assert init(str(tmp_path / "y"), registry=registry, environ={}, purpose="plain") == 64
     assert f"there is: {', '.join(NAMES)}, census" in capsys.readouterr().err
+
+
+def test_what_check_would_refuse_is_said_at_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("filewatchd.config.rules.lacks", lambda extra: (f"the extra {extra} is missing", "pip it"))
+    assert main(["init", str(tmp_path / "new"), "--for", "reload"]) == 0
+    warnings = [line for line in capsys.readouterr().err.splitlines() if "the extra" in line]
+    place = f"{tmp_path}/new/rules.d/reload.yaml"
+    assert [line.partition(place)[0] for line in warnings] == ["warning: "]
+    assert warnings[0].endswith("the extra systemd is missing; pip it")
