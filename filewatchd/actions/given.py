@@ -315,6 +315,10 @@ class Context(Protocol):
         """Raise, or renew, several at once: whoever is to be told of them (``on_finding``) gets one message."""
         ...
 
+    def announce(self, key: str, message: str) -> None:
+        """Tell whoever is to be told of findings (``on_finding``), and the log, of something that nobody need mend."""
+        ...
+
     def clear_finding(self, key: str) -> None:
         """It doesn't stand any more, by itself: whoever is to be told of recoveries is told."""
         ...

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from filewatchd.actions.base import Ground, Pool, Services, Spawn, Tables, Timers, Unfinished, Worker
 from filewatchd.clock import Clock
+from filewatchd.errors import StateError
 from filewatchd.jobs.filelocks import holding_nothing
-from filewatchd.model import Found, RuleSettings, Trigger
+from filewatchd.model import Entry, Event, Found, RuleSettings, Trigger
 from filewatchd.rules.match import PRESETS
 from filewatchd.work.opening import safe_open
 from filewatchd.work.workers import RuleWorker
@@ -172,6 +173,15 @@ class ActionContext:
             self._log.warning("finding %s: %s", each.key, each.message)
         if len(found) > _TOLD:
             self._log.warning("... and %d more findings", len(found) - _TOLD)
+
+    def announce(self, key: str, message: str) -> None:
+        now_ns = self._engine.clock.wall_ns()
+        self._log.info("%s", message)
+        try:
+            with self._engine.store.database.transaction():
+                self._engine.store.notices.add(self.rule.name, Event.FINDING, Entry(key, message, None, now_ns, now_ns))
+        except StateError as error:
+            self._log.error("%s can't be told: %s", key, error)
 
     def clear_finding(self, key: str) -> None:
         self._engine.store.clear_finding(key, self.rule.name)

@@ -107,9 +107,9 @@ class FakeTables:
 class FakeContext:
     """`filewatchd.actions.base.Context`. What the action asked for is in the attributes.
 
-    ``findings`` (key -> message, path), ``counters``, ``requested`` (trigger, paths), ``follow_ups`` (name -> task),
-    ``held`` (files now locked), and ``interrupted`` (put `Unfinished` jobs there before ``open``). `write` plays a
-    write to a file that the action waits for, `tell` another action's effect.
+    ``findings`` (key -> message, path), ``announced`` (key, message), ``counters``, ``requested`` (trigger, paths),
+    ``follow_ups`` (name -> task), ``held`` (files now locked), and ``interrupted`` (put `Unfinished` jobs there before
+    ``open``). `write` plays a write to a file that the action waits for, `tell` another action's effect.
     """
 
     def __init__(
@@ -135,6 +135,7 @@ class FakeContext:
         self.tables = tables or FakeTables()
         self.state_dir = state_dir
         self.findings: dict[str, tuple[str, str | None]] = {}
+        self.announced: list[tuple[str, str]] = []
         self.counters: Counter[str] = Counter()
         self.requested: list[tuple[Trigger, tuple[str, ...]]] = []
         self.follow_ups: dict[str, asyncio.Task[None]] = {}
@@ -249,6 +250,10 @@ class FakeContext:
         """Record several."""
         for each in found:
             self.finding(*each)
+
+    def announce(self, key: str, message: str) -> None:
+        """Record it."""
+        self.announced.append((key, message))
 
     def clear_finding(self, key: str) -> None:
         """Forget it."""

@@ -154,11 +154,15 @@ def test_a_verify_that_is_interrupted_goes_on(daemon: Daemon) -> None:
 
 def test_a_seal_and_an_audit_that_finds_what_was_done_behind_it(daemon: Daemon) -> None:
     written(daemon.root, [b"a", b"b"])
-    started(daemon)
+    heard = daemon.directory / "heard"
+    command = ["sh", "-c", f'echo "$1" >>{heard}', "sh", "{message}"]
+    started(daemon, json.dumps({"on_finding": [{"exec": {"command": command}}]}))
     key = daemon.directory / "key"
     ctl(daemon, "seal", "--new-key", key)
     sealed = document(daemon, "seal", "--key", key)
     assert sealed["head"] in daemon.log()  # which journald keeps, and may send elsewhere
+    eventually(heard.exists, "the head is sent elsewhere", 20)
+    assert heard.read_text() == f"the index was sealed: head {sealed['number']}:{sealed['head']}, 2 files\n"
     (daemon.root / "a").write_text("proper")
     eventually(lambda: chained(daemon) > sealed["number"], "the change is chained", 20)
     head = f"{sealed['number']}:{sealed['head']}"

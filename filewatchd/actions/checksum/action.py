@@ -45,7 +45,7 @@ class Checksum:
     def __init__(self, options: Options, ctx: Context) -> None:
         self.ctx = ctx
         self.options = options
-        self.index = shared.acquire(ctx.state_dir, ctx.clock)
+        self.index = shared.acquire(ctx.state_dir, ctx.clock, ctx.announce)
         self.ledgers: dict[str, Ledger] = {}
         self.verdicts: Counter[Verdict] = Counter()
         self._bytes = 0
@@ -138,7 +138,7 @@ class Checksum:
         await self.runs.stop()
         for ledger in self.ledgers.values():
             await self.ctx.pool.run(LANE, ledger.close)
-        shared.release(self.index)
+        shared.release(self.index, self.ctx.announce)
 
     def statistics(self) -> Mapping[str, Any]:
         """Files by verdict and bytes hashed in this life, the runs, the index's size."""
@@ -241,6 +241,11 @@ class Checksum:
     async def decided(self, changes: Sequence[IndexChange], state: State) -> None:
         """Changes were approved or rejected."""
         await self.imported()
+
+    def sealed(self, number: int, head: str, files: int) -> None:
+        """The index was sealed: whoever hears of findings may keep the head elsewhere."""
+        words = f"the index was sealed: head {number}:{head}, {files:,} files"
+        shared.tell_all(self.index, f"index-sealed-{number}", words)
 
     async def imported(self) -> None:
         """Rows were changed by somebody else."""

@@ -40,6 +40,10 @@ class Engine(Protocol):
         """Rows were taken over from a list."""
         ...
 
+    def sealed(self, number: int, head: str, files: int) -> None:
+        """A seal has its signature."""
+        ...
+
 
 class Answers:
     """Answers for one rule."""
@@ -99,10 +103,10 @@ class Answers:
 
     async def _seal(self, asked: d.Nothing, caller: Caller) -> d.Sealing:
         link = await self._blocking(self._index.seal)
-        when, taken = await self._blocking(_entry, self._index.path, link.number)
+        head, when, taken = await self._blocking(_entry, self._index.path, link.number)
         files = sum(root.files for root in taken.roots)
         moment = datetime.fromtimestamp(when / 1e9, UTC).isoformat(timespec="microseconds")
-        return d.Sealing(number=link.number, head=link.hash.hex(), time=moment, files=files)
+        return d.Sealing(number=link.number, head=head, time=moment, files=files)
 
     async def _sealed(self, asked: d.Signature, caller: Caller) -> d.Sealed:
         try:
@@ -115,6 +119,8 @@ class Answers:
 
         if not await self._blocking(keep):
             raise ActionError(f"the chain has no seal {asked.number}", retryable=False)
+        head, _, taken = await self._blocking(_entry, self._index.path, asked.number)
+        self._engine.sealed(asked.number, head, sum(root.files for root in taken.roots))
         return d.Sealed(number=asked.number)
 
 
@@ -151,9 +157,10 @@ def note_packages(index: Index, accepted: Sequence[Change]) -> None:
             edit.packages({f"{parts.database} {parts.package}": parts.version for parts in found})
 
 
-def _entry(path: str, number: int) -> tuple[int, Snapshot]:
+def _entry(path: str, number: int) -> tuple[str, int, Snapshot]:
+    """The head, time and rows of a seal."""
     with Reader(path) as reader:
-        when, note = reader.connection.execute(
-            "SELECT time_ns, note FROM chain WHERE number = ?", (number,)
+        head, when, note = reader.connection.execute(
+            "SELECT hash, time_ns, note FROM chain WHERE number = ?", (number,)
         ).fetchone()  # fmt: skip
-    return when, unpacked(unpack(note))
+    return head.hex(), when, unpacked(unpack(note))

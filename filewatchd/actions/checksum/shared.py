@@ -3,30 +3,40 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 from filewatchd.clock import Clock
 from filewatchd.state.index.writing import Index
 
-_open: dict[str, tuple[Index, int]] = {}  # only the loop's thread comes here
+Hearer = Callable[[str, str], None]  # a key and a message
+
+_open: dict[str, tuple[Index, list[Hearer]]] = {}  # only the loop's thread comes here
 
 
-def acquire(state_dir: str, clock: Clock) -> Index:
-    """The index in a state directory; give it back with `release`.
+def acquire(state_dir: str, clock: Clock, hearer: Hearer) -> Index:
+    """The index in a state directory; give it back with `release`. ``hearer``: gets what is to be told to all.
 
     Raises:
         FatalError, StateError: it can't be opened.
     """
     path = os.path.join(state_dir, "index.db")
-    index, users = _open.get(path) or (Index(path, clock), 0)
-    _open[path] = index, users + 1
+    if path not in _open:
+        _open[path] = Index(path, clock), []
+    index, hearers = _open[path]
+    hearers.append(hearer)
     return index
 
 
-def release(index: Index) -> None:
+def tell_all(index: Index, key: str, message: str) -> None:
+    """Tell every rule that uses the index."""
+    for hearer in list(_open[index.path][1]):
+        hearer(key, message)
+
+
+def release(index: Index, hearer: Hearer) -> None:
     """One user less."""
-    users = _open[index.path][1] - 1
-    if users:
-        _open[index.path] = index, users
-    else:
+    hearers = _open[index.path][1]
+    hearers.remove(hearer)
+    if not hearers:
         del _open[index.path]
         index.close()

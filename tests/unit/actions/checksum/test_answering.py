@@ -44,6 +44,9 @@ class Engine:
     async def imported(self) -> None:
         self.told.append(("imported", []))
 
+    def sealed(self, number: int, head: str, files: int) -> None:
+        self.told.append(("sealed", [str(number), head, str(files)]))
+
 
 class Stage:
     """An index with some files and changes that wait."""
@@ -204,6 +207,7 @@ def test_a_seal_waits_for_its_signature_and_then_is_kept(stage: Stage) -> None:
     assert stage.ask("sealed", number=sealing.number, **said) == d.Sealed(number=sealing.number)
     with pytest.raises(ActionError, match="no seal 1"):
         stage.ask("sealed", number=1, **said)
+    assert stage.engine.told == [("sealed", [str(sealing.number), sealing.head, "4"])]
     with pytest.raises(ActionError, match="base64"):
         stage.ask("sealed", number=sealing.number, **{**said, "key": "%"})
     rows = stage.index.connection.execute("SELECT number, statement, key, signature, uid FROM seals").fetchall()
