@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from filewatchd.config import yaml
+from filewatchd.config.complaints import SyntaxMistake
 from filewatchd.config.convert import Converter, suggestion, type_of
 from filewatchd.config.nodes import Node, Source
 from filewatchd.config.schema import File
@@ -40,7 +41,7 @@ def read(wanted: Wanted, mistakes: list[Mistake]) -> Node | None:
         if text is None:
             text = yaml.decode(_bytes(wanted, mistakes), source)
         node = yaml.parse(text, source, mistakes)
-    except yaml.SyntaxMistake as error:
+    except SyntaxMistake as error:
         mistakes.append(error.mistake)
         return None
     except FileNotFoundError:

@@ -14,10 +14,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from filewatchd.config import yaml
+from filewatchd.config.complaints import SyntaxMistake
 from filewatchd.config.convert import Converter, suggestion
 from filewatchd.config.files import Wanted, check_rule_file, matches, read
 from filewatchd.config.nodes import Node, Source, from_plain, merged
-from filewatchd.config.schema import Control, Daemon, Logging, Rule, RuleDefaults
+from filewatchd.config.rule import Rule, RuleDefaults
+from filewatchd.config.schema import Control, Daemon, Logging
 from filewatchd.errors import Mistake
 from filewatchd.notation import quoted
 
@@ -109,7 +111,7 @@ class Layers:
                 continue
             try:
                 value = _placeless(yaml.parse(text, source, self.mistakes))
-            except yaml.SyntaxMistake as error:
+            except SyntaxMistake as error:
                 self.mistakes.append(replace(error.mistake, line=0, column=0))
                 continue
             top = merged(top, _nested(keys, value))

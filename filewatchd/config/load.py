@@ -19,8 +19,9 @@ from filewatchd.config.files import Wanted
 from filewatchd.config.layers import Layers
 from filewatchd.config.nodes import Node
 from filewatchd.config.ownfiles import OwnFiles
+from filewatchd.config.rule import RuleDefaults
 from filewatchd.config.rules import RuleBuilder
-from filewatchd.config.schema import Control, Daemon, Logging, RuleDefaults
+from filewatchd.config.schema import Control, Daemon, Logging
 from filewatchd.config.show import default_rows, rows
 from filewatchd.errors import ConfigError, Mistake
 from filewatchd.extras import lacks

@@ -19,7 +19,7 @@ from filewatchd.config.configuration import Row, digest
 from filewatchd.config.convert import INVALID, Converter, suggestion, type_of
 from filewatchd.config.nodes import Node, Source, from_plain, merged
 from filewatchd.config.origins import Origins, origins
-from filewatchd.config.schema import Rule
+from filewatchd.config.rule import Rule
 from filewatchd.config.show import BUILT_IN, rows
 from filewatchd.errors import Mistake, StalledError
 from filewatchd.extras import backend_lacks, lacks

@@ -11,7 +11,6 @@ schema. The pure Python parser is used because it can't crash, and its marks are
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 import yaml
 from yaml.events import (
@@ -25,6 +24,7 @@ from yaml.events import (
     ScalarEvent,
 )
 
+from filewatchd.config.complaints import ALIAS_HINT, SyntaxMistake, explained, failure
 from filewatchd.config.nodes import Node, Source
 from filewatchd.errors import Mistake
 from filewatchd.notation import quoted
@@ -42,14 +42,6 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 _NOT_FINITE = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
 
 
-class SyntaxMistake(Exception):  # noqa: N818 - it carries a mistake and never leaves this package
-    """The text can't be read on from here."""
-
-    def __init__(self, mistake: Mistake) -> None:
-        super().__init__(str(mistake))
-        self.mistake = mistake
-
-
 def decode(data: bytes, source: Source) -> str:
     """The text of a file's bytes.
 
@@ -57,7 +49,7 @@ def decode(data: bytes, source: Source) -> str:
         SyntaxMistake: it is too big, empty, or not UTF-8.
     """
     if len(data) > MAX_BYTES:
-        raise _failure(source, 0, 0, f"the file is larger than {MAX_BYTES >> 20} MiB", "split it over rule_files")
+        raise failure(source, 0, 0, f"the file is larger than {MAX_BYTES >> 20} MiB", "split it over rule_files")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -65,9 +57,9 @@ def decode(data: bytes, source: Source) -> str:
         line, start = before.count(b"\n") + 1, before.rfind(b"\n") + 1
         column = len(before[start:].decode("utf-8-sig", "replace")) + 1
         message = f"byte 0x{data[error.start]:02x} is not UTF-8"
-        raise _failure(source, line, column, message, "save the file as UTF-8") from None
+        raise failure(source, line, column, message, "save the file as UTF-8") from None
     if not text.strip():
-        raise _failure(source, 1, 1, "the file is empty", _EMPTY_HINT)
+        raise failure(source, 1, 1, "the file is empty", _EMPTY_HINT)
     return text
 
 
@@ -85,13 +77,13 @@ def parse(text: str, source: Source, mistakes: list[Mistake]) -> Node:
         for event in yaml.parse(text, Loader=yaml.SafeLoader):
             builder.take(event)
     except yaml.MarkedYAMLError as error:
-        raise _explained(error, text, source) from None
+        raise explained(error, text, source) from None
     except yaml.reader.ReaderError as error:
         line, column = _line_and_column(text, error.position)
         message = f"character U+{ord(text[error.position]):04X} is not allowed in YAML"
-        raise _failure(source, line, column, message, "remove it, or write it as an escape in double quotes") from None
+        raise failure(source, line, column, message, "remove it, or write it as an escape in double quotes") from None
     if builder.root is None:
-        raise _failure(source, 1, 1, "the file holds nothing but comments", _EMPTY_HINT)
+        raise failure(source, 1, 1, "the file holds nothing but comments", _EMPTY_HINT)
     return builder.root
 
 
@@ -181,7 +173,7 @@ class _Builder:
         height, size = 1, 1
         if isinstance(event, AliasEvent):
             if event.anchor not in self._anchors:
-                raise self._fail(line, column, f"nothing is anchored as &{event.anchor}", _ALIAS_HINT)
+                raise self._fail(line, column, f"nothing is anchored as &{event.anchor}", ALIAS_HINT)
             known = self._anchors[event.anchor]
             if known is None:
                 raise self._fail(line, column, f"*{event.anchor} stands inside its own anchor", "repeat the value")
@@ -267,67 +259,8 @@ class _Builder:
             top.key = None
 
     def _fail(self, line: int, column: int, message: str, hint: str) -> SyntaxMistake:
-        return _failure(self._source, line, column, message, hint)
-
-
-_ALIAS_HINT = 'put text that begins with * in quotes, such as "*.csv"'
-
-
-def _failure(source: Source, line: int, column: int, message: str, hint: str) -> SyntaxMistake:
-    return SyntaxMistake(Mistake(source.name, line, column, message, hint))
+        return failure(self._source, line, column, message, hint)
 
 
 def _line_and_column(text: str, index: int) -> tuple[int, int]:
     return text.count("\n", 0, index) + 1, index - text.rfind("\n", 0, index)
-
-
-def _explained(error: yaml.MarkedYAMLError, text: str, source: Source) -> SyntaxMistake:
-    """PyYAML's complaint, in words that say what to do."""
-    mark = error.problem_mark or error.context_mark
-    line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
-    opened = error.context_mark.line + 1 if error.context_mark else 0
-    context, problem = error.context or "", error.problem or ""
-    for tab in _leading_tabs(text, line):
-        return _failure(source, *tab, "a tab can't indent YAML", "use spaces")
-    for words, message, hint in _EXPLANATIONS:
-        if words in context or words in problem:
-            letter = text[mark.index : mark.index + 1] if mark else ""
-            message = message.format(letter=letter, opened=opened)
-            if words in _AT_CONTEXT and error.context_mark:
-                line, column = opened, error.context_mark.column + 1
-            return _failure(source, line, column, message, hint)
-    return _failure(source, line, column, problem or "this is not YAML", "check the indentation and the quotes here")
-
-
-def _leading_tabs(text: str, line: int) -> Iterator[tuple[int, int]]:
-    """Where a tab stands among the spaces that begin the line (the parser may stop one line late)."""
-    lines = text.split("\n")
-    for number in (line, line - 1):
-        row = lines[number - 1] if 0 < number <= len(lines) else ""
-        indent = row[: len(row) - len(row.lstrip())]
-        if "\t" in indent and row.strip():
-            yield number, indent.index("\t") + 1
-
-
-_QUOTE_HINT = "put the text in quotes"
-_AT_CONTEXT = frozenset({"while scanning a quoted scalar", "while parsing a flow"})
-_EXPLANATIONS = (
-    ("while scanning an alias", "text that begins with * is an alias to YAML", _ALIAS_HINT),
-    ("while scanning an anchor", "text that begins with & is an anchor to YAML", _QUOTE_HINT),
-    ("while scanning a quoted scalar", "a quote that begins here is never closed", "close it"),
-    ("while scanning a double-quoted scalar", "a backslash here begins no escape", "double it, or use single quotes"),
-    ("while parsing a flow", "the bracket that opens here is never closed", "close it"),
-    ("cannot start any token", "text can't begin with {letter!r}", _QUOTE_HINT),
-    (
-        "mapping values are not allowed",
-        "a ': ' YAML can't place",
-        "quote text that holds ': ', and align the keys",
-    ),
-    ("could not find expected ':'", "a key without its ':'", "write `key: value`"),
-    ("expected <block end>", "this doesn't line up with line {opened}", "align keys with keys and dashes with dashes"),
-    (
-        "while scanning a tag",
-        "text that begins with ! is a tag to YAML",
-        'put a pattern in quotes: "!keep.csv"',
-    ),
-)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from filewatchd import extras
 from filewatchd.actions.base import Problem
 from filewatchd.config.generation import Generation, differences
-from filewatchd.config.schema import Rule
+from filewatchd.config.rule import Rule
 from filewatchd.model import BatchBy, Busy, Initial, Kind, Limit, Ready, Retry, RuleSettings
 from filewatchd.values import Secret
 from tests.unit.config.packages import Desk, NoteOptions, RunOptions, rule

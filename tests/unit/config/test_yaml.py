@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from filewatchd.config.complaints import SyntaxMistake
 from filewatchd.config.nodes import Node, Source
-from filewatchd.config.yaml import MAX_BYTES, SyntaxMistake, decode, parse
+from filewatchd.config.yaml import MAX_BYTES, decode, parse
 from filewatchd.errors import Mistake
 
 HERE = Source("f", "/etc")

@@ -12,7 +12,7 @@ from itertools import product
 import pytest
 
 from filewatchd.actions.base import Schedule
-from filewatchd.config.schema import ExpectOption
+from filewatchd.config.rule import ExpectOption
 from filewatchd.jobs.expecting import FINDING, Expectations, Expecting
 from filewatchd.jobs.findings import Findings
 from filewatchd.jobs.schedule import passed, read
