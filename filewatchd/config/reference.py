@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 _HEAD = """# Configuration
 
-<!-- Made by `filewatchd schema --markdown`; a test compares. Change schema.py, rule.py or reference.py in filewatchd/config. -->
+<!-- Made by `filewatchd schema --markdown`; a test compares. Change schema.py, rule.py or reference.py. -->
 
 One YAML file, and as many rule files as you like. `filewatchd check` tells every mistake in them with its line and
 what would be right; `filewatchd check --show` prints every value and where it comes from. Editors complete and explain
