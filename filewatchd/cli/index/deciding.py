@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import click
 
 from filewatchd.cli.asking import Session
-from filewatchd.cli.index.opening import of_rule, opened
+from filewatchd.cli.index.opening import kept, of_rule, opened
 from filewatchd.cli.index.waiting import changes_in, pending_page, waiting
 from filewatchd.cli.options import Since, examples, path_arguments, rule_option, with_json
 from filewatchd.cli.page import GOOD, Block, Cell, Lines
@@ -91,7 +91,10 @@ def _decide(
         session.tell(document, lambda told: list(pending_page(told, files=False))[:2])
     session.confirm(f"{verb.capitalize()} {number(found.total, 'change')}?", yes=yes or session.as_json)
     conditions["until"] = found.until
-    session.tell(_asked(session, verb, found.rules, conditions), decided)
+    rules = [rule for rule in kept(session) if rule in found.rules]
+    if gone := [rule for rule in found.rules if rule not in rules]:
+        click.echo(f"left out, as no such rule is configured: {', '.join(gone)}", err=True)
+    session.tell(_asked(session, verb, rules, conditions), decided)
 
 
 class Meant(NamedTuple):

@@ -11,7 +11,7 @@ import click
 
 from filewatchd.cli.asking import Session
 from filewatchd.cli.index import telling
-from filewatchd.cli.index.opening import Scope, opened, said_argument, scopes
+from filewatchd.cli.index.opening import Scope, kept_here, opened, said_argument, scopes
 from filewatchd.cli.index.waiting import changes_table
 from filewatchd.cli.options import examples, with_json
 from filewatchd.cli.page import BAD, GOOD, WARNING, Block, Cell, Column, Fields, Table, Text, numbers
@@ -30,15 +30,21 @@ if TYPE_CHECKING:
 @with_json
 def status(session: Session, said: str | None) -> None:
     """Say how many files are known, since when all are verified, what waits, and what runs."""
+    rules = kept_here(session)
     with opened() as reader:
         found = scopes(reader, said)
         document = {
             "index": reader.path,
-            "roots": [_root(reader, scope.root) for scope in found],
+            "roots": [{**_root(reader, scope.root), "configured": _is_kept(scope.root, rules)} for scope in found],
             "runs": [telling.run(each) for each in reader.runs()],
             "chain": _chain(reader),
         }
     session.tell(document, status_page)
+
+
+def _is_kept(root: Root, rules: Sequence[str] | None) -> bool | None:
+    """Whether a rule still keeps a root's rows; None where no daemon says so."""
+    return None if rules is None else root.rule in rules
 
 
 def _root(reader: Reader, root: Root) -> dict[str, Any]:
@@ -90,6 +96,8 @@ def _root_row(root: Mapping[str, Any]) -> Sequence[Text]:
     waits = counts(root["waiting"])
     style = BAD if "open" in root["waiting"] else WARNING
     wait = Cell(waits or "nothing", style if waits else GOOD)
+    if root["configured"] is False:
+        verified = Cell("not configured any more", WARNING)
     return root["rule"], path_in(root, "root"), f"{root['files']:,}", size(root["bytes"]), verified, wait
 
 

@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 import click
 
 from filewatchd.cli.asking import Session
-from filewatchd.cli.index.opening import Scope, absolute, is_below, of_rule, opened, rules_in, said_argument, scopes
+from filewatchd.cli.index.opening import (
+    Scope,
+    absolute,
+    is_below,
+    kept,
+    of_rule,
+    opened,
+    rules_in,
+    said_argument,
+    scopes,
+)
 from filewatchd.cli.options import Rule, examples, with_json
 from filewatchd.cli.page import BAD, FAINT, GOOD, WARNING, Block, Cell, Lines, Text
 from filewatchd.cli.text import number, path_in
@@ -171,6 +181,8 @@ def import_(
     with opened(None if dry_run else session) as reader:
         rules = rules_in(of_rule(reader, rule))
         _unambiguous(reader, entries)
+        if rule is None and not dry_run:
+            rules = [name for name in kept(session) if name in rules]
         places = {root.root: root.rule for root in reader.roots(rule)}
     document: dict[str, Any] = {"same": 0, "taken": 0, "unfit": 0, "differ": [], "unknown": [], "notes": reading.notes}
     wanted = [(os.path.normpath(os.path.join(os.path.abspath(base), os.fsdecode(each.path))), each) for each in entries]

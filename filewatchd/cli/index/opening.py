@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
 from filewatchd.cli.places import state_path
+from filewatchd.control.places import RequestError
 from filewatchd.errors import FatalError
 
 if TYPE_CHECKING:
@@ -114,6 +115,26 @@ def of_rule(reader: Reader, rule: str | None) -> list[Scope]:
 def rules_in(found: Sequence[Scope]) -> list[str]:
     """The rules' names, each once."""
     return list(dict.fromkeys(scope.root.rule for scope in found))
+
+
+def kept(session: Session) -> list[str]:
+    """The rules whose index the daemon keeps, as it is configured now; of others the index still has rows.
+
+    Raises:
+        NoDaemonError: it doesn't answer.
+    """
+    return [rule["name"] for rule in session.ask("rules")["rules"] if "checksum" in rule["actions"]]
+
+
+def kept_here(session: Session) -> list[str] | None:
+    """As `kept`, of the index that is read; None where no daemon says so, or it may be a copy."""
+    from filewatchd.control.client import NoDaemonError
+
+    if click.get_current_context().meta.get(STATE_DIR):
+        return None
+    with suppress(NoDaemonError, RequestError):
+        return kept(session)
+    return None
 
 
 def is_below(path: str, directory: str) -> bool:

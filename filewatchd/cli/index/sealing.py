@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from filewatchd.cli.asking import Session
-from filewatchd.cli.index.opening import absolute, opened
+from filewatchd.cli.index.opening import absolute, kept, opened
 from filewatchd.cli.options import examples, with_json
 from filewatchd.cli.page import BAD, GOOD, WARNING, Block, Cell, Column, Fields, Lines, Table, Text
 from filewatchd.cli.text import path_in
@@ -48,9 +48,10 @@ def seal(session: Session, key: str | None, new_key: str | None) -> None:
         raise click.UsageError("Say --key FILE, or --new-key FILE to make one.", click.get_current_context())
     private = keys.private_key(key)
     with opened(session) as reader:
-        rules = [root.rule for root in reader.roots()]
+        known = {root.rule for root in reader.roots()}
+    rules = [rule for rule in kept(session) if rule in known]
     if not rules:
-        raise click.ClickException("the index is empty; there is nothing to seal")
+        raise click.ClickException("the index is empty, or no rule keeps it; there is nothing to seal")
     sealing = session.ask(action_place("checksum", "seal", acts=True), {"rule": rules[0]}, timeout=None)
     statement = statement_of(sealing)
     signature, public = private.sign(statement.encode()), private.public_key().public_bytes_raw()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from filewatchd.cli.asking import Session
-from filewatchd.cli.index.opening import Scope, opened, rules_in, said_argument, scopes
+from filewatchd.cli.index.opening import Scope, kept, opened, rules_in, said_argument, scopes
 from filewatchd.cli.index.waiting import changes_in, changes_table
 from filewatchd.cli.options import examples, path_arguments, with_json
 from filewatchd.cli.page import BAD, GOOD, WARNING, Block, Cell, Lines, Text
@@ -41,6 +41,10 @@ def verify(session: Session, said: str | None, mode: str, fresh: bool) -> int:
     """
     with opened(session) as reader:
         found = scopes(reader, said)
+    rules = kept(session)
+    found = [scope for scope in found if scope.root.rule in rules]
+    if not found:
+        raise click.ClickException("no rule that is configured has that; see filewatchctl index status")
     done: list[dict[str, Any]] = []
     for rule in rules_in(found):
         done += _verify(session, rule, said, found, mode, fresh=fresh)

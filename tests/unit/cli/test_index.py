@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,6 +20,7 @@ from filewatchd.cli.index import keys
 from filewatchd.cli.index.checking import check
 from filewatchd.cli.index.sealing import statement_of
 from filewatchd.cli.index.verifying import progress
+from filewatchd.control.places import Place
 from filewatchd.model import FileIdentity
 from filewatchd.state.index.editing import Told
 from filewatchd.state.index.rows import Attributes, Record, State, Verdict
@@ -175,6 +177,31 @@ def test_nobody_is_asked_where_nothing_fits(ctl: Ctl, index: Index, tree: Path) 
     shown = ctl("index", "approve", "--package", "tool", "--dry-run")
     assert (shown.code, shown.out.count("dpkg tool 2")) == (0, 2)
     assert ctl("index", "approve", "--package", "tool").code == 69  # it would have asked
+
+
+def test_rules_that_are_configured_no_more_are_told_and_not_asked(
+    ctl: Ctl, index: Index, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The daemon would refuse: the rest wouldn't be done."""
+    monkeypatch.delenv("FILEWATCHCTL_STATE_DIR")
+    index.root("kept", "/elsewhere")
+    asked: list[tuple[str, Any]] = []
+
+    def ask(session: Session, name: str | Place, arguments: Any = None, **_: object) -> dict[str, object]:
+        asked.append((str(name), arguments))
+        kept = {"name": "kept", "actions": ["log", "checksum"]}
+        rules = [kept, {"name": "rule", "actions": ["log"]}]
+        return {"state_dir": os.path.dirname(index.path), "rules": rules, "runs": [], "number": 1}
+
+    monkeypatch.setattr(Session, "ask", ask)
+    status = json.loads(ctl("index", "status", "--json").out)
+    assert {root["rule"]: root["configured"] for root in status["roots"]} == {"rule": False, "kept": True}
+    assert "not configured any more" in ctl("index", "status").out
+    approved = ctl("index", "approve", "--all", "--yes")
+    assert (approved.code, approved.err) == (0, "left out, as no such rule is configured: rule\n")
+    assert ctl("index", "verify", "rule").code == 1
+    ctl("index", "verify")
+    assert {arguments["rule"] for _, arguments in asked if arguments} == {"kept"}
 
 
 # ---- lists
