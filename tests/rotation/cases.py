@@ -16,6 +16,9 @@ from tests.rotation.trial import Trial, options
 SHORTEST, LONGEST = 0.2, 0.9
 
 
+NOTE = {"command": ["note", "{archive}"]}  # `process.note`
+
+
 class Kind(NamedTuple):
     """A kind of rotation. ``steps``: those at which CI has it die; the others' are the same code."""
 
@@ -54,6 +57,8 @@ KINDS = {
         (Step.BEGIN, Step.COPY, Step.TRUNCATE, Step.UNDO, Step.MEMBER, Step.NAME, Step.FREE), {"into": {"dir": "old"}},
     ),
     "copy": Kind("copy", ("append", "append"), (Step.NAME,)),
+    "a command after": Kind("copy", ("append",), (Step.NAME, Step.AFTER), {"after": NOTE}),
+    "a command after an exchange": Kind("exchange", ("loop",), (Step.AFTER,), {"after": NOTE}),
 }  # fmt: skip
 
 

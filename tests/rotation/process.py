@@ -21,6 +21,7 @@ import msgspec
 
 from filewatchd import codecs
 from filewatchd.actions import rotate
+from filewatchd.actions.base import Command
 from filewatchd.actions.rotate import naming, packing, rotation
 from filewatchd.actions.rotate.action import RotateAction
 from filewatchd.actions.rotate.ledger import Ledger
@@ -29,7 +30,16 @@ from filewatchd.clock import SystemClock
 from filewatchd.model import RuleSettings
 from filewatchd.state.database import Database
 from filewatchd.state.tables import ActionTables
-from filewatchd.testing import FakeClock, FakeContext, FakeJob, FakeTables, FakeTimers, changed
+from filewatchd.testing import (
+    FakeClock,
+    FakeContext,
+    FakeJob,
+    FakeSpawn,
+    FakeTables,
+    FakeTimers,
+    Scripted,
+    changed,
+)
 
 FIXED = "20260101-000000-00000000"
 
@@ -73,6 +83,13 @@ def run_short() -> None:
     packing.codecs.compress = partial(codecs.compress, member=16384)  # type: ignore[attr-defined]
 
 
+def note(path: str, command: Command) -> Scripted:
+    """A command that writes down of which archive it was told."""
+    with open(path, "a", encoding="utf-8", errors="surrogateescape") as file:
+        file.write(f"{command.argv[-1]}\n")
+    return Scripted()
+
+
 @asynccontextmanager
 async def opened(case: Case) -> AsyncIterator[tuple[RotateAction, FakeContext]]:
     """The action on the journal, with all that the daemon would give it."""
@@ -81,6 +98,7 @@ async def opened(case: Case) -> AsyncIterator[tuple[RotateAction, FakeContext]]:
         RuleSettings(name="rule", roots=(case.root,), actions=()),
         tables=cast(FakeTables, ActionTables(database, "rule", "0.rotate")),
         timers=FakeTimers(FakeClock()),
+        spawn=FakeSpawn(answer=partial(note, os.path.join(case.state, "afters"))),
     )
     context.clock = cast(FakeClock, SystemClock())
     action = rotate.open(msgspec.convert(case.options, rotate.Options), context)
@@ -106,7 +124,8 @@ async def live(case: Case) -> None:
                 print(failure, flush=True)
             await asyncio.sleep(0.01)
         if case.once:
-            await asyncio.gather(*(task for name, task in context.follow_ups.items() if name.startswith("archive")))
+            left = [task for name, task in context.follow_ups.items() if name.startswith(("archive", "after"))]
+            await asyncio.gather(*left)
     for key, finding in context.findings.items():
         print("finding", key, finding, flush=True)
 

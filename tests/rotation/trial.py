@@ -203,6 +203,9 @@ class Trial:
         places = {self.root, *(Path(row.path).parent for row in archives if row.path is not None)}
         found = {str(path) for place in places for path in place.rglob("*") if path.is_file()}
         assert found == known, self.output()
+        if "after" in self.options:
+            told = (self.directory / "state/afters").read_text().splitlines()
+            assert {row.path for row in archives} <= set(told), (told, self.output())
 
 
 def stopped(pid: int) -> bool:

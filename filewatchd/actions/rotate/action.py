@@ -251,11 +251,7 @@ class RotateAction:
                 if archive.state is State.DONE:
                     done = Decision(archive.method, ("what was begun before is finished",))  # type: ignore[arg-type]
                     caught_up = archive, done
-            if (
-                archive.state is State.SWAPPED
-                and self._options.reopen is not None
-                and not self._finishing.told(archive)
-            ):
+            if archive.state is State.SWAPPED and not self._finishing.told(archive):
                 swapped.append(archive)
         return caught_up
 

@@ -37,6 +37,9 @@ class Expiring:
         Raises:
             OSError, ActionError: an archive can't be deleted; its row says that it is being.
         """
+        for archive in self._ledger.of(live):
+            if archive.state is State.EXPIRING:  # it couldn't be deleted
+                await self._delete(archive, "a limit was exceeded before")
         keep = self._rotation.options.keep
         if keep is None:
             return
@@ -53,7 +56,9 @@ class Expiring:
             await self._expire(kept[gone.file.name], gone.why)
 
     async def _expire(self, archive: Archive, why: str) -> None:
-        archive = await self._ledger.step_together(archive, Step.EXPIRE)
+        await self._delete(await self._ledger.step_together(archive, Step.EXPIRE), why)
+
+    async def _delete(self, archive: Archive, why: str) -> None:
         archive = await self._rotation.take(archive, freeing.delete)
         self._ctx.log.info("%s is deleted: %s", archive.path, why)
         self.count += 1

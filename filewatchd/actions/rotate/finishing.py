@@ -15,7 +15,7 @@ from filewatchd.actions import telling
 from filewatchd.actions.base import Context
 from filewatchd.actions.rotate import commands
 from filewatchd.actions.rotate.expiring import Expiring
-from filewatchd.actions.rotate.ledger import Archive, Ledger
+from filewatchd.actions.rotate.ledger import Archive, Ledger, where_named
 from filewatchd.actions.rotate.machine import State
 from filewatchd.actions.rotate.options import Options
 from filewatchd.actions.rotate.rotation import Ended, Rotation
@@ -39,6 +39,7 @@ class Finishing:
         self._told: set[int] = set()
         self._lost: set[int] = set()
         self._doubted = {archive.id for archive in ledger.unfinished()}  # those that may have a finding
+        self._running: set[int] = set()  # archives whose command runs
         self._driven: dict[int, asyncio.Event] = {}  # each by one task alone; what wakes it from its pause
 
     def take(self, options: Options) -> None:
@@ -74,6 +75,7 @@ class Finishing:
 
     def left_over(self) -> None:
         """Drive what nobody drives: lines that came late, or what a job that was cancelled had swapped."""
+        self.run_owed()
         for archive in self._ledger.unfinished():
             if archive.method == "exchange" and archive.state in _BESIDE and archive.id not in self._driven:
                 self.drive(archive)
@@ -143,13 +145,41 @@ class Finishing:
         self._ctx.finding(f"archive:{archive.id}", f"{archive.live}: what was to be archived is gone: {error}")
         return True
 
+    # ---- the command after
+
     async def _whole(self, archive: Archive) -> None:
         """An archive has its name."""
         self._ctx.log.info("%s is archived as %s", archive.live, archive.path)
-        if self._options.after is None:
-            return
-        values = {"path": archive.live, "archive": archive.path or "", "rule": self._ctx.rule.name}
-        try:
-            await commands.run(self._ctx, "after", self._options.after, values, telling.nothing)
-        except ActionError as error:
-            self._ctx.finding(f"after:{archive.live}", f"{archive.path}: {error}", archive.live)
+        await self._run_after(archive)
+
+    def run_owed(self) -> None:
+        """Run the commands that a crash, or a job that was cancelled, has kept from ending."""
+        for number in self._ledger.owed():
+            if number not in self._running:
+                self._ctx.follow_up(f"after {number}", self._owed(number))
+
+    async def _owed(self, number: int) -> None:
+        with suppress(KeyError, Ended):
+            archive = self._ledger.get(number)
+            async with self.rotation.lock(archive.live):
+                archive = self._ledger.get(number)
+                if archive.state is not State.GONE:
+                    await self._run_after(archive)
+                    return
+        await self._ledger.paid(number)  # the archive is gone, and nothing can be done with it
+
+    async def _run_after(self, archive: Archive) -> None:
+        """At least once: it is struck off when it has ended, well or not, but not if we ended it."""
+        if self._options.after is not None:
+            values = {"path": archive.live, "archive": where_named(archive), "rule": self._ctx.rule.name}
+            self._running.add(archive.id)
+            try:
+                await commands.run(self._ctx, "after", self._options.after, values, telling.nothing)
+            except ActionError as error:
+                if self.rotation.ending.is_set():
+                    return
+                self._ctx.finding(f"after:{archive.live}", f"{archive.path}: {error}", archive.live)
+            finally:
+                self._running.discard(archive.id)
+        if archive.id in self._ledger.owed():
+            await self._ledger.paid(archive.id)

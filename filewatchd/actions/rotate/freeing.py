@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from errno import EOPNOTSUPP
 
-from filewatchd.actions.rotate.ledger import Archive, stamp, stamped, where_named, where_plain
+from filewatchd.actions.rotate.ledger import Archive, stamp, stamped, where_plain
 from filewatchd.actions.rotate.machine import State, Step
 from filewatchd.actions.rotate.packing import free_head
 from filewatchd.actions.rotate.places import (
@@ -172,22 +172,23 @@ def space(path: str) -> tuple[int, int]:
 
 def delete(archive: Archive, setting: Setting) -> Iterator[Move | Sync]:
     """Delete an archive that is expiring; another file that has its name by now stays."""
-    path = where_named(archive)
-    try:
-        folder = folder_for(archive.live, path, setting)
-    except FileNotFoundError:
-        yield Move(Step.DELETE)
-        return
+    for path in filter(None, (archive.path, archive.was)):  # while numbers shift it is at one of the two
+        with suppress(FileNotFoundError):
+            yield from _delete(archive, path, setting)
+    yield Move(Step.DELETE)
+
+
+def _delete(archive: Archive, path: str, setting: Setting) -> Iterator[Sync]:
+    folder = folder_for(archive.live, path, setting)
     try:
         name = os.path.basename(path)
-        with suppress(FileNotFoundError):
-            found = os.stat(name, dir_fd=folder, follow_symlinks=False)
-            if inode_at(folder, name) == archive.file or found.st_size == archive.size:
-                os.unlink(name, dir_fd=folder)
-                yield Sync(folder)
+        found = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        alike = archive.was is None and found.st_size == archive.size  # copied back from somewhere
+        if inode_at(folder, name) == archive.file or alike:
+            os.unlink(name, dir_fd=folder)
+            yield Sync(folder)
     finally:
         os.close(folder)
-    yield Move(Step.DELETE)
 
 
 def folder_for(live: str, path: str, setting: Setting) -> int:

@@ -74,6 +74,8 @@ SCHEMA = (
     # `owns` is asked of every path of a job
     "CREATE INDEX {archives_path} ON {archives} (path)",
     "CREATE INDEX {archives_plain} ON {archives} (plain)",
+    # archives that have their name, and of which the command after it hasn't ended yet
+    "CREATE TABLE {owed} (archive INTEGER PRIMARY KEY)",
 )
 
 # The steps that aren't undone: from then on a log's schedule asks no more, also if its rotation is cut off.
@@ -123,14 +125,19 @@ class Ledger:
         self.record([step], [self._update(archive, encoded(values))])
         return archive._replace(**values)
 
-    def steps(self, moves: Sequence[tuple[Archive, Move]]) -> list[Archive]:
-        """Steps that the worker took, in one commit; returns the rows as they are now."""
+    def steps(self, moves: Sequence[tuple[Archive, Move]], *, owed: bool = False) -> list[Archive]:
+        """Steps that the worker took, in one commit; returns the rows as they are now.
+
+        ``owed``: a command is to run once an archive has its name.
+        """
         rows, taken, statements = list[Archive](), list[Step](), list[Statement]()
         for archive, move in moves:
             row = archive
             for step in (move.step, *move.also):
                 if step in _ROTATES or (step is Step.NAME and row.state in _LIVE):
                     statements.append(_since(archive.live, archive.last_ns))
+                if step is Step.NAME and owed:
+                    statements.append(("INSERT OR IGNORE INTO {owed} VALUES (?)", (archive.id,)))
                 taken.append(step)
                 row = row._replace(state=after(row.state, step))
             statements.append(self._update(archive, encoded({"state": row.state, **move.values})))
@@ -174,6 +181,16 @@ class Ledger:
         name = os.fsencode(live)
         statement = f"DELETE FROM {{archives}} WHERE live = ? AND state = ? AND id < {newest}"
         self._tables.execute(statement, (name, State.GONE.value, name))
+
+    # ---- the command after
+
+    def owed(self) -> list[int]:
+        """The archives whose command hasn't ended: not begun, or cut off."""
+        return [number for (number,) in self._tables.execute("SELECT archive FROM {owed} ORDER BY archive")]
+
+    async def paid(self, number: int) -> None:
+        """Its command has ended, and isn't run again."""
+        await self._together.commit(Step.AFTER, [("DELETE FROM {owed} WHERE archive = ?", (number,))])
 
     # ---- rows
 

@@ -50,6 +50,7 @@ class Step(StrEnum):
     SHIFT = "it is about to get another name"
     EXPIRE = "a limit of keep is exceeded"
     DELETE = "the archive is deleted"
+    AFTER = "the command after it has run"
     UNDO = "the rotation is given up"
 
 
@@ -75,6 +76,11 @@ MOVES: dict[tuple[State, Step], State] = {
     (State.NAMED, Step.SHIFT): State.NAMED,
     (State.STAMPED, Step.SHIFT): State.STAMPED,
     (State.DONE, Step.SHIFT): State.DONE,
+    (State.NAMED, Step.AFTER): State.NAMED,
+    (State.STAMPED, Step.AFTER): State.STAMPED,
+    (State.DONE, Step.AFTER): State.DONE,
+    (State.EXPIRING, Step.AFTER): State.EXPIRING,
+    (State.GONE, Step.AFTER): State.GONE,
     (State.CLOSED, Step.DELETE): State.GONE,
     (State.DONE, Step.EXPIRE): State.EXPIRING,
     (State.EXPIRING, Step.DELETE): State.GONE,

@@ -109,7 +109,10 @@ class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     before: Annotated[CommandOption | None, Meta(description="A command before; it may hold `{path}`.")] = None
     after: Annotated[
         CommandOption | None,
-        Meta(description="A command once the archive is whole; it may hold `{path}` and `{archive}`."),
+        Meta(
+            description="A command once the archive is whole; it may hold `{path}` and `{archive}`. It runs at least"
+            " once: again if the daemon is killed before it has ended."
+        ),
     ] = None
     readers_wait: Annotated[
         Duration, Meta(description="So long may readers of the log take before what they haven't read goes.")

@@ -32,6 +32,7 @@ class Recovering:
                     archive = await self._rotation.next(archive)
             if archive.unfinished:
                 self._finishing.drive(archive)
+        self._finishing.run_owed()
         await self._scrub()
 
     async def _scrub(self) -> None:
@@ -43,7 +44,5 @@ class Recovering:
 
     async def _numbers(self) -> None:
         for live in self._ledger.lives():
-            shifting = [row for row in self._ledger.of(live) if row.was is not None and row.state is not State.SWAPPED]
-            if shifting:
-                with suppress(OSError, ActionError):  # the reader finds each at its old or new name meanwhile
-                    await self._rotation.shift_again(live, shifting)
+            with suppress(OSError, ActionError):  # the reader finds each at its old or new name meanwhile
+                await self._rotation.shift_on(live)

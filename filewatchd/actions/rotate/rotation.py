@@ -98,7 +98,7 @@ class Rotation:
         for archive, move in moves:
             if move.grown:
                 self._go_on(archive)
-        return self._ledger.steps(moves)
+        return self._ledger.steps(moves, owed=self.options.after is not None)
 
     def _go_on(self, archive: Archive) -> None:
         """A swapped file has grown after its end was recorded: what came is another archive's, of the same file."""
@@ -259,6 +259,7 @@ class Rotation:
             return naming.stamped_names(archive.live, archive.txn, codec)
         setting = self.setting(archive.live)
         folder = folder_name(archive.live, setting)
+        await self.shift_on(archive.live)
         others = [
             other
             for other in self._ledger.of(archive.live)
@@ -285,6 +286,12 @@ class Rotation:
         if moves:
             await self._ledger.shift(moves)
             await self.shift_again(live, [self._ledger.get(archive.id) for archive, _ in moves])
+
+    async def shift_on(self, live: str) -> None:
+        """Rename what a crash, or a failure, has left with its old name."""
+        shifting = [row for row in self._ledger.of(live) if row.was is not None and row.state is not State.SWAPPED]
+        if shifting:
+            await self.shift_again(live, shifting)
 
     async def shift_again(self, live: str, archives: list[Archive]) -> None:
         """Rename what the ledger says is being renamed."""
