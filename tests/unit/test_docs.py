@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import textwrap
 from collections.abc import Iterator
@@ -11,8 +12,11 @@ from pathlib import Path
 import click
 import pytest
 
+from filewatchd.actions.registry import packages
 from filewatchd.cli.control import COMMANDS, filewatchctl
 from filewatchd.cli.daemon import main, parser
+from filewatchd.config.load import load
+from filewatchd.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("packaging/**/*.md")])
@@ -43,6 +47,38 @@ def test_whole_configurations_pass_check(text: str, tmp_path: Path, capsys: pyte
     config = tmp_path / "filewatchd.yaml"
     config.write_text(text)
     assert main(["check", "--config", str(config)]) == 0, capsys.readouterr()
+
+
+# What a rule in a guide may lack on the machine of the tests: programs, users, files, systemd.
+LACKS = re.compile(
+    r"no program|no (user|group) named|the extra|systemd doesn't run|is unsafe|there is no file|doesn't exist"
+)
+AROUND = {  # how a part begins: what stands around it, and how far it is indented
+    r"- name:": ("rules:\n", "  "),
+    r"actions:": ("rules:\n  - name: part\n    roots: [in]\n", "    "),
+    r"on_(failure|recovery|finding):": ("rules:\n  - name: part\n    roots: [in]\n    actions: [{log: {}}]\n", "    "),
+    r"- \w+:": ("rules:\n  - name: part\n    roots: [in]\n    actions:\n", "      "),
+}
+
+
+def parts() -> Iterator[object]:
+    for page in PAGES:
+        for number, (indent, block) in enumerate(YAML.findall(page.read_text())):
+            text = textwrap.dedent(indent + block if not block.startswith(" ") else block)
+            around = next((found for begins, found in AROUND.items() if re.match(begins, text)), None)
+            if around is not None:
+                whole = f"version: 1\n{around[0]}{textwrap.indent(text, around[1])}"
+                yield pytest.param(whole, id=f"{name(page)}:{number}")
+
+
+@pytest.mark.parametrize("text", list(parts()))
+def test_rules_in_guides_have_no_mistakes(text: str, tmp_path: Path) -> None:
+    config = tmp_path / "filewatchd.yaml"
+    config.write_text(text)
+    try:
+        load(config, registry=packages(), environ=os.environ, flags={})
+    except ConfigError as error:
+        assert [str(mistake) for mistake in error.mistakes if not LACKS.search(mistake.message)] == []
 
 
 def test_the_command_line_is_told_whole() -> None:
