@@ -21,7 +21,7 @@ from filewatchd.actions.rotate.reader import Reader
 from filewatchd.actions.rotate.stream import Piece, Stream, Whole
 from filewatchd.cli.asking import Session
 from filewatchd.cli.options import path_arguments
-from filewatchd.cli.searching import Found, Query, Searcher
+from filewatchd.cli.searching import LONGEST, Found, Query, Searcher
 from filewatchd.cli.text import path_in
 from filewatchd.codecs import Codec, Member
 from filewatchd.control.places import RequestError, action_place
@@ -80,12 +80,15 @@ def stream(log: Log, since: float | None, until: float | None, threads: int, who
 
 
 def bounded(pieces: Iterator[Piece]) -> Iterator[tuple[bytes, float]]:
-    """The lines, each with a time that it isn't younger than."""
+    """The lines, each with a time that it isn't younger than; one that is longer than `LONGEST` comes in pieces."""
     pending, latest = bytearray(), 0.0
     for piece in pieces:
         latest = piece.part.last_ns / 1e9 if piece.part.last_ns else time.time()
         first = piece.data.find(b"\n") + 1
         pending += piece.data[:first] if first else piece.data
+        while len(pending) > LONGEST:
+            yield bytes(pending[:LONGEST]), latest
+            del pending[:LONGEST]
         if first:
             yield bytes(pending), latest
             *lines, rest = piece.data[first:].split(b"\n")

@@ -18,6 +18,9 @@ from typing import NamedTuple
 _BY_LINE = re.compile(r"\\[AZzB]|\(\?[=!<>(]|[*+?}]\+")
 
 
+LONGEST = 16 << 20  # bytes of a line: a longer one is taken as several, so that no log can fill the memory
+
+
 class Query(NamedTuple):
     """What is searched. ``pattern``: a regular expression of Python's for bytes, as text; with ``fixed`` plain text."""
 
@@ -85,10 +88,14 @@ def _lines(data: bytes) -> Iterator[bytes]:
 
 
 def joined(searcher: Searcher, stretches: Iterable[Found]) -> Iterator[bytes]:
-    """The wanted lines of stretches that follow one another."""
+    """The wanted lines of stretches that follow one another; one that is longer than `LONGEST` is several."""
     pending = bytearray()
     for head, lines, tail, whole in stretches:
         pending += head
+        while len(pending) > LONGEST:
+            if searcher.matches(line := bytes(pending[:LONGEST])):
+                yield line
+            del pending[:LONGEST]
         if not whole:
             continue
         if searcher.matches(line := bytes(pending)):

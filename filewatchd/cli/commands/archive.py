@@ -193,7 +193,10 @@ def grep(
     max_count: int | None,
     **how: bool,
 ) -> int:
-    """Print the lines that match PATTERN, a regular expression of Python's, oldest first."""
+    """Print the lines that match PATTERN, a regular expression of Python's, oldest first.
+
+    A line of more than 16 MiB is taken as several of 16 MiB.
+    """
     from itertools import islice
 
     from filewatchd.cli.archives import processes, stream

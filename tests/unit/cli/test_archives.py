@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from filewatchd import codecs
 from filewatchd.actions.rotate.ledger import Part
 from filewatchd.actions.rotate.stream import Piece
-from filewatchd.cli import archives
+from filewatchd.cli import archives, searching
 from filewatchd.cli.control import main
 from filewatchd.cli.linetimes import LineTimes, between
 from filewatchd.cli.searching import Query, Searcher, joined
@@ -128,6 +128,42 @@ def test_nothing_at_all_is_an_error(run: Run, tmp_path: Path) -> None:
     code, _, err = run("cat", str(tmp_path / "none.log"))
     assert code == 1
     assert "there is neither" in err
+
+
+def test_what_is_no_archive_or_a_damaged_one_is_told_and_the_rest_is_printed(
+    run: Run, log: Path, tmp_path: Path
+) -> None:
+    """Another program's half-made archive, one that is none, a link, a FIFO that nobody writes to, a directory."""
+    packed = (tmp_path / "app.log.3.gz").read_bytes()
+    (tmp_path / "app.log.3.gz").write_bytes(packed[: len(packed) - 20])
+    (tmp_path / "app.log.4.gz").write_bytes(b"this isn't gzip\n")
+    (tmp_path / "app.log.5.gz").symlink_to("/etc/passwd")
+    os.mkfifo(tmp_path / "app.log.6")
+    (tmp_path / "app.log.7").mkdir()
+    code, out, err = run("cat", str(log))
+    whole = b"".join(map(line, range(24))).decode()
+    assert code == 1
+    assert out.splitlines()[-18:] == whole.splitlines()[-18:]
+    assert "passwd" not in out
+    told = [each for each in err.splitlines() if "missing here" in each]
+    assert [name for name in ("app.log.4.gz", "app.log.3.gz") if name not in "".join(told)] == []
+    assert len(told) == 2
+    assert "damaged at byte 0: no gzip member begins there" in told[0]
+    code, out, _ = run("grep", "-c", "request", str(log))
+    assert (code, int(out) >= 18) == (1, True)
+
+
+def test_a_line_without_an_end_fills_no_memory(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(searching, "LONGEST", 1000)
+    monkeypatch.setattr(archives, "LONGEST", 1000)
+    query = Searcher(Query("needle"))
+    pieces = [b"x" * 300] * 10 + [b"x needle", b" y\nneedle\n"]
+    found = list(joined(query, map(query.search, pieces)))
+    assert [len(each) <= 1000 and b"needle" in each for each in found] == [True, True]
+    part = Part(str(log), "none", 0, None, 0, None, None)
+    lines = [text for text, _ in archives.bounded(Piece(data, part) for data in pieces)]
+    assert b"".join(lines) == b"".join(pieces)
+    assert max(map(len, lines)) == 1000
 
 
 def test_archives_outlive_their_log(run: Run, log: Path) -> None:
