@@ -45,7 +45,8 @@ class Checksum:
     def __init__(self, options: Options, ctx: Context) -> None:
         self.ctx = ctx
         self.options = options
-        self.index = shared.acquire(ctx.state_dir, ctx.clock, ctx.announce)
+        self._user = ctx.rule.name, ctx.announce
+        self.index = shared.acquire(ctx.state_dir, ctx.clock, *self._user)
         self.ledgers: dict[str, Ledger] = {}
         self.verdicts: Counter[Verdict] = Counter()
         self._bytes = 0
@@ -138,7 +139,7 @@ class Checksum:
         await self.runs.stop()
         for ledger in self.ledgers.values():
             await self.ctx.pool.run(LANE, ledger.close)
-        shared.release(self.index, self.ctx.announce)
+        shared.release(self.index, *self._user)
 
     def statistics(self) -> Mapping[str, Any]:
         """Files by verdict and bytes hashed in this life, the runs, the index's size."""
@@ -246,6 +247,10 @@ class Checksum:
         """The index was sealed: whoever hears of findings may keep the head elsewhere."""
         words = f"the index was sealed: head {number}:{head}, {files:,} files"
         shared.tell_all(self.index, f"index-sealed-{number}", words)
+
+    def uses(self, rule: str) -> bool:
+        """Whether a rule keeps this index."""
+        return shared.uses(self.index, rule)
 
     async def imported(self) -> None:
         """Rows were changed by somebody else."""

@@ -20,6 +20,7 @@ from filewatchd.actions.checksum.importing import take
 from filewatchd.actions.checksum.packages.claim import labelled
 from filewatchd.errors import ActionError
 from filewatchd.state.index.audit import Snapshot, unpacked
+from filewatchd.state.index.forgetting import forget
 from filewatchd.state.index.reading import Reader
 from filewatchd.state.index.rows import Change, State
 from filewatchd.state.index.writing import Index
@@ -44,6 +45,10 @@ class Engine(Protocol):
         """A seal has its signature."""
         ...
 
+    def uses(self, rule: str) -> bool:
+        """Whether a rule keeps this index."""
+        ...
+
 
 class Answers:
     """Answers for one rule."""
@@ -57,7 +62,7 @@ class Answers:
         self._versions = versions
         self._ways: dict[str, Callable[[Any, Caller], Awaitable[Any]]] = {
             "approve": self._approve, "reject": self._reject, "import": self._import, "seal": self._seal,
-            "sealed": self._sealed,
+            "sealed": self._sealed, "forget": self._forget,
         }  # fmt: skip
 
     async def answer_to(self, endpoint: str, arguments: Any, caller: Caller) -> Any:
@@ -98,6 +103,13 @@ class Answers:
         if not asked.dry_run:
             await self._engine.imported()
         return found
+
+    async def _forget(self, asked: d.Forget, caller: Caller) -> d.Forgotten:
+        if self._engine.uses(asked.former):
+            text = f"rule {asked.former} is configured and keeps the index; take it out of the configuration first"
+            raise ActionError(text, retryable=False)
+        found = await self._blocking(forget, self._index, asked.former)
+        return d.Forgotten(rule=asked.former, roots=found.roots, files=found.files)
 
     # ---- seals
 

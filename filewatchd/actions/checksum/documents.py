@@ -104,6 +104,20 @@ class Nothing(Struct, frozen=True, kw_only=True):
     """No arguments."""
 
 
+class Forget(Struct, frozen=True, kw_only=True):
+    """A rule to forget."""
+
+    former: Annotated[Text, Meta(description="Its name. It must not be configured any more.")]
+
+
+class Forgotten(Struct, frozen=True, kw_only=True):
+    """What went."""
+
+    rule: str
+    roots: int
+    files: int
+
+
 class Sealing(Struct, frozen=True, kw_only=True):
     """An entry of the chain that waits for its signature."""
 
@@ -132,6 +146,7 @@ ENDPOINTS = (
     Endpoint("approve", "Take changes that wait: they become the index's rows.", Decided, Choice, acts=True),
     Endpoint("reject", "Refuse changes that wait: findings until the files are as before.", Decided, Choice, acts=True),
     Endpoint("import", "Take digests of a list made elsewhere into the index.", Imported, Import, acts=True),
+    Endpoint("forget", "Forget what is known of a rule that isn't configured any more.", Forgotten, Forget, acts=True),
     Endpoint("seal", "Append a digest of all rows to the chain, to be signed.", Sealing, Nothing, acts=True),
     Endpoint("sealed", "Keep the signature of such an entry.", Sealed, Signature, acts=True),
 )

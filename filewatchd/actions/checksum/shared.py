@@ -10,10 +10,10 @@ from filewatchd.state.index.writing import Index
 
 Hearer = Callable[[str, str], None]  # a key and a message
 
-_open: dict[str, tuple[Index, list[Hearer]]] = {}  # only the loop's thread comes here
+_open: dict[str, tuple[Index, list[tuple[str, Hearer]]]] = {}  # only the loop's thread comes here
 
 
-def acquire(state_dir: str, clock: Clock, hearer: Hearer) -> Index:
+def acquire(state_dir: str, clock: Clock, rule: str, hearer: Hearer) -> Index:
     """The index in a state directory; give it back with `release`. ``hearer``: gets what is to be told to all.
 
     Raises:
@@ -23,20 +23,25 @@ def acquire(state_dir: str, clock: Clock, hearer: Hearer) -> Index:
     if path not in _open:
         _open[path] = Index(path, clock), []
     index, hearers = _open[path]
-    hearers.append(hearer)
+    hearers.append((rule, hearer))
     return index
 
 
 def tell_all(index: Index, key: str, message: str) -> None:
     """Tell every rule that uses the index."""
-    for hearer in list(_open[index.path][1]):
+    for _, hearer in list(_open[index.path][1]):
         hearer(key, message)
 
 
-def release(index: Index, hearer: Hearer) -> None:
+def uses(index: Index, rule: str) -> bool:
+    """Whether a rule of this name has the index open."""
+    return any(name == rule for name, _ in _open[index.path][1])
+
+
+def release(index: Index, rule: str, hearer: Hearer) -> None:
     """One user less."""
     hearers = _open[index.path][1]
-    hearers.remove(hearer)
+    hearers.remove((rule, hearer))
     if not hearers:
         del _open[index.path]
         index.close()

@@ -20,6 +20,7 @@ COMMANDS: Mapping[str, str] = {
     "pending": "waiting",
     "approve": "deciding",
     "reject": "deciding",
+    "forget": "forgetting",
     "export": "lists",
     "import": "lists",
     "check": "lists",
@@ -57,8 +58,8 @@ class Commands(click.Group):
 def index(ctx: click.Context, state_dir: str | None) -> None:
     """What is known of files' content, and what became of it.
 
-    What only reads needs no daemon, but the right to read the index; verify, approve, reject, import and seal ask
-    the daemon.
+    What only reads needs no daemon, but the right to read the index; verify, approve, reject, forget, import and seal
+    ask the daemon.
     Exit code 3: there are findings.
     """
     ctx.meta[STATE_DIR] = state_dir

@@ -97,7 +97,7 @@ def _root_row(root: Mapping[str, Any]) -> Sequence[Text]:
     style = BAD if "open" in root["waiting"] else WARNING
     wait = Cell(waits or "nothing", style if waits else GOOD)
     if root["configured"] is False:
-        verified = Cell("not configured any more", WARNING)
+        verified = Cell("not configured any more; see index forget", WARNING)
     return root["rule"], path_in(root, "root"), f"{root['files']:,}", size(root["bytes"]), verified, wait
 
 

@@ -239,7 +239,7 @@ class _Audit:
         rows = 0
         for sealed in taken.roots:
             if sealed.root in self._rebuilt:
-                self._faults.append(Fault("its index was built anew since the seal", None, sealed.root))
+                self._faults.append(Fault("its index was built anew, or forgotten, since the seal", None, sealed.root))
                 continue
             overlay = self._touched.get(sealed.root, {})
             files, digest = digest_of(self._connection, sealed.root, overlay)

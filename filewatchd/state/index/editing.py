@@ -111,6 +111,10 @@ class Edit:
         )
         self._index.forget_directory(root, directory)
 
+    def forgot_root(self, root: int) -> None:
+        """A root is gone, and its number may come again."""
+        self._index.forget_root(root)
+
     def flag(self, root: int, path: str, *, waiting: bool) -> None:
         """Mark a row as one with a change that waits, or not."""
         directory, name = split(path)

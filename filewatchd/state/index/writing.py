@@ -197,6 +197,10 @@ class Index:
         """Its number isn't known any more."""
         self._directories.pop((root, path), None)
 
+    def forget_root(self, root: int) -> None:
+        """None of its directories' numbers is known any more."""
+        self._directories = {key: number for key, number in self._directories.items() if key[0] != root}
+
     def _enter_directory(self, connection: sqlite3.Connection, root: int, path: str, filesystem: str) -> int:
         key = (root, encode(path))
         standing = self._filesystem(connection, filesystem) if filesystem else 0

@@ -201,6 +201,10 @@ def test_rules_that_are_configured_no_more_are_told_and_not_asked(
     assert (approved.code, approved.err) == (0, "left out, as no such rule is configured: rule\n")
     assert ctl("index", "verify", "rule").code == 1
     ctl("index", "verify")
+    assert ctl("index", "forget", "kept").code == 1
+    assert ctl("index", "forget", "none").code == 64
+    ctl("index", "forget", "rule", "--yes")
+    assert asked[-1][1] == {"rule": "kept", "former": "rule"}
     assert {arguments["rule"] for _, arguments in asked if arguments} == {"kept"}
 
 

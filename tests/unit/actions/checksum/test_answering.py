@@ -18,6 +18,7 @@ from filewatchd.actions.checksum.answering import Answers
 from filewatchd.actions.checksum.packages.grouping import grouped
 from filewatchd.errors import ActionError
 from filewatchd.model import FileIdentity
+from filewatchd.state.index import forgetting
 from filewatchd.state.index.audit import audit
 from filewatchd.state.index.editing import Told
 from filewatchd.state.index.reading import Reader
@@ -43,6 +44,9 @@ class Engine:
 
     async def imported(self) -> None:
         self.told.append(("imported", []))
+
+    def uses(self, rule: str) -> bool:
+        return rule == "rule"
 
     def sealed(self, number: int, head: str, files: int) -> None:
         self.told.append(("sealed", [str(number), head, str(files)]))
@@ -198,6 +202,49 @@ def test_a_list_is_compared_and_taken_over(stage: Stage) -> None:
 def test_what_is_no_digest_is_refused(stage: Stage, digest: str) -> None:
     with pytest.raises(ActionError, match="no digest of sha256"):
         stage.ask("import", files=[{"path": "/r/a", "algorithm": "sha256", "digest": digest}])
+
+
+def test_only_what_nobody_keeps_is_forgotten_and_all_of_it(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forgetting, "_SOME", 2)
+    with pytest.raises(ActionError, match="take it out of the configuration"):
+        stage.ask("forget", former="rule")
+    number = stage.index.root("gone", "/gone")
+    with stage.index.edit() as edit:
+        for each in range(5):
+            edit.put(number, f"d{each}/a", record(1))
+        edit.keep_version(number, "d1/a", record(2), 5)
+        edit.begin_run("gone", "verify")
+        edit.built(number, "fs")
+    stage.change("d1/a", root=number)
+    before = stage.read(lambda reader: [row for root in reader.roots("rule") for row in reader.rows(root.id)])
+    assert stage.ask("forget", former="gone") == d.Forgotten(rule="gone", roots=1, files=5)
+    assert stage.ask("forget", former="gone").roots == 0
+    tables = ("roots WHERE id", "directories WHERE root", "versions WHERE root", "changes WHERE root")
+    for table in tables:
+        assert stage.index.connection.execute(f"SELECT count(*) FROM {table} = ?", (number,)).fetchone() == (0,)
+    assert stage.read(lambda reader: reader.runs("gone")) == []
+    assert stage.read(lambda reader: [row for root in reader.roots("rule") for row in reader.rows(root.id)]) == before
+    assert stage.read(lambda reader: audit(reader.connection).faults) == []
+    again = stage.index.root("gone", "/gone")  # perhaps by the same number
+    with stage.index.edit() as edit:
+        edit.put(again, "d1/a", record(3))
+    assert stage.read(lambda reader: [path for path, _ in reader.rows(again)]) == ["d1/a"]
+
+
+def test_what_a_kill_left_half_forgotten_is_forgotten_later(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    number = stage.index.root("gone", "/gone")
+    with stage.index.edit() as edit:
+        edit.put(number, "d/a", record(1))
+        edit.built(number, "fs")
+    with monkeypatch.context() as context:
+        context.setattr(forgetting, "_root", lambda *_: 0)  # where it died
+        stage.ask("forget", former="gone")
+    again = stage.index.root("gone", "/gone")
+    assert again != number
+    left = f"gone (forgotten {number})"
+    assert [root.rule for root in stage.read(lambda reader: reader.roots())] == ["rule", "other", left, "gone"]
+    assert stage.ask("forget", former=left).files == 1
+    assert [root.rule for root in stage.read(lambda reader: reader.roots())] == ["rule", "other", "gone"]
 
 
 def test_a_seal_waits_for_its_signature_and_then_is_kept(stage: Stage) -> None:
