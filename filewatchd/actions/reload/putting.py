@@ -64,7 +64,8 @@ async def put_back_all(desk: Desk, job: JobContext | None, changed: list[Differe
         except OSError as error:
             why = error.strerror or str(error)
         if why:
-            return f"{path}: {why}"
+            left = await desk.ctx.pool.run("", os.path.lexists, item.beside)
+            return f"{path}: {why}" + (f"; {item.beside} is left, look at it" if left else "")
         if job is not None:
             job.wrote(path)
     folders = sorted({os.path.dirname(path_of(each.key, desk.roots)) for each in changed})

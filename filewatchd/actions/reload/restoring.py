@@ -53,7 +53,13 @@ def put_back(item: Item) -> str:
     if item.good is None:
         return _take_away(item)
     _make(item)
-    return _bring_back(item) if item.bad is None else _swap(item)
+    try:
+        return _bring_back(item) if item.bad is None else _swap(item)
+    except OSError:
+        with contextlib.suppress(OSError):
+            if is_entry(item.beside, item.good):  # the names couldn't be exchanged
+                os.unlink(item.beside)
+        raise
 
 
 def sync(directories: list[str]) -> None:

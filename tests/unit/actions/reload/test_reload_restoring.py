@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -218,6 +219,21 @@ def test_a_kill_at_any_call_is_made_up_for(
     else:
         assert path.read_bytes() == GOOD
         only(folder, "app.conf")
+
+
+@pytest.mark.parametrize("call", ["exchange", "rename_free"])
+def test_names_that_can_not_be_exchanged_leave_nothing_behind(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    item = moments(folder, "changes" if call == "exchange" else "comes")
+
+    def refuse(*args: object) -> None:
+        raise OSError(errno.EIO, "no")
+
+    before(monkeypatch, call, lambda: refuse())
+    with pytest.raises(OSError, match="no"):
+        put_back(item)
+    only(folder, *(["app.conf"] if call == "exchange" else []))
 
 
 def test_a_foreign_content_that_a_kill_left_aside_comes_back(folder: Path) -> None:
