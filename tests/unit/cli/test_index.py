@@ -191,7 +191,7 @@ def test_rules_that_are_configured_no_more_are_told_and_not_asked(
         asked.append((str(name), arguments))
         kept = {"name": "kept", "actions": ["log", "checksum"]}
         rules = [kept, {"name": "rule", "actions": ["log"]}]
-        return {"state_dir": os.path.dirname(index.path), "rules": rules, "runs": [], "number": 1}
+        return {"state_dir": os.path.dirname(index.path), "rules": rules, "runs": [], "rule": "rule", "files": 5}
 
     monkeypatch.setattr(Session, "ask", ask)
     status = json.loads(ctl("index", "status", "--json").out)

@@ -185,7 +185,7 @@ def test_a_root_built_anew_is_told(index: Index, root: int) -> None:
         edit.drop(root, "d/a")
         edit.built(root, "fs")
     assert kinds(index)[-2:] == ["unbuilt", "built"]
-    assert faults(index) == [("its index was built anew since the seal", None)]
+    assert faults(index) == [("its index was built anew, or forgotten, since the seal", None)]
     index.seal()
     assert faults(index) == []
 
