@@ -94,10 +94,7 @@ class Reloadable(Generic[T]):
         self._next = clock() + interval
         self._seen: tuple[_Identity, bool] | None = None  # what was read last, and whether it could look the same
         self._digest = self._bad = b""  # of the value's bytes, and of bytes that aren't taken
-        self._lock = threading.Lock()
-        self._holder = 0
-        self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._begin()
         for _ in range(_TRIES):
             self.reload()
             if self._value is not _NOTHING:
@@ -105,6 +102,14 @@ class Reloadable(Generic[T]):
             self._give_up()
             time.sleep(_PAUSE)  # it is being written
         raise ReloadableError(f"{self._path} is being written all the time")
+
+    def _begin(self) -> None:
+        """What belongs to one process: a fork leaves behind threads, and locks that nobody will ever release."""
+        self._process = os.getpid()
+        self._lock = threading.Lock()
+        self._holder = 0
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
 
     def _give_up(self) -> None:
         """At the start, if there is an error and so no value."""
@@ -139,7 +144,12 @@ class Reloadable(Generic[T]):
         signals.signal(number, come)
 
     def watch(self) -> Reloadable[T]:
-        """Look in a thread of its own, every ``interval``; ends with `close`, or with the process."""
+        """Look in a thread of its own, every ``interval``; ends with `close`, or with the process.
+
+        A forked process has no such thread until it calls this itself.
+        """
+        if self._process != os.getpid():
+            self._begin()
         if self._thread is None:
             self._stop.clear()
             self._thread = threading.Thread(target=self._watch, name="reloadable", daemon=True)
@@ -171,6 +181,8 @@ class Reloadable(Generic[T]):
 
     def _look(self, *, wait: bool) -> None:
         """Look at the file; who comes while another looks goes on with the value that there is."""
+        if self._process != os.getpid():
+            self._begin()
         if self._holder == threading.get_ident() or not self._lock.acquire(blocking=wait):
             return
         try:

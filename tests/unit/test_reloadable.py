@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -280,6 +281,23 @@ def test_many_threads_see_whole_values_in_their_order(path: Path) -> None:
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+def test_a_forked_process_follows_the_file_by_itself(path: Path) -> None:
+    """Servers load their settings and then fork; a thread of the parent's may be looking just then."""
+    settings = Reloadable(path, json.loads, interval=0.01).watch()
+    with settings._lock:
+        child = os.fork()
+        if child == 0:
+            signal.alarm(20)
+            with contextlib.suppress(BaseException):
+                replace(path, '{"from": "the child"}')
+                well = settings.reload() and settings.value == {"from": "the child"}
+                os._exit(0 if well and settings.watch()._thread.is_alive() else 1)  # type: ignore[union-attr]
+            os._exit(2)
+    _, status = os.waitpid(child, 0)
+    settings.close()
+    assert os.waitstatus_to_exitcode(status) == 0
 
 
 def test_it_imports_nothing_of_ours_but_errors() -> None:
