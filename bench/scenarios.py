@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from bench import checksumming, following, recovery, reloading, rotating
+from bench import checksumming, following, losing, many, recovery, reloading, rotating
 from bench.commands import commands
 from bench.measure import Memory, Probe, Spread, Start, memory, percentile, processor_time, wait_idle, woken_at_once
 from bench.places import REPEATS, Table, make_directories, place, ratio, until_started, write_files
@@ -280,9 +280,9 @@ SCENARIOS: dict[str, Callable[[], Table]] = {
     "followers": following.followers,
     "commands": commands,
     "rotating": rotating.rotating,
-    "losing": rotating.losing,
-    "many": rotating.many,
-    "overshooting": rotating.overshooting,
+    "losing": losing.losing,
+    "many": many.many,
+    "overshooting": losing.overshooting,
     "holding": rotating.holding,
     "reloads": reloading.reloads,
     "sets": reloading.sets,
