@@ -31,8 +31,8 @@ def many() -> Table:
         f"{LOGS:,} logs, {DUE} due",
         "Processor time: of logrotate's whole pass (size 1M), the gzip that it starts for each log included; of"
         " filewatchd (all its threads and processes, verify off) from the first write until all due logs are rotated"
-        " and it is idle. A due log has 1 MiB of a web server's log. Those not due: of filewatchd in ten seconds without a"
-        " write.",
+        " and it is idle. A due log has 1 MiB of a web server's log. Those not due: of filewatchd in ten seconds"
+        " without a write.",
         ("who", "seconds of processor for those due", "for those not due"),
         rows,
         ratios,

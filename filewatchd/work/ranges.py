@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import ctypes
 import os
+from errno import EINVAL, ENOSYS, ESPIPE
 
 _KEEP_SIZE, _PUNCH_HOLE, _COLLAPSE_RANGE = 0x01, 0x02, 0x08
-_WRITE = 0x02  # SYNC_FILE_RANGE_WRITE
+_CANT = frozenset({EINVAL, ENOSYS, ESPIPE})
+_WAIT_BEFORE, _WRITE, _WAIT_AFTER = 0x01, 0x02, 0x04  # of sync_file_range(2)
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
 
@@ -41,9 +43,18 @@ def _fallocate(fd: int, mode: int, offset: int, length: int) -> None:
         raise OSError(number, os.strerror(number))
 
 
-def write_out(fd: int) -> None:
-    """Begin to write a file's dirty pages to the disk, and wait for nothing: a later fsync has less to do."""
-    _libc.sync_file_range(ctypes.c_int(fd), ctypes.c_int64(0), ctypes.c_int64(0), ctypes.c_uint(_WRITE))
+def write_out(fd: int, *, wait: bool = False) -> None:
+    """Write a file's dirty pages to the disk, or (without ``wait``) begin to: a later fsync or collapse has less to do.
+
+    It neither writes what finds them again, nor takes the inode's lock: writers go on meanwhile.
+
+    Raises:
+        OSError: with ``wait``: they couldn't be written, which no fsync of this descriptor tells again.
+    """
+    how = _WAIT_BEFORE | _WRITE | _WAIT_AFTER if wait else _WRITE
+    failed = _libc.sync_file_range(ctypes.c_int(fd), ctypes.c_int64(0), ctypes.c_int64(0), ctypes.c_uint(how))
+    if failed and wait and (number := ctypes.get_errno()) not in _CANT:
+        raise OSError(number, os.strerror(number))
 
 
 def block_size(fd: int) -> int:

@@ -50,6 +50,7 @@ ERRORS: Mapping[str, tuple[str, ...]] = {
     "pwritev2": ("ENOSPC", "EIO", "EINTR"),
     "copy_file_range": ("ENOSPC", "EIO", "EINTR", "EOPNOTSUPP"),
     "fsync": ("EIO", "ENOSPC"),
+    "sync_file_range": ("EIO", "ENOSPC"),
     "fdatasync": ("EIO", "ENOSPC"),
     "renameat2": ("EIO", "ENOSPC", "EACCES"),
     "linkat": ("EIO", "ENOSPC", "EACCES"),

@@ -33,7 +33,7 @@ from filewatchd.actions.rotate.places import (
 )
 from filewatchd.work.holders import Hold, holders_of
 from filewatchd.work.inodes import inode_of
-from filewatchd.work.ranges import aligned, collapse
+from filewatchd.work.ranges import aligned, collapse, write_out
 
 _NEWLINES = b"\n" * 65536
 
@@ -120,9 +120,11 @@ def scrub(archive: Archive, setting: Setting) -> None:
 
 def cut_off(fd: int, cut: int, proven: bool) -> bool:
     """Cut the head off if that is safe now."""
+    write_out(fd, wait=True)
     with Hold(fd) as hold:
         if (proven and not hold.held) or not safe(fd, proven):
             return False
+        write_out(fd, wait=True)  # what is dirty the kernel writes while it holds up the writers
         try:
             collapse(fd, cut)
         except OSError as error:

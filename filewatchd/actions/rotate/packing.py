@@ -37,7 +37,7 @@ from filewatchd.errors import ActionError
 from filewatchd.work.attributes import gid_of, take_over, uid_of
 from filewatchd.work.exchange import rename_free
 from filewatchd.work.inodes import Inode, inode_of
-from filewatchd.work.ranges import aligned, block_size, line_end, punch
+from filewatchd.work.ranges import aligned, block_size, line_end, punch, write_out
 
 FREEING = frozenset({"exchange", "punch", "collapse"})  # methods after which the source may have holes meanwhile
 _READY = [codecs.codec(name) for name in codecs.CODECS]  # once a worker has dropped its rights it may not import
@@ -129,6 +129,7 @@ def _pack(archive: Archive, setting: Setting, source: int, target: int) -> Itera
     for member in written(archive, setting, source, target, 1 if short else setting.threads):
         unread.append(member)
         begun_at, done, size = done, member.stop, member.end
+        write_out(target)  # while the next ones are made: the sync before they are recorded has less to do
         if done < archive.end and (short or (not live and len(unread) >= _RECORDED)):
             yield Sync(target)
             check(target, setting, unread)
