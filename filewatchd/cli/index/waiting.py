@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -19,6 +19,8 @@ from filewatchd.notation import one_line
 if TYPE_CHECKING:
     from filewatchd.state.index.reading import Reader
     from filewatchd.state.index.rows import Change, Root
+
+_SHOWN = 2000  # changes that are listed for people
 
 
 @click.command(
@@ -84,10 +86,24 @@ def pending(session: Session, said: str | None, since: str | None, files: bool) 
     Files that agree with their package are one line for each package, unless --files is said; --json tells both.
     """
     with opened() as reader:
-        found = list(changes_in(reader, scopes(reader, said), since=since))
-        document = waiting(found, reader.packages())
+        waits = changes_in(reader, scopes(reader, said), since=since)
+        found, more = (list(waits), 0) if session.as_json else some(waits)
+        document = {**waiting(found, reader.packages()), "more": more}
     session.tell(document, lambda told: pending_page(told, files=files))
     return 3 if found else 0
+
+
+def some(waits: Iterable[tuple[Change, Root]]) -> tuple[list[tuple[Change, Root]], int]:
+    """All that packages brought, which are few lines, and of the others as many as a person reads; how many more."""
+    found: list[tuple[Change, Root]] = []
+    more = room = 0
+    for change, root in waits:
+        room += change.label is None
+        if change.label is None and room > _SHOWN:
+            more += 1
+        else:
+            found.append((change, root))
+    return found, more
 
 
 def waiting(found: Sequence[tuple[Change, Root]], versions: Mapping[str, str]) -> dict[str, Any]:
@@ -113,6 +129,8 @@ def pending_page(document: Mapping[str, Any], *, files: bool) -> Iterator[Block]
     yield Lines([Cell(each["text"], WARNING) for each in document["packages"]], "Packages")
     rest = [each for each in document["changes"] if each["id"] not in upgraded]
     yield changes_table(rest, "Changes")
+    if document.get("more"):
+        yield Lines([Cell(f"and {document['more']:,} more; say a path or --since, or --json for all", WARNING)])
     if not document["changes"]:
         yield Lines([Cell("nothing waits", GOOD)])
     else:

@@ -16,7 +16,7 @@ import pytest
 
 from filewatchd.cli.asking import Session
 from filewatchd.cli.control import main
-from filewatchd.cli.index import keys
+from filewatchd.cli.index import keys, waiting
 from filewatchd.cli.index.checking import check
 from filewatchd.cli.index.sealing import statement_of
 from filewatchd.cli.index.verifying import progress
@@ -148,6 +148,20 @@ def test_pending_puts_an_upgrade_on_one_line(ctl: Ctl, index: Index, tree: Path)
     assert len(document["changes"]) == 3
     assert document["packages"][0]["files"] == 2
     assert ctl("index", "pending", f"{tree}/new").code == 0
+
+
+def test_pending_lists_as_many_as_a_person_reads(
+    ctl: Ctl, index: Index, tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waiting, "_SHOWN", 3)
+    root = index.root("rule", str(tree))
+    with index.edit() as edit:
+        for number in range(7):
+            edit.tell(Told(root, f"n{number}", Verdict.NEW, State.PENDING))
+    found = ctl("index", "pending")
+    assert (found.code, "n1" in found.out, "n2" in found.out, "and 5 more" in found.out) == (3, True, False, True)
+    assert "dpkg tool" in found.out or "tool 1" in found.out
+    assert len(json.loads(ctl("index", "pending", "--json").out)["changes"]) == 10
 
 
 def test_diff_shows_whatever_was_decided(ctl: Ctl, index: Index) -> None:
