@@ -15,7 +15,7 @@ import pytest
 
 from filewatchd import codecs
 from filewatchd.actions import rotate
-from filewatchd.actions.rotate import copying, examining, packing
+from filewatchd.actions.rotate import copying, examining, freeing, packing
 from filewatchd.actions.rotate.ledger import Archive, Ledger
 from filewatchd.actions.rotate.machine import State, Step
 from filewatchd.actions.rotate.places import Move, Setting
@@ -276,3 +276,26 @@ def test_a_log_that_can_not_be_opened_just_now_is_tried_again(tmp_path: Path, mo
         await place.action.stop(0.0)
 
     play(story)
+
+
+def test_an_archive_that_could_not_be_deleted_is_deleted_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = Place(tmp_path, method="exchange", keep={"count": 1})
+    delete, failed = freeing._delete, [OSError(5, "Input/output error")]
+
+    def deleted(*asked: Any) -> Any:
+        if failed:
+            raise failed.pop()
+        return delete(*asked)
+
+    monkeypatch.setattr(freeing, "_delete", deleted)
+
+    async def story() -> None:
+        for _ in range(2):
+            place.log.write_text(LINES)
+            await place.run()
+        assert not failed
+        await place.action._finishing.expiring.all()  # as each hour
+        await place.action.stop(0.0)
+
+    play(story)
+    assert len(list(tmp_path.glob("app.log-*"))) == 1
