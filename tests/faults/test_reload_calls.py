@@ -8,6 +8,7 @@ next life finds out what there is, without faults. strace reaches what goes by `
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 import subprocess
@@ -74,8 +75,12 @@ class World:
         """What the commands do. They are others' processes, in which nothing fails."""
 
         def apply(_: Command) -> Scripted:
+            try:
+                data = (self.live / "app.conf").read_bytes()
+            except OSError:  # that was ours to fail, and comes once
+                return apply(_)
             os.ftruncate(self.running, 0)
-            os.pwrite(self.running, (self.live / "app.conf").read_bytes(), 0)
+            os.pwrite(self.running, data, 0)
             return Scripted()
 
         scene.answers |= {
@@ -129,7 +134,8 @@ def child(place: Path, mode: str, go: int, told: int) -> int:
 
     def ready() -> None:
         os.write(told, b"ready\n")
-        os.read(go, 1)
+        with contextlib.suppress(OSError):  # the first read that may fail
+            os.read(go, 1)
 
     try:
         live(place, mode, steps, ready)

@@ -56,9 +56,9 @@ def put_back(item: Item) -> str:
     try:
         return _bring_back(item) if item.bad is None else _swap(item)
     except OSError:
-        with contextlib.suppress(OSError):
-            if is_entry(item.beside, item.good):  # the names couldn't be exchanged
-                os.unlink(item.beside)
+        with contextlib.suppress(OSError):  # as after a kill there
+            if why := _tidy(item):
+                return why
         raise
 
 
