@@ -118,9 +118,8 @@ class RotateAction:
 
     def statistics(self) -> Mapping[str, Any]:
         """What was rotated and deleted, and what waits."""
-        unfinished = len(self._ledger.unfinished())
         told = {**self._finishing.statistics(), **self._watching.statistics()}
-        return {"rotated": self._count, "unfinished": unfinished, **told}
+        return {"rotated": self._count, "unfinished": self._ledger.left(), **told}
 
     # ---- when
 

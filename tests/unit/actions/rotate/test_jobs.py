@@ -15,9 +15,9 @@ import pytest
 
 from filewatchd import codecs
 from filewatchd.actions import rotate
-from filewatchd.actions.rotate import copying, examining, freeing, packing
+from filewatchd.actions.rotate import copying, examining, freeing, ledger, packing
 from filewatchd.actions.rotate.ledger import Archive, Ledger
-from filewatchd.actions.rotate.machine import State, Step
+from filewatchd.actions.rotate.machine import UNFINISHED, State, Step
 from filewatchd.actions.rotate.places import Move, Setting
 from filewatchd.errors import ActionError
 from filewatchd.model import Outcome
@@ -299,3 +299,12 @@ def test_an_archive_that_could_not_be_deleted_is_deleted_later(tmp_path: Path, m
 
     play(story)
     assert len(list(tmp_path.glob("app.log-*"))) == 1
+
+
+def test_what_is_left_is_asked_of_an_index(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    for statement in ("SELECT * FROM {archives} WHERE %s ORDER BY id", "SELECT count(*) FROM {archives} WHERE %s"):
+        plan = place.ctx.tables.execute("EXPLAIN QUERY PLAN " + statement % ledger._LEFT)
+        assert "archives_left" in str(plan), plan
+    left = {state for state in State if state not in (State.DONE, State.GONE, State.NONE)}
+    assert left == UNFINISHED | {State.EXPIRING}
