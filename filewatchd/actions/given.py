@@ -121,6 +121,15 @@ class Worker(Protocol):
         """Run ``work(*args)``. Cancelling abandons the result, as with the pool."""
         ...
 
+    def apart(self, work: Callable[..., T], *args: Any) -> Coroutine[Any, Any, T]:
+        """The same, for much work: always in a process, with the rule's rights, and as many at once as `abreast`."""
+        ...
+
+    @property
+    def abreast(self) -> int:
+        """How many processes share the work of `apart`."""
+        ...
+
     def steps(self, work: Callable[..., Iterator[T]], *args: Any) -> AsyncGenerator[T]:
         """The values of a generator function, each as a step that is taken: it goes on when the next is asked for.
 

@@ -46,6 +46,9 @@ class FakeWorker:
         result: T = travelled(work, work(*sent(work, args)))
         return result
 
+    apart = call
+    abreast = 2
+
     async def steps(self, work: Callable[..., Iterator[T]], *args: Any) -> AsyncGenerator[T]:
         """Do the work, step by step."""
         series = work(*sent(work, args))

@@ -1,4 +1,4 @@
-"""One user's worker as the daemon sees it: its calls, and its life from start to end (`filewatchd.work.worker`)."""
+"""One worker as the daemon sees it: its calls, and its life from start to end (`filewatchd.work.worker`)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 IDLE = 60.0  # seconds until an idle worker is let go
-_AT_ONCE = 4  # calls of one worker
+AT_ONCE = 4  # calls of one worker
 _TAIL = 4096  # bytes of what it prints
 _GRACE = 5.0  # seconds to end in, when it was let go
 _HOME = str(Path(__file__).parents[2])
@@ -41,17 +41,27 @@ class Starts(Protocol):
 
 
 class Process:
-    """One user's worker."""
+    """One worker. ``rights``: None are the daemon's; ``idle``: seconds until it is let go."""
 
-    def __init__(self, user: str, rights: Rights, modules: frozenset[str], starts: Starts) -> None:
+    def __init__(
+        self,
+        user: str,
+        rights: Rights | None,
+        modules: frozenset[str],
+        starts: Starts,
+        *,
+        at_once: int = AT_ONCE,
+        idle: float | None = None,
+    ) -> None:
         self.modules = modules
+        self._linger = IDLE if idle is None else idle
         self._user = user
         self._rights = rights
         self._gone: Callable[[], object] = lambda: None
         self._last = False  # no further call comes
         self._numbers = itertools.count(1)
         self._answers: dict[int, asyncio.Queue[dict[str, Any]]] = {}
-        self._turns = asyncio.Semaphore(_AT_ONCE)
+        self._turns = asyncio.Semaphore(at_once)
         self._idle: asyncio.TimerHandle | None = None
         self._said = b""
         loop = asyncio.get_running_loop()
@@ -129,7 +139,7 @@ class Process:
     def _forget(self, number: int) -> None:
         del self._answers[number]
         if not self._answers:
-            self._idle = asyncio.get_running_loop().call_later(0 if self._last else IDLE, self._hang_up)
+            self._idle = asyncio.get_running_loop().call_later(0 if self._last else self._linger, self._hang_up)
 
     def _fitting(self, work: Callable[..., Any], answer: Any) -> Any:
         try:
@@ -181,8 +191,10 @@ class Process:
 
     async def _live(self, starts: Starts, theirs: socket.socket) -> None:
         """From start to end: whoever still waits then is told."""
-        uid, gid, groups = self._rights
-        who = (str(uid), str(gid), ",".join(map(str, groups)))
+        who = ("", "", "")
+        if self._rights is not None:
+            uid, gid, groups = self._rights
+            who = (str(uid), str(gid), ",".join(map(str, groups)))
         argv = (sys.executable, "-I", "-c", _PROGRAM, _HOME, *who, *sorted(self.modules))
         command = Command(argv, {"PATH": os.defpath, "LANG": "C.UTF-8"}, cwd="/", stop_timeout=1.0)
         try:

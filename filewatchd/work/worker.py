@@ -1,4 +1,4 @@
-"""A worker: a process that does a rule's file work with the rights of the rule's ``user:``.
+"""A worker: a process that does a rule's file work with the rights of the rule's ``user:``, or with the daemon's.
 
 A daemon that runs as root must not touch files in a directory that somebody else may write with root's rights: every
 check of a name is a race with its owner. So the work itself is done by a process that has become that user for good,
@@ -6,7 +6,8 @@ which the spawner starts and ends like any command. It is asked over a socket, i
 are those that a thread of the daemon would run for a rule without a user.
 
 It starts as root, since the user need not be able to read the interpreter or our files, imports the modules it is
-told, and drops its rights before it listens. As there is no exec afterwards, the user can't trace it either.
+told, and drops its rights before it listens. As there is no exec afterwards, the user can't trace it either. One that
+is there only to do much work beside the daemon's interpreter keeps the daemon's rights.
 
 Asked is ``{id, work: "module:function", args, series}``. The answer is ``{id, value}`` or ``{id, error}``. Of a
 series each value is ``{id, value}``, after which the function waits for ``{id, go: true}`` (or ``false``: it is
@@ -92,11 +93,12 @@ class Calls:
 def main(uid: str, gid: str, groups: str, *modules: str) -> None:
     """Become a user for good and serve the daemon at the other end of standard input until it is gone.
 
-    ``groups``: numbers with commas between; ``modules``: those that hold the work.
+    ``uid``: empty to stay who it is; ``groups``: numbers with commas between; ``modules``: those that hold the work.
     """
     for module in (*_LATER, *modules):
         importlib.import_module(module)
-    drop_rights(int(uid), int(gid), tuple(int(number) for number in groups.split(",") if number))
+    if uid:
+        drop_rights(int(uid), int(gid), tuple(int(number) for number in groups.split(",") if number))
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # the change of user cleared it
     sock = socket.socket(fileno=os.dup(0))
     os.dup2(os.open(os.devnull, os.O_RDWR), 0)

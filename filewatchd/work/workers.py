@@ -1,6 +1,8 @@
 """File work with a rule's rights: in a thread of the pool, or, where it has a ``user:``, in a worker of that user.
 
 Both ways look the same to who asks: a function of a module and plain arguments, its result, OSError and ActionError.
+Where there is much to do, `apart` spreads it over some processes more, with the same rights: threads that make many
+system calls hold each other up, since each call gives the interpreter's lock away.
 A user's worker (`filewatchd.work.worker`) is started when it is first wanted and ends when it was idle for a while.
 It can't import once it has dropped its rights, so it is told the modules it will need; for another one there is
 another worker. If it dies, what it was asked fails (retryable), and the next call starts a new one.
@@ -10,18 +12,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 from contextlib import aclosing
 from typing import Any, TypeVar
 
 from filewatchd.work.employee import Process, Starts
 from filewatchd.work.pool import Pool
-from filewatchd.work.users import Rights, Users
+from filewatchd.work.users import Rights, Users, own_name
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 _END = object()
+_ABREAST = 4  # processes that share one user's work, or one for each processor where there are fewer
+_LINGER = 5.0  # seconds that they wait for more
 
 
 class Workers:
@@ -31,7 +36,8 @@ class Workers:
         self._starts = starts
         self._pool = pool
         self._users = Users(pool)
-        self._running: dict[str, Process] = {}
+        self._running: dict[str, Process] = {}  # by user
+        self._crews: dict[str | None, list[Process]] = {}  # the same: those that share work
         self._leaving: set[Process] = set()
         self._modules: set[str] = set()  # all that work was ever asked of
 
@@ -59,6 +65,26 @@ class Workers:
         async with aclosing(series) as values:
             async for value in values:
                 yield value
+
+    async def apart(self, user: str | None, work: Callable[..., T], args: tuple[Any, ...]) -> T:
+        """Run ``work(*args)`` as this user (None: as the daemon) in one of some processes. Raises: as `call`."""
+        rights = await self._users.rights(user, None)
+        return await self._idlest(user, rights, work).call(work, args)
+
+    def _idlest(self, user: str | None, rights: Rights | None, work: Callable[..., Any]) -> Process:
+        crew = [process for process in self._crews.get(user, ()) if not process.over]
+        able = [process for process in crew if work.__module__ in process.modules]
+        idlest = min(able, key=lambda process: process.busy, default=None)
+        if idlest is None or (idlest.busy and len(crew) < abreast()):
+            for unable in crew if idlest is None else ():
+                self._leave(unable)
+            self._modules.add(work.__module__)
+            idlest = Process(
+                user or own_name(), rights, frozenset(self._modules), self._starts, at_once=1, idle=_LINGER
+            )
+            crew = [*able, idlest]
+        self._crews[user] = crew
+        return idlest
 
     async def _here(self, lane: str, work: Callable[..., Iterator[T]], args: tuple[Any, ...]) -> AsyncGenerator[T]:
         series = work(*args)
@@ -96,12 +122,24 @@ class Workers:
 
     async def stop(self) -> None:
         """Let all workers go."""
-        for process in (*self._running.values(), *self._leaving):
+        crews = (process for crew in self._crews.values() for process in crew)
+        for process in (*self._running.values(), *crews, *self._leaving):
             await process.stop()
 
     def statistics(self) -> dict[str, int]:
         """How many calls each user's worker has under way."""
-        return {user: process.busy for user, process in self._running.items() if not process.over}
+        found = {user: process.busy for user, process in self._running.items() if not process.over}
+        for user, crew in self._crews.items():
+            standing = [process.busy for process in crew if not process.over]
+            if standing:
+                name = user or own_name()
+                found[name] = found.get(name, 0) + sum(standing)
+        return found
+
+
+def abreast() -> int:
+    """How many processes share one user's work."""
+    return min(_ABREAST, len(os.sched_getaffinity(0)))
 
 
 def _close(series: Iterator[Any]) -> None:
@@ -122,6 +160,15 @@ class RuleWorker:
     def call(self, work: Callable[..., T], *args: Any) -> Coroutine[Any, Any, T]:
         """As `Workers.call`."""
         return self._workers.call(self._user(), self._lane(), work, args)
+
+    def apart(self, work: Callable[..., T], *args: Any) -> Coroutine[Any, Any, T]:
+        """As `Workers.apart`."""
+        return self._workers.apart(self._user(), work, args)
+
+    @property
+    def abreast(self) -> int:
+        """As `abreast`."""
+        return abreast()
 
     def steps(self, work: Callable[..., Iterator[T]], *args: Any) -> AsyncGenerator[T]:
         """As `Workers.steps`."""

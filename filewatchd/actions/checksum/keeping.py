@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from filewatchd.actions.checksum.parcels import Sheet
 from filewatchd.actions.checksum.seeing import Listing
 from filewatchd.actions.checksum.settling import Looked, Policy, Settled, Settling, grouped, is_beginning
 from filewatchd.clock import Clock
@@ -249,17 +250,22 @@ class Ledger:
         mark: Mark | None = None,
         filesystems: Mapping[str, str] | None = None,
         quiet: int = 0,
+        sheets: Sequence[Sheet] = (),
     ) -> Settled:
         """Judge looks and write what follows. ``build``: what is new is the beginning, and no change.
 
         ``filesystems``: of directories, by path. ``quiet``: files besides that are as they were and needed no look.
+        ``sheets``: files of a build, of which nothing was known.
         """
         now = self._clock.wall_ns() // 1_000_000_000
         settling = Settling(self, policy, now)
         beginning = settling.begin(looked) if build else {}
+        settling.bytes = sum(each.seen.read for each in looked)
         judged = [(each, settling.judge(each)) for each in looked if not (build and is_beginning(each))]
         with self.index.edit() as edit:
             known = dict(filesystems or {})
+            for sheet in sheets:
+                settling.take(edit, sheet, known.pop(sheet.directory, ""))
             for directory, records in beginning.items():
                 edit.put_many(self.id, directory, records, known.pop(directory, ""))
             for directory, group in grouped(judged):
@@ -267,11 +273,9 @@ class Ledger:
             for directory, filesystem in known.items():
                 self.index.directory(edit.connection, self.id, directory, filesystem)
             if mark is not None:
-                size = sum(each.seen.read for each in looked)
-                edit.advance(mark.run, mark.root, mark.cursor, len(looked) + quiet, size, settling.findings)
-        return Settled(
-            settling.verdicts, settling.news, settling.racy, settling.written, sum(each.seen.read for each in looked)
-        )
+                files = len(looked) + quiet + sum(len(sheet.files) for sheet in sheets)
+                edit.advance(mark.run, mark.root, mark.cursor, files, settling.bytes, settling.findings)
+        return Settled(settling.verdicts, settling.news, settling.racy, settling.written, settling.bytes)
 
 
 def still_waits(ledger: Ledger, path: str, now: tuple[int, int, int, int]) -> bool:

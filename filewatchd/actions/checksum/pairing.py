@@ -1,8 +1,8 @@
-"""Which new file is which missing one: by the identity that both have. Pure."""
+"""Which new file is which missing one: by the identity that both have, else by their content. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from filewatchd.model import FileIdentity
 from filewatchd.state.index.rows import WAITING, Change, Record, Stamp, split, stamp
@@ -34,3 +34,22 @@ def paired(
             olds.remove(old)
             found[path] = old
     return found
+
+
+class Pairs:
+    """Pairs by identity (``moved``: new path -> old), to which those by content come as new files are read."""
+
+    def __init__(self, moved: dict[str, str], gone: dict[str, Record]) -> None:
+        self._moved, self._gone = moved, gone
+        self._by_digest: dict[bytes, list[str]] = {}
+        for path in sorted(gone.keys() - set(moved.values()), reverse=True):
+            if (digest := gone[path].digest) is not None:
+                self._by_digest.setdefault(digest, []).append(path)
+
+    def of(self, path: str, digests: Sequence[bytes]) -> tuple[str, Record] | None:
+        """The path that a new file had and its row, if it is one that is missing."""
+        same = self._by_digest.get(digests[0]) if digests and path not in self._moved else None
+        if same:
+            self._moved[path] = same.pop()
+        old = self._moved.get(path)
+        return None if old is None else (old, self._gone[old])

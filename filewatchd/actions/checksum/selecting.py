@@ -21,6 +21,15 @@ class Selected:
         """Whether a directory is out, whose parent isn't."""
         return self._exclude.decide(directory + "/")
 
+    def leaves_out(self, directory: str) -> bool:
+        """Whether a directory is out, or one above it."""
+        steps = directory.split("/") if directory else []
+        return any(self.prunes("/".join(steps[: end + 1])) for end in range(len(steps)))
+
+    def has(self, directory: str, name: str) -> bool:
+        """Whether a file is the rule's."""
+        return not self.leaves_out(directory) and self.chooser(directory)(name)
+
     def chooser(self, directory: str) -> Callable[[str], bool]:
         """Whether a name in a directory that isn't out is the rule's."""
         include, exclude = self._include.decide_file, self._exclude.decide_file

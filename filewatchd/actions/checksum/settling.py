@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from filewatchd.actions.checksum.judging import Judgement, Track, judge, record_of, state_of
+from filewatchd.actions.checksum.judging import Judgement, Track, judge, record_of, state_of, tracked
+from filewatchd.actions.checksum.parcels import Sheet
 from filewatchd.actions.checksum.seeing import Presence, Seen
 from filewatchd.state.index.editing import Edit, Told
 from filewatchd.state.index.rows import (
@@ -15,6 +16,8 @@ from filewatchd.state.index.rows import (
     Record,
     State,
     Verdict,
+    decode,
+    flags_of,
     joined,
 )
 
@@ -75,6 +78,7 @@ class Settling:
         self.racy: list[str] = []
         self.written = False
         self.findings = 0
+        self.bytes = 0
 
     def begin(self, looked: Sequence[Looked]) -> dict[str, list[tuple[str, Record]]]:
         """Records, by directory and name, of the files that a build takes as they are: nearly all."""
@@ -92,6 +96,21 @@ class Settling:
         self.verdicts[Verdict.NEW] += count
         self.written = self.written or count > 0
         return found
+
+    def take(self, edit: Edit, sheet: Sheet, filesystem: str) -> None:
+        """The same for a sheet, written at once: a first build spends its time here."""
+        numbers = [edit.attributes(tracked(each, self._policy.track)) for each in sheet.attributes]
+        algorithm = sheet.algorithms[0] if sheet.algorithms else ""
+        flags, verified = flags_of(algorithm), self._now if algorithm else 0
+        rows = [
+            (name, ino, size, mtime, later, verified, flags | racy, digests[0] if digests else None, numbers[shared])
+            for name, (_, ino, size, mtime, later, shared, digests, _, racy, _, _) in sheet.files
+        ]
+        edit.put_rows(self._ledger.id, sheet.directory, rows, filesystem)
+        self.racy += [joined(sheet.directory, decode(name)) for name, found in sheet.files if found.racy]
+        self.bytes += sum(found.read for _, found in sheet.files)
+        self.verdicts[Verdict.NEW] += len(sheet.files)
+        self.written = self.written or bool(sheet.files)
 
     def judge(self, looked: Looked) -> Judgement:
         """The verdict on one look. What the path held before is asked for only if its content is another."""

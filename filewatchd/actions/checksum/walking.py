@@ -1,8 +1,9 @@
 """Builds and verifies: a whole root, or what is below a path, held against the index.
 
 A walk lists directories before what is in them, in the order of their names (`listing.walk`), so one path, its cursor,
-says what is done. It is written in the transaction of the rows it stands for: an interrupted run goes on there. Two
-batches are under way at once, one being read while the other is compared and written; they are written in their order.
+says what is done. It is written in the transaction of the rows it stands for: an interrupted run goes on there. Some
+batches are under way at once, read while another one is compared and written; they are written in their order. Where
+there are many files to read, processes of their own look at them (`Worker.apart`).
 
 What jobs have written meanwhile is newer than what a batch saw before, so such paths are left out of it.
 
@@ -24,22 +25,25 @@ from functools import partial
 from typing import Any, TypeVar
 
 from filewatchd.actions.base import Context, Ground
-from filewatchd.actions.checksum.glance import LANE, look_at
+from filewatchd.actions.checksum.glance import LANE, View, look_at, survey
 from filewatchd.actions.checksum.judging import Reading
 from filewatchd.actions.checksum.keeping import Ledger, Mark
 from filewatchd.actions.checksum.listing import is_bare, standing, walk
 from filewatchd.actions.checksum.looking import look
-from filewatchd.actions.checksum.pairing import paired
+from filewatchd.actions.checksum.pairing import Pairs, paired
+from filewatchd.actions.checksum.parcels import Sheet
 from filewatchd.actions.checksum.planning import Plan, Planner
 from filewatchd.actions.checksum.seeing import Listing, Presence, Seen, Tracking, Wanted
-from filewatchd.actions.checksum.selecting import selected
+from filewatchd.actions.checksum.selecting import Selected, selected
 from filewatchd.actions.checksum.settling import Looked, Policy, Settled
 from filewatchd.model import FileIdentity
 from filewatchd.state.index.rows import Record, Verdict, joined, split
 from filewatchd.state.pack import pack, unpack
 
 T = TypeVar("T")
-_AT_ONCE = 2
+_AT_ONCE = 2  # batches, and with processes that look as many more
+_MANY = 2000  # files, after which a walk is worth processes of its own
+_FEW = 100  # files of a batch, for which it isn't
 _MOST = 50_000  # new or missing files that wait for the end of the walk
 _SOME = 500  # directories, or files, asked about at once
 
@@ -77,7 +81,9 @@ class Walk:
             directory, name = unpack(cursor)
             self._after = (directory, name)
         self._build = build
+        self._reads_all = build or how is Reading.FULL
         self._planner = Planner(ledger, ground, policy, how, build=build)
+        self._asked = 0  # files looked at until now
         self._told, self._unstable = settled, unstable
         self._unreadable: set[str] = set()  # directories that couldn't be listed before
         self._unknown: dict[str, FileIdentity | None] = {}
@@ -106,7 +112,7 @@ class Walk:
         if self._scope and await self._is_file():
             return
         self._unreadable = await self._in_pool(self._ledger.unreadable)
-        turns = asyncio.Semaphore(_AT_ONCE)
+        turns = asyncio.Semaphore(_AT_ONCE + (self._ctx.worker.abreast if self._reads_all else 0))
         before: asyncio.Task[None] | None = None
         async with asyncio.TaskGroup() as group, aclosing(self._listings()) as batches:
             async for batch in batches:
@@ -151,17 +157,37 @@ class Walk:
     async def _batch(self, batch: list[Listing], before: asyncio.Task[None] | None, turns: asyncio.Semaphore) -> None:
         try:
             plan = await self._in_pool(self._planner.plan, batch)
-            looked = await self._look(plan.wanted, plan.rows)
+            many = self._are_many(plan.wanted)
+            sheets: list[Sheet] = []
+            if many and self._build and self._planner.fresh:
+                view = await self._survey(plan.wanted)
+                sheets, looked = view.sheets, self._believed(view.wanted, view.seen, plan.rows)
+            else:
+                looked = await self._look(plan.wanted, plan.rows, apart=many)
             if before is not None:
                 await before
-            await self._settle(batch, plan, looked)
+            await self._settle(batch, plan, looked, sheets)
         finally:
             turns.release()
 
-    async def _look(self, wanted: Sequence[Wanted], rows: dict[str, Record]) -> list[Looked]:
+    def _are_many(self, wanted: Sequence[Wanted]) -> bool:
+        """Whether these are to be looked at by processes: to start one takes as long as some thousand looks."""
+        self._asked += len(wanted)
+        return self._asked > _MANY and len(wanted) > _FEW
+
+    def _reads(self) -> Callable[[int], None]:
+        return partial(self._readings.__setitem__, asyncio.current_task())
+
+    async def _survey(self, wanted: Sequence[Wanted]) -> View:
+        return await survey(self._ctx, self._ground.root, wanted, self._tracking, self._reads())
+
+    async def _look(self, wanted: Sequence[Wanted], rows: dict[str, Record], *, apart: bool = False) -> list[Looked]:
+        seen = await look_at(self._ctx, self._ground.root, wanted, self._tracking, self._reads(), apart=apart)
+        return self._believed(wanted, seen, rows)
+
+    def _believed(self, wanted: Sequence[Wanted], seen: Sequence[Seen], rows: dict[str, Record]) -> list[Looked]:
+        """All but those that have to be looked at again."""
         found = []
-        reads = partial(self._readings.__setitem__, asyncio.current_task())
-        seen = await look_at(self._ctx, self._ground.root, wanted, self._tracking, reads)
         for asked, each in zip(wanted, seen, strict=True):
             if each.presence is Presence.UNSTABLE:
                 self._unstable(self._ledger, each)
@@ -169,17 +195,19 @@ class Walk:
                 found.append(Looked(each, asked.algorithms, rows.get(joined(asked.directory, asked.name))))
         return found
 
-    async def _settle(self, batch: list[Listing], plan: Plan, looked: list[Looked]) -> None:
+    async def _settle(self, batch: list[Listing], plan: Plan, looked: list[Looked], sheets: list[Sheet]) -> None:
         listed = [listing.directory for listing in batch if not listing.error]
         regions = {directory: self._planner.filesystem(directory) for directory in listed}
-        looked = [each for each in looked if each.path not in self.touched]
+        if self.touched:
+            looked = [each for each in looked if each.path not in self.touched]
+            sheets = [each.without(self.touched) for each in sheets]
         looked += [unlisted(listing) for listing in batch if listing.error]
         self._unknown.update(plan.unknown)
         self._missing.update(plan.missing)
         if not (self._unknown or self._missing):
             last = batch[-1]
             self._cursor = pack([last.directory, last.entries[-1].name if last.entries else ""])
-        await self._write(looked, self._mark(), regions, plan.quiet)
+        await self._write(looked, self._mark(), regions, plan.quiet, sheets)
         for directory in self._unreadable.intersection(listed):
             await self._in_pool(self._ledger.clear, directory)
         self.away += plan.away
@@ -189,12 +217,17 @@ class Walk:
             await self._leftovers()
 
     async def _write(
-        self, looked: list[Looked], mark: Mark | None, filesystems: dict[str, str] | None = None, quiet: int = 0
+        self,
+        looked: list[Looked],
+        mark: Mark | None,
+        filesystems: dict[str, str] | None = None,
+        quiet: int = 0,
+        sheets: Sequence[Sheet] = (),
     ) -> None:
         settled = await self._in_pool(
-            self._ledger.settle, looked, self._policy, self._build, mark, filesystems or {}, quiet
+            self._ledger.settle, looked, self._policy, self._build, mark, filesystems or {}, quiet, sheets
         )
-        self.files += len(looked)
+        self.files += len(looked) + sum(len(sheet.files) for sheet in sheets)
         self.bytes += settled.bytes
         self._readings.pop(asyncio.current_task(), None)
         self.verdicts.update(settled.verdicts)
@@ -209,7 +242,7 @@ class Walk:
         for some in slices(directories, _SOME):
             stands = await self._ctx.worker.call(standing, self._ground.root, some)
             for directory, present in zip(some, stands, strict=True):
-                if self._is_out(directory) or not present:
+                if self._selected.leaves_out(directory) or not present:
                     await self._vanish(directory, there)
             if len(self._missing) > _MOST:
                 await self._leftovers()
@@ -218,23 +251,16 @@ class Walk:
         """A directory is gone, or left out by the patterns; ``there``: the filesystems that stand."""
         known = await self._in_pool(self._ledger.beneath, directory)
         known_on = await self._in_pool(self._ledger.filesystem_of, directory)
-        if not self._is_out(directory) and known_on not in ("", *there):
+        if not self._selected.leaves_out(directory) and known_on not in ("", *there):
             self.away += len(known)
         elif known:
             self._missing.update((joined(directory, name), row) for name, row in known.items())
         else:
             await self._in_pool(self._ledger.forget_directory, directory)
 
-    def _is_out(self, directory: str) -> bool:
-        """Whether the rule's patterns leave a directory out."""
-        choose = selected(self._ground.include, self._ground.exclude)
-        steps = directory.split("/") if directory else []
-        return any(choose.prunes("/".join(steps[: end + 1])) for end in range(len(steps)))
-
-    def _is_chosen(self, path: str) -> bool:
-        directory, name = split(path)
-        choose = selected(self._ground.include, self._ground.exclude)
-        return not self._is_out(directory) and choose.chooser(directory)(name)
+    @property
+    def _selected(self) -> Selected:
+        return selected(self._ground.include, self._ground.exclude)
 
     async def _leftovers(self) -> None:
         """Pair what is new with what is missing, and settle both."""
@@ -243,13 +269,10 @@ class Walk:
         self._unknown, self._missing = {}, {}
         gone = await self._confirmed(missing)
         moved = paired(unknown, gone, await self._in_pool(self._ledger.moves) if gone else {})
-        by_digest: dict[bytes | None, list[str]] = {}
-        for path in sorted(gone.keys() - set(moved.values()), reverse=True):
-            by_digest.setdefault(gone[path].digest, []).append(path)
-        by_digest.pop(None, None)
+        pairs = Pairs(moved, gone)
         for some in slices(sorted(unknown), _SOME):
             wanted = [Wanted(*split(path), () if path in moved else self._planner.algorithms()) for path in some]
-            looked = [self._paired(each, moved, gone, by_digest) for each in await self._look(wanted, {})]
+            looked = [with_row(each, pairs) for each in await self._look(wanted, {})]
             await self._write([each for each in looked if each.path not in self.touched], self._mark())
         left = gone.keys() - set(moved.values())
         for some in slices(sorted(left), _SOME):
@@ -281,32 +304,25 @@ class Walk:
     def _mark(self) -> Mark:
         return Mark(self._run, self._ground.root, self._cursor)
 
-    def _paired(
-        self, looked: Looked, moved: dict[str, str], gone: dict[str, Record], by_digest: dict[bytes | None, list[str]]
-    ) -> Looked:
-        """A new file with the row of the one it was."""
-        path = looked.path
-        if path not in moved and looked.seen.digests:
-            same = by_digest.get(looked.seen.digests[0])
-            if same:
-                moved[path] = same.pop()
-        if path in moved:
-            return looked._replace(row=gone[moved[path]], old_path=moved[path])
-        return looked
-
     async def _confirmed(self, missing: dict[str, Record]) -> dict[str, Record]:
         """Those rows whose files aren't there indeed; rows that the patterns left out since are dropped."""
         gone: dict[str, Record] = {}
         for some in slices(sorted(missing), _SOME):
             wanted = [Wanted(*split(path)) for path in some]
             seen = await self._ctx.worker.call(look, self._ground.root, wanted, self._tracking)
-            outside = [path for path in some if not self._is_chosen(path)]
+            outside = [path for path in some if not self._selected.has(*split(path))]
             if outside:
                 await self._in_pool(self._ledger.forget, outside)
             for path, found in zip(some, seen, strict=True):
                 if found.presence is Presence.ABSENT and path not in outside:
                     gone[path] = missing[path]
         return gone
+
+
+def with_row(looked: Looked, pairs: Pairs) -> Looked:
+    """A new file with the row of the one it was."""
+    found = pairs.of(looked.path, looked.seen.digests)
+    return looked if found is None else looked._replace(row=found[1], old_path=found[0])
 
 
 def unlisted(listing: Listing) -> Looked:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from filewatchd.state.index.rows import (
     NO_ATTRIBUTES,
     WAITING,
+    Attributes,
     Record,
     State,
     Verdict,
@@ -34,6 +35,10 @@ _CONFLICT = (
     " size = excluded.size, mtime = excluded.mtime, later = excluded.later, verified = excluded.verified,"
     " flags = excluded.flags, digest = excluded.digest, attributes = excluded.attributes"
 )
+
+
+#: A row of `files` but for its directory: name, ino, size, mtime, later, verified, flags, digest, attributes.
+Row = tuple[bytes, int, int, int, int, int, int, bytes | None, int | None]
 
 
 @lru_cache
@@ -73,23 +78,29 @@ class Edit:
 
     def put_many(self, root: int, directory: str, records: Iterable[tuple[str, Record]], filesystem: str = "") -> None:
         """Accept records of one directory's files."""
-        number = self._index.directory(self.connection, root, directory, filesystem)
-        attributes = self._index.attributes
-        columns = [
+        rows = [
             (
-                number,
                 encode(name),
                 *stamp(*record.identity),
                 record.verified,
-                flags_of(record),
+                flags_of(record.algorithm, record.flags),
                 record.digest,
-                None if record.attributes is NO_ATTRIBUTES else attributes(self.connection, record.attributes),
+                self.attributes(record.attributes),
             )
             for name, record in records
         ]
-        for start in range(0, len(columns), _ROWS):
-            some = columns[start : start + _ROWS]
-            self.connection.execute(_put(len(some)), [*chain.from_iterable(some)])
+        self.put_rows(root, directory, rows, filesystem)
+
+    def put_rows(self, root: int, directory: str, rows: Sequence[Row], filesystem: str = "") -> None:
+        """The same, of records that are rows already."""
+        number = self._index.directory(self.connection, root, directory, filesystem)
+        for start in range(0, len(rows), _ROWS):
+            some = rows[start : start + _ROWS]
+            self.connection.execute(_put(len(some)), [*chain.from_iterable((number, *row) for row in some)])
+
+    def attributes(self, attributes: Attributes) -> int | None:
+        """The number of these attributes."""
+        return None if attributes == NO_ATTRIBUTES else self._index.attributes(self.connection, attributes)
 
     def drop(self, root: int, path: str, row: Record | None = None) -> bool:
         """Forget a path's row; False if there was none. ``row``: only if it is this file's still."""

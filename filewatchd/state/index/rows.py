@@ -154,9 +154,9 @@ def identity(ino: int, size: int, mtime: int, later: int) -> FileIdentity:
     return FileIdentity(ino % _WRAP, size, mtime, mtime + later)
 
 
-def flags_of(record: Record) -> int:
+def flags_of(algorithm: str, flags: int = 0) -> int:
     """The flags' column."""
-    return record.flags | NUMBERS[record.algorithm] * _ALGORITHM
+    return flags | NUMBERS[algorithm] * _ALGORITHM
 
 
 def record_of(columns: Any, attributes: Attributes) -> Record:

@@ -18,6 +18,7 @@ import pytest
 from filewatchd.errors import ActionError
 from filewatchd.testing import FakeWorker
 from filewatchd.work import employee as module
+from filewatchd.work import workers
 from filewatchd.work.cgroup import Groups
 from filewatchd.work.helper import Commands
 from filewatchd.work.pool import Pool
@@ -197,6 +198,47 @@ def test_a_series_that_is_cancelled_twice_is_forgotten() -> None:
         assert bench.workers.statistics() == {USER: 0}
 
     at_work(USER, test)
+
+
+def test_much_work_is_shared_by_processes(user: str | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Two of them wait for each other, so they are there at once; with the rule's rights, and one more does no good."""
+    monkeypatch.setattr(workers, "abreast", lambda: 2)
+    tmp_path.chmod(0o777)
+    let_through(tmp_path)
+
+    async def test(bench: Bench) -> None:
+        met = [bench.rule.apart(chores.meet, str(tmp_path), name, other) for name, other in ("ab", "ba")]
+        pids = {pid for pid, _ in await asyncio.gather(*met)}
+        assert len(pids) == 2
+        assert os.getpid() not in pids
+        more = [bench.rule.apart(chores.who) for _ in range(8)]
+        found = await asyncio.gather(*more)
+        assert {pid for pid, _ in found} == pids
+        assert {uid for _, uid in found} == {os.geteuid() if user is None else pwd.getpwnam(user).pw_uid}
+
+    at_work(user, test)
+
+
+def test_one_that_dies_in_much_work_is_replaced(user: str | None) -> None:
+    async def test(bench: Bench) -> None:
+        with pytest.raises(ActionError, match="signal 9") as died:
+            await bench.rule.apart(chores.die, int(signal.SIGKILL))
+        assert died.value.retryable
+        pid, _ = await bench.rule.apart(chores.who)
+        assert pid != os.getpid()
+
+    at_work(user, test)
+
+
+def test_those_that_share_work_go_when_it_is_done(user: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "_LINGER", 0.0)
+
+    async def test(bench: Bench) -> None:
+        await bench.rule.apart(chores.who)
+        while bench.workers.statistics():  # noqa: ASYNC110 - it ends by a timer, and tells nobody
+            await asyncio.sleep(0)
+
+    at_work(user, test)
 
 
 def test_an_unknown_user_is_told() -> None:

@@ -7,18 +7,16 @@ import errno
 import hashlib
 import os
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import pytest
 
-from filewatchd.actions.base import Context
 from filewatchd.actions.checksum import glance, hashing, listing, looking, vanished, walking
 from filewatchd.actions.checksum.hashing import SMALL
 from filewatchd.actions.checksum.options import Options, Scrub
-from filewatchd.actions.checksum.seeing import Seen, Tracking, Wanted
+from filewatchd.actions.checksum.seeing import Seen
 from filewatchd.actions.checksum.vanished import Vanished
 from filewatchd.errors import ActionError
 from filewatchd.model import FileIdentity, Kind
@@ -472,8 +470,8 @@ async def test_bytes_of_batches_under_way_are_told_together(tmp_path: Path) -> N
     everybody = asyncio.Barrier(2)
     really = glance.look_at
 
-    async def looks(ctx: Context, root: str, wanted: Sequence[Wanted], tracking: Tracking, progress: Any) -> list[Seen]:
-        seen = await really(ctx, root, wanted, tracking, progress)
+    async def looks(*args: Any, apart: bool) -> list[Seen]:
+        seen = await really(*args, apart=apart)
         async with everybody:
             told.extend(running.walk.reading for running in scene.action.runs.running.values() if running.walk)
         return seen
