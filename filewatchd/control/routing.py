@@ -84,6 +84,8 @@ def arguments_of(route: Route, parameters: Mapping[str, str], query: str, body: 
     except msgspec.ValidationError as error:
         raise RequestError(400, _in_words(str(error), route)) from None
     for name, value in msgspec.structs.asdict(arguments).items():
+        if value is None and given.get(name) is not None:  # msgspec takes the word null for none in a query
+            raise RequestError(400, f"{name}: null is no value; leave it out")
         if any("\0" in text for text in (value if isinstance(value, tuple) else (value,)) if isinstance(text, str)):
             raise RequestError(400, f"{name}: there is a NUL in it, which no name can have")
     return arguments

@@ -95,6 +95,7 @@ def test_another_method_is_told_which_there_are() -> None:
         ("GET", "/v1/explain?path=a%00b", b"", 400, "path: there is a NUL in it"),
         ("GET", "/v1/explain?pth=a", b"", 400, "there is no argument pth; there are path, "),
         ("GET", "/v1/explain?path=a&path=b", b"", 400, "an argument is given twice"),
+        ("GET", "/v1/jobs?state=null", b"", 400, "state: null is no value; leave it out"),
         ("GET", "/v1/explain?" + "&".join(f"a{n}=1" for n in range(60)), b"", 400, "can't be read"),
         ("GET", "/v1/explain", b"{}", 400, "in the query string, not in a body"),
         ("GET", "/v1/explain?path=", b"", 400, "path: expected `str` of length >= 1"),
