@@ -14,11 +14,11 @@ from tests.e2e.systemd.service import Service
 _DROP_INS = "/usr/share/filewatchd/hardening"
 
 
-def harden(service: Service, name: str) -> None:
+def harden(service: Service, name: str, place: str = _DROP_INS) -> None:
     """Install a drop-in as its head says."""
     directory = f"/etc/systemd/system/{service.unit}.d"
     service.machine.path(directory).mkdir(parents=True)
-    shutil.copy(service.machine.path(f"{_DROP_INS}/{name}.conf"), service.machine.path(directory))
+    shutil.copy(service.machine.path(f"{place}/{name}.conf"), service.machine.path(directory))
     service.machine.run("systemctl", "daemon-reload")
 
 
@@ -110,3 +110,21 @@ def test_one_user_works_as_that_user_on_its_files(service: Service) -> None:
     own.lives_again(pid)
     own.saw(missed)
     machine.run("systemctl", "reload", own.unit)
+
+
+@pytest.mark.parametrize("given", [False, True], ids=["packaged", "with collapse.conf"])
+def test_rights_to_hold_up_who_opens_a_log_come_by_a_drop_in(service: Service, given: bool) -> None:
+    """A container's doubts stay: collapse itself is tried on the host (tests/e2e/test_rotate.py)."""
+    if given:
+        harden(service, "collapse", "/usr/share/filewatchd/rights")
+    log = f"{service.root}/app.log"
+    rule = service.rule("logs", include=["*.log"], actions="rotate: {when: {size: 1GiB}}")
+    service.configure(rule)
+    service.start()
+    service.machine.run(
+        "systemd-run", "--unit=app", f"--property=StandardOutput=append:{log}", "sh", "-c", "echo 1; sleep 600"
+    )
+    eventually(lambda: service.machine.path(log).exists(), "it writes")
+    plan = service.machine.run("filewatchctl", "rotate", log, "--dry-run").stdout
+    assert "outside this pid namespace" in plan
+    assert ("hold up new openers" in plan) is not given
