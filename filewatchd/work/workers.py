@@ -75,15 +75,16 @@ class Workers:
         crew = [process for process in self._crews.get(user, ()) if not process.over]
         able = [process for process in crew if work.__module__ in process.modules]
         idlest = min(able, key=lambda process: process.busy, default=None)
-        if idlest is None or (idlest.busy and len(crew) < abreast()):
-            for unable in crew if idlest is None else ():
-                self._leave(unable)
+        for process in crew:
+            if process not in able:
+                self._leave(process)
+        if idlest is None or (idlest.busy and len(able) < abreast()):
             self._modules.add(work.__module__)
             idlest = Process(
                 user or own_name(), rights, frozenset(self._modules), self._starts, at_once=1, idle=_LINGER
             )
-            crew = [*able, idlest]
-        self._crews[user] = crew
+            able.append(idlest)
+        self._crews[user] = able
         return idlest
 
     async def _here(self, lane: str, work: Callable[..., Iterator[T]], args: tuple[Any, ...]) -> AsyncGenerator[T]:
@@ -139,7 +140,8 @@ class Workers:
 
 def abreast() -> int:
     """How many processes share one user's work."""
-    return min(_ABREAST, len(os.sched_getaffinity(0)))
+    usable = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)  # not on macOS
+    return min(_ABREAST, len(usable))
 
 
 def _close(series: Iterator[Any]) -> None:
