@@ -246,7 +246,9 @@ def test_a_rotation_that_was_finished_at_the_second_try_is_one(tmp_path: Path, m
         place.action._ledger.ask()
         (outcome,) = (await place.action.run(job)).values()
         assert (outcome.verdict, outcome.retryable) == ("failed", True)
-        assert outcome.message == f"{place.log} can't be rotated: No space left on device; free space on this filesystem"
+        assert (
+            outcome.message == f"{place.log} can't be rotated: No space left on device; free space on this filesystem"
+        )
         (outcome,) = (await place.action.run(job)).values()
         assert (outcome.verdict, outcome.message) == ("ok", "copy: what was begun before is finished")
         with place.log.open("a") as log:
