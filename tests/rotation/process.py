@@ -106,6 +106,9 @@ async def opened(case: Case) -> AsyncIterator[tuple[RotateAction, FakeContext]]:
         yield action, context
     finally:
         await action.stop(0.0)
+        for task in context.follow_ups.values():  # as the daemon does
+            task.cancel()
+        await asyncio.gather(*context.follow_ups.values(), return_exceptions=True)
         database.close()
 
 

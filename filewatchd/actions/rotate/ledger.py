@@ -227,6 +227,12 @@ class Ledger:
         found = self._tables.execute("SELECT 1 FROM {archives} WHERE path = ? OR plain = ? LIMIT 1", (name, name))
         return bool(found)
 
+    def named(self, paths: Sequence[str], but: int) -> set[str]:
+        """Which of these paths other rows than one have for their archives, whether these are there now or not."""
+        names, marks = [os.fsencode(path) for path in paths], ", ".join("?" * len(paths))
+        statement = f"SELECT path FROM {{archives}} WHERE path IN ({marks}) AND id != ? AND state != ?"
+        return {os.fsdecode(path) for (path,) in self._tables.execute(statement, [*names, but, State.GONE.value])}
+
     def lives(self) -> list[str]:
         """Every log that has a row."""
         return [os.fsdecode(live) for (live,) in self._tables.execute("SELECT DISTINCT live FROM {archives}")]

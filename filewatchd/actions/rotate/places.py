@@ -42,22 +42,25 @@ class Setting(NamedTuple):
 
 
 class Names(NamedTuple):
-    """The names that an archive may get, in the order in which they are tried: the base, then with a number."""
+    """The names that an archive may get, in the order in which they are tried: the base, then with a number.
+
+    ``kept``: those of other archives, which are left out also while their files aren't there: a filesystem may be away.
+    """
 
     base: str
     suffix: str = ""
     most: int = 1
+    kept: frozenset[str] = frozenset()
 
     @property
     def first(self) -> str:
         """The one that it gets unless that is taken."""
-        return self.base + self.suffix
+        return next(self.all(), self.base + self.suffix)
 
     def all(self) -> Iterator[str]:
         """All of them."""
-        yield self.first
-        for number in range(2, self.most + 1):
-            yield f"{self.base}-{number}{self.suffix}"
+        numbered = (f"{self.base}-{number}{self.suffix}" for number in range(2, self.most + 1))
+        return (name for name in (self.base + self.suffix, *numbered) if name not in self.kept)
 
 
 @contextmanager

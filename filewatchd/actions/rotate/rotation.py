@@ -110,7 +110,7 @@ class Rotation:
 
     async def swap(self, archive: Archive) -> Archive:
         """Begin an exchange; where the old file has only to get its name, that is all of it."""
-        names = naming.stamped_names(archive.live, archive.txn, "none") if archive.path is not None else None
+        names = self._stamped(archive.live, archive.txn, "none", archive.id) if archive.path is not None else None
         return await self.take(archive, swapping.swap, names)
 
     def path_at_once(self, live: str, txn: str) -> str | None:
@@ -120,7 +120,7 @@ class Rotation:
             return None
         if options.compress.codec != "none":
             return None
-        return os.path.join(folder_name(live, self.setting(live)), naming.stamped_names(live, txn, "none").first)
+        return os.path.join(folder_name(live, self.setting(live)), self._stamped(live, txn, "none").first)
 
     async def undo(self, archive: Archive) -> Archive:
         """A rotation that was cut off right after its beginning: given up, or adopted."""
@@ -256,7 +256,7 @@ class Rotation:
     async def _names(self, archive: Archive, codec: str) -> Names:
         """The names that are tried for an archive."""
         if self.options.name == "timestamp":
-            return naming.stamped_names(archive.live, archive.txn, codec)
+            return self._stamped(archive.live, archive.txn, codec, archive.id)
         setting = self.setting(archive.live)
         folder = folder_name(archive.live, setting)
         await self.shift_on(archive.live)
@@ -274,6 +274,14 @@ class Rotation:
         wanted = dict(zip((row.id for row in rows), naming.numbers(current, taken.numbers), strict=True))
         await self._shift(archive.live, others, wanted)
         return Names(naming.numbered_name(archive.live, wanted[archive.id], codec))
+
+    def _stamped(self, live: str, txn: str, codec: str, own: int = 0) -> Names:
+        """Names with the time; ``own``: the row that may have one of them already."""
+        names, folder = naming.stamped_names(live, txn, codec), folder_name(live, self.setting(live))
+        if not self._ledger.named([os.path.join(folder, names.first)], own):
+            return names  # nearly always
+        kept = self._ledger.named([os.path.join(folder, name) for name in names.all()], own)
+        return names._replace(kept=frozenset(map(os.path.basename, kept)))
 
     async def _shift(self, live: str, archives: list[Archive], wanted: dict[int, int]) -> None:
         moves = []

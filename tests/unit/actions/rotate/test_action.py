@@ -280,6 +280,29 @@ def problems(**options: Any) -> list[str]:
     return [problem.message for problem in rotate.check(said, rule)]
 
 
+@pytest.mark.parametrize("options", [{}, {"compress": {"codec": "gzip"}}, {"method": "copy"}, {"method": "punch"}])
+def test_an_archive_that_is_away_keeps_its_name(options: dict[str, Any], tmp_path: Path) -> None:
+    """Its filesystem may come back: then two archives of one second may not have one name."""
+    away = tmp_path / "away"
+    place = Place(tmp_path, into={"dir": "old"}, **options)
+
+    async def story() -> None:
+        for number in range(2):
+            with place.log.open("a") as log:
+                log.write(f"{number}\n" * 50)
+            assert (await place.run()).verdict == "ok"
+            if not number:
+                (tmp_path / "old").rename(away)
+        await place.action.stop(0.0)
+
+    play(story)  # the clock stands
+    (first,), (second,) = (sorted(os.listdir(folder)) for folder in (away, tmp_path / "old"))
+    assert first != second
+    (away / first).rename(tmp_path / "old" / first)
+    archives = [part.path for part in place.parts() if part.archive is not None]
+    assert archives == [str(tmp_path / "old" / name) for name in (first, second)]
+
+
 def test_mistakes() -> None:
     assert problems() == []
     assert problems(when={}) == ["no log would ever be due"]

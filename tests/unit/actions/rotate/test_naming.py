@@ -34,6 +34,13 @@ def test_a_name_with_the_time() -> None:
     assert second == f"app.log-{txn[:15]}-2.gz"
 
 
+def test_a_name_of_an_archive_that_is_away_is_left_out() -> None:
+    names = stamped_names("/l/app.log", transaction(1_800_000_000_000_000_000, None), "none")
+    former = names._replace(kept=frozenset({names.base, f"{names.base}-3"}))
+    assert former.first == f"{names.base}-2"
+    assert [*former.all()][:2] == [f"{names.base}-2", f"{names.base}-4"]
+
+
 def test_temporary_names() -> None:
     txn = transaction(1_800_000_000_000_000_000, None)
     assert is_temporary(f"/l/.app.log.{txn}.rotated")
