@@ -127,11 +127,13 @@ class Caller(NamedTuple):
 
     uid: int
     pid: int
+    groups: frozenset[int] = frozenset()  # all that it is in, its own one, too
+    acts: bool = False  # whether it may act on the daemon
 
 
 @runtime_checkable
 class AnsweringTo(Protocol):
-    """Instead of `Answering`, if the action keeps who decided something."""
+    """Instead of `Answering`, if the action keeps who decided something, or doesn't show everything to everybody."""
 
     async def answer_to(self, endpoint: str, arguments: Any, caller: Caller) -> Any:
         """As `Answering.answer`."""

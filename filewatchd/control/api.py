@@ -131,6 +131,8 @@ class Peer(NamedTuple):
     pid: int
     uid: int
     gid: int
+    groups: frozenset[int] = frozenset()  # besides
+    acts: bool = False  # whether it may act, as far as handlers are told
 
 
 Answer = d.Document | Told | Stream | Text

@@ -128,7 +128,8 @@ class ControlServer:
             arguments = arguments_of(route, parameters, query, request.body)
             if route.acts:
                 await self._account.acted(peer, route, arguments)
-            return self._reply(route, await (more.get(route) or self._handlers[route.name])(arguments, peer))
+            known = peer._replace(groups=groups, acts=self._rights().may_act(peer, groups))
+            return self._reply(route, await (more.get(route) or self._handlers[route.name])(arguments, known))
         except RequestError as error:
             return self.refusal(error.status, str(error), **error.more)
         except StateError as error:

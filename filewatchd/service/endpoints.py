@@ -65,7 +65,8 @@ class Endpoints:
             own = endpoint.arguments(**{name: said[name] for name in _fields(endpoint.arguments)})
         try:
             if isinstance(opened.action, AnsweringTo):
-                return Told(200, await opened.action.answer_to(endpoint.name, own, Caller(peer.uid, peer.pid)))
+                caller = Caller(peer.uid, peer.pid, peer.groups | {peer.gid}, peer.acts)
+                return Told(200, await opened.action.answer_to(endpoint.name, own, caller))
             if not isinstance(opened.action, Answering):
                 raise TypeError(f"the action {action} has endpoints, and no method to answer")
             return Told(200, await opened.action.answer(endpoint.name, own))

@@ -12,6 +12,7 @@ import pytest
 from filewatchd.cli.daemon import main
 from filewatchd.control.api import socket_in
 from tests.e2e.running import Daemon
+from tests.e2e.servicing import Record, rule
 from tests.e2e.steps import configure
 from tests.e2e.test_reload import reload
 from tests.e2e.users import ask_as, group, let_through, uid_of, unique, user
@@ -86,6 +87,35 @@ def test_a_reload_lets_others_in_and_out(daemon: Daemon, people: People) -> None
     configure(daemon, daemon.rule())
     reload(daemon, 3)
     assert ask_as(people.reader, place, *READ)[0] == 403
+
+
+def test_who_may_only_ask_sees_of_a_services_files_what_they_could_read(daemon: Daemon, people: People) -> None:
+    root = daemon.directory / "etc"
+    root.mkdir()
+    (root / "open.conf").write_text("one")
+    (root / "shut.conf").write_text("pin 1234")
+    (root / "shut.conf").chmod(0o600)
+    control = {"read": [people.reader], "act": [people.actor]}
+    configure(daemon, rule(root, {"check": ["true"], "cooldown": 0}), control=control)
+    daemon.start()
+    let_through(daemon.directory)
+    record = Record(daemon)
+    record.becomes("synced", good=1)
+    (root / "open.conf").write_text("two")
+    (root / "shut.conf").write_text("pin 5678")
+    record.becomes("synced", good=2)
+    place = socket_in(str(daemon.directory / "run"))
+
+    def told(name: str) -> tuple[bool, bool, bool]:
+        status, text = ask_as(name, place, "GET", "/v1/actions/reload/diff?before=1&after=2")
+        assert status == 200
+        return "+two" in text, "+pin 5678" in text, "may act (control.act)" in text
+
+    assert told(people.reader) == (True, False, True)
+    assert told(people.actor) == told("root") == (True, True, False)
+    assert (
+        f"{root}/shut.conf: +1 -1 lines" in ask_as(people.reader, place, "GET", "/v1/actions/reload/diff?before=1")[1]
+    )
 
 
 @pytest.mark.parametrize(("name", "what"), [("fw-nobody-at-all", "user"), ("@fw-nobody-at-all", "group")])

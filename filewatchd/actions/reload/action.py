@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from filewatchd.actions.base import Context, JobContext, Unfinished
+from filewatchd.actions.base import Caller, Context, JobContext, Unfinished
 from filewatchd.actions.reload import answers
 from filewatchd.actions.reload.attempt import LATER, Asked, Attempt
 from filewatchd.actions.reload.desk import FINDING, Desk
 from filewatchd.actions.reload.options import Options
 from filewatchd.actions.reload.putting import put_back, tidy
+from filewatchd.actions.reload.sight import viewer_of
 from filewatchd.actions.reload.states import Happening, State, Step
 from filewatchd.errors import ActionError
 from filewatchd.model import Outcome, Trigger
@@ -119,7 +120,7 @@ class ReloadAction:
 
     # ---- what can be asked
 
-    async def answer(self, endpoint: str, arguments: Any) -> Any:
+    async def answer_to(self, endpoint: str, arguments: Any, caller: Caller) -> Any:
         """See `answers`."""
         await self._desk.load()
         if endpoint == "retry":
@@ -128,6 +129,6 @@ class ReloadAction:
             version = answers.chosen(self._desk.record, arguments.version)
             self._asked, text = Asked(True, version), f"version {version.number} is checked, put back and applied"
         else:
-            return await answers.answer(self._desk, endpoint, arguments)
+            return await answers.answer(self._desk, endpoint, arguments, viewer_of(caller))
         self._ctx.request_job(Trigger.MANUAL)
         return answers.asked(self._desk, text)

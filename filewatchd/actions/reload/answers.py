@@ -12,8 +12,9 @@ from filewatchd.actions import probes, telling
 from filewatchd.actions.base import Endpoint
 from filewatchd.actions.reload import diffing
 from filewatchd.actions.reload.desk import Desk, plain
-from filewatchd.actions.reload.entries import Set, differences, path_of
+from filewatchd.actions.reload.entries import FILE, Set, differences, path_of
 from filewatchd.actions.reload.record import Record, Version
+from filewatchd.actions.reload.sight import Sight, Viewer
 from filewatchd.actions.reload.store import Store
 from filewatchd.errors import ActionError
 from filewatchd.notation import path_fields
@@ -54,7 +55,7 @@ class History(Struct, kw_only=True):
 
 
 class Shown(Struct, kw_only=True):
-    """A version and its files."""
+    """A version and its files. `content`: a file's SHA-256, or "" if it isn't yours to see; a symlink's target."""
 
     rule: str
     version: Seen
@@ -106,7 +107,7 @@ class Two(Struct, kw_only=True):
 ENDPOINTS = (
     Endpoint("history", "The versions of a rule's set, and what became of them.", History),
     Endpoint("show", "A version and its files.", Shown, Which),
-    Endpoint("diff", "What differs between two versions, with secrets masked.", Compared, Two),
+    Endpoint("diff", "What differs, secrets masked, in files that who asks may read or act on.", Compared, Two),
     Endpoint("plan", "Check the set on the disk, and say what would be done.", Planned, acts=True),
     Endpoint("rollback", "Put an earlier version back on the disk, check and apply it.", Asked, Which, acts=True),
     Endpoint("retry", "Try the set on the disk again, whatever became of it.", Asked, acts=True),
@@ -153,23 +154,29 @@ def chosen(record: Record, word: str) -> Version:
     return version
 
 
-def show(rule: str, record: Record, store: Store, roots: Sequence[str], word: str) -> Shown:
+def show(rule: str, record: Record, store: Store, viewer: Viewer, roots: Sequence[str], word: str) -> Shown:
     """A version and its files. Blocks."""
     version = chosen(record, word)
-    entries = store.load(version.digest)
+    entries, sight = store.load(version.digest), Sight(viewer, roots)
     files = [
         {**path_fields("path", path_of(key, roots)), "kind": entry.kind, "mode": f"{entry.mode:04o}", "uid": entry.uid,
-         "gid": entry.gid, "size": entry.size, "content": entry.content}
-        for key, entry in sorted(entries.items())
+         "gid": entry.gid, "size": entry.size,
+         "content": entry.content if entry.kind != FILE or sight.sees(entries, key) else ""}
+        for key, entry in sorted(entries.items())[:_MOST_NAMES]
     ]  # fmt: skip
-    more = max(0, len(files) - _MOST_NAMES)
-    return Shown(rule=rule, version=seen(version, record), files=files[:_MOST_NAMES], more=more)
+    return Shown(rule=rule, version=seen(version, record), files=files, more=len(entries) - len(files))
 
 
-def compare(rule: str, store: Store, roots: Sequence[str], one: tuple[str, Set], other: tuple[str, Set]) -> Compared:
-    """Two sets. Blocks."""
-    changed = differences(one[1], other[1])
-    told = [plain(line) for line in diffing.lines(changed, roots, store.content)]
+def compare(
+    rule: str, store: Store, viewer: Viewer, roots: Sequence[str], one: tuple[str, Set], other: tuple[str, Set]
+) -> Compared:
+    """Two sets, as far as the viewer may see them. Blocks."""
+    changed, sight = differences(one[1], other[1]), Sight(viewer, roots)
+
+    def sees(key: str) -> bool:
+        return sight.sees(one[1], key) and sight.sees(other[1], key)
+
+    told = [plain(line) for line in diffing.lines(changed, roots, store.content, sees)]
     return Compared(rule=rule, before=one[0], after=other[0], lines=told)
 
 
@@ -210,8 +217,8 @@ def asked(desk: Desk, text: str) -> Asked:
     return Asked(rule=desk.ctx.rule.name, text=text)
 
 
-async def answer(desk: Desk, endpoint: str, arguments: Any) -> History | Shown | Compared | Planned:
-    """The document of an endpoint.
+async def answer(desk: Desk, endpoint: str, arguments: Any, viewer: Viewer) -> History | Shown | Compared | Planned:
+    """The document of an endpoint, as far as the viewer may see it.
 
     Raises:
         ActionError: it can't be answered.
@@ -220,12 +227,12 @@ async def answer(desk: Desk, endpoint: str, arguments: Any) -> History | Shown |
     if endpoint == "history":
         return history(rule, desk.record)
     if endpoint == "show":
-        return await run("state", show, rule, desk.record, desk.store, desk.roots, arguments.version)
+        return await run("state", show, rule, desk.record, desk.store, viewer, desk.roots, arguments.version)
     if endpoint == "plan":
-        return await plan(desk)
+        return await plan(desk, viewer)
     async with desk.lock:
         one, other = [await named_set(desk, word) for word in (arguments.before, arguments.after)]
-    return await run("", compare, rule, desk.store, desk.roots, one, other)  # it may take a while
+    return await run("", compare, rule, desk.store, viewer, desk.roots, one, other)  # it may take a while
 
 
 async def named_set(desk: Desk, word: str) -> tuple[str, Set]:
@@ -236,7 +243,7 @@ async def named_set(desk: Desk, word: str) -> tuple[str, Set]:
     return str(version.number), await desk.load_set(version)
 
 
-async def plan(desk: Desk) -> Planned:
+async def plan(desk: Desk, viewer: Viewer) -> Planned:
     """Check what is on the disk, and say what would follow; nothing is applied or written down."""
     record, rule = desk.record, desk.ctx.rule.name
     async with desk.lock:
@@ -246,7 +253,8 @@ async def plan(desk: Desk) -> Planned:
         verdict = await desk.try_out(taken.entries)
         applied = record.version(record.applied)
         known = await desk.load_set(applied)
-    compared = await desk.ctx.pool.run("", compare, rule, desk.store, desk.roots, ("", known), ("", taken.entries))
+    both = ("", known), ("", taken.entries)
+    compared = await desk.ctx.pool.run("", compare, rule, desk.store, viewer, desk.roots, *both)
     found = record.find(taken.digest)
     would = list(steps(desk))
     if record.sure and applied is not None and applied.selected == taken.selected:

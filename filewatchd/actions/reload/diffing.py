@@ -16,25 +16,53 @@ _MOST_BYTES = 1 << 20  # of a file that is compared line by line
 _MOST_LINES = 2000  # of a file's differences
 _MOST_SHOWN = 20_000  # lines of all differences
 _MOST_WORK = 40_000_000  # lines that differ times lines: a second
+_HIDDEN = "... what isn't shown is there for who may read the file itself, and for who may act (control.act)"
 
 
-def lines(changed: Sequence[Difference], roots: Sequence[str], content: Callable[[Entry], bytes]) -> Iterator[str]:
-    """The differences as a unified diff, of a bounded length."""
-    for number, line in enumerate(_lines(changed, roots, content)):
+def lines(
+    changed: Sequence[Difference],
+    roots: Sequence[str],
+    content: Callable[[Entry], bytes],
+    sees: Callable[[str], bool],
+) -> Iterator[str]:
+    """The differences as a unified diff, of a bounded length; of files that aren't to be seen, how many lines."""
+    for number, line in enumerate(_lines(changed, roots, content, sees)):
         if number == _MOST_SHOWN:
             yield f"... more than {_MOST_SHOWN} lines in all"
             return
         yield line
 
 
-def _lines(changed: Sequence[Difference], roots: Sequence[str], content: Callable[[Entry], bytes]) -> Iterator[str]:
+def _lines(
+    changed: Sequence[Difference],
+    roots: Sequence[str],
+    content: Callable[[Entry], bytes],
+    sees: Callable[[str], bool],
+) -> Iterator[str]:
+    hidden = False
     for each in changed:
         path = path_of(each.key, roots)
         rights = _rights(each)
         if rights:
             yield f"{each.sign} {path}: {rights}"
         if each.sign in "+-!":
-            yield from _contents(each, path, content)
+            found = _contents(each, path, content)
+            if sees(each.key):
+                yield from found
+            elif counted := _counted(found, path):
+                hidden = True
+                yield counted
+    if hidden:
+        yield _HIDDEN
+
+
+def _counted(found: Iterator[str], path: str) -> str:
+    """A file's differences as their number; "" for none."""
+    told = list(found)
+    if len(told) < 2:  # sizes, or nothing
+        return "".join(told)
+    signs = [line[:1] for line in told[2:]]  # after the two names
+    return f"! {path}: +{signs.count('+')} -{signs.count('-')} lines, not shown to you"
 
 
 def _rights(each: Difference) -> str:

@@ -6,7 +6,7 @@ import os
 
 import msgspec
 
-from filewatchd.actions.reload import answers
+from filewatchd.actions.reload import answers, sight
 from filewatchd.actions.reload import record as records
 from filewatchd.actions.reload.record import Record
 from filewatchd.actions.reload.store import Store
@@ -44,11 +44,11 @@ class Reader:
 
     def show(self, version: str) -> answers.Shown:
         """As the endpoint."""
-        return answers.show(self._rule, self._record, self._store, self._record.roots, version)
+        return answers.show(self._rule, self._record, self._store, sight.EVERYTHING, self._record.roots, version)
 
     def diff(self, before: str, after: str) -> answers.Compared:
         """As the endpoint; the disk stands as the daemon saw it last."""
         words = [before, "desired" if after == "disk" else after]
         versions = [answers.chosen(self._record, word) for word in words]
         one, other = [(str(version.number), self._store.load(version.digest)) for version in versions]
-        return answers.compare(self._rule, self._store, self._record.roots, one, other)
+        return answers.compare(self._rule, self._store, sight.EVERYTHING, self._record.roots, one, other)

@@ -187,7 +187,8 @@ def _name(row: Mapping[str, Any]) -> str:
 def diff(session: Session, rule: str, before: str, after: str, state_dir: str | None) -> int:
     """Say what differs between two versions: the last good one and what is on the disk, unless they are named.
 
-    What looks like a secret (keys such as password or token, private keys) is masked; that it changed still shows. Exit
+    What looks like a secret (keys such as password or token, private keys) is masked; that it changed still shows. Of a
+    file that you could neither read nor act on (control.act), only its name and the number of lines are shown. Exit
     code 3 if anything differs.
     """
     arguments = {"rule": rule, "before": before, "after": after}

@@ -25,7 +25,7 @@ for number in (0, 1, 64, 65, 300, 5000):
 def test_who_connected() -> None:
     one, other = socket.socketpair()
     with one as end, other:
-        assert peer_of(end) == (os.getpid(), os.geteuid(), os.getegid())
+        assert peer_of(end) == Peer(os.getpid(), os.geteuid(), os.getegid())
         assert groups_of(end) == set(os.getgroups())
 
 

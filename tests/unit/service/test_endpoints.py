@@ -18,7 +18,7 @@ from filewatchd.control.routing import arguments_of as read
 from filewatchd.errors import ActionError
 from filewatchd.service.endpoints import Endpoints, route_of
 
-ME = Peer(1, 0, 0)
+ME = Peer(1, 0, 0, frozenset({4}), True)
 
 
 class Asked(Struct, frozen=True, kw_only=True):
@@ -97,12 +97,12 @@ def test_the_rules_action_answers() -> None:
 
 class Judge(Speaker):
     async def answer_to(self, endpoint: str, arguments: Any, caller: Caller) -> Said:
-        return Said(text=f"{endpoint}: uid {caller.uid}, pid {caller.pid}")
+        return Said(text=f"{endpoint}: uid {caller.uid}, pid {caller.pid}, {sorted(caller.groups)}, {caller.acts}")
 
 
 def test_who_asks_is_told_to_an_action_that_wants_to_know() -> None:
     found = endpoints(SimpleNamespace(endpoints=(SAY, STOP)), "one", action=Judge)
-    assert ask(found, "stop") == Said(text=f"stop: uid {ME.uid}, pid {ME.pid}")
+    assert ask(found, "stop") == Said(text=f"stop: uid {ME.uid}, pid {ME.pid}, [0, 4], True")
 
 
 def test_one_rule_alone_needs_no_name() -> None:

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from filewatchd.actions import reload
-from filewatchd.actions.base import Command, Finished, Unfinished
+from filewatchd.actions.base import Caller, Command, Finished, Unfinished
 from filewatchd.actions.probes import Probe
 from filewatchd.actions.reload import deeds, restoring
 from filewatchd.actions.reload.action import ReloadAction
@@ -29,6 +29,7 @@ from filewatchd.testing.spawn import Scripted
 from filewatchd.work.failures import PlaceError
 
 FAILS = Finished(1, None, False, 0)
+ROOT = Caller(0, 1, acts=True)
 GUARD: dict[str, Any] = {
     "mode": "guard",
     "check": {"command": ["check"]},
@@ -79,6 +80,10 @@ class Scene:
 
     def mend(self, name: str) -> None:
         self.answers.pop(name)
+
+    async def ask(self, endpoint: str, arguments: Any = None, caller: Caller = ROOT) -> Any:
+        """What can be asked over the control socket."""
+        return await self.action.answer_to(endpoint, arguments, caller)
 
     @property
     def record(self) -> Record:
@@ -286,7 +291,7 @@ def test_a_refused_set_is_told_and_not_tried_again(tmp_path: Path) -> None:
         assert (scene.record.state, scene.record.applied, scene.version(2).fate) == (State.HELD, 1, "refused")
         assert (await save(scene, None)).verdict is Verdict.SKIPPED
         assert scene.asked == []
-        await scene.action.answer("retry", None)
+        await scene.ask("retry")
         await save(scene, None)
         assert scene.asked == ["check"]
         await save(scene, "worse")
@@ -328,7 +333,7 @@ def test_an_unhealthy_set_is_put_back(tmp_path: Path) -> None:
         assert scene.version(2).fate == "unhealthy"
         assert scene.asked.count("apply") == 2
         assert "reload" in scene.ctx.findings
-        shown = await scene.action.answer("diff", reload.answers.Two(before="good", after="2"))
+        shown = await scene.ask("diff", reload.answers.Two(before="good", after="2"))
         assert "+two" in shown.lines
 
     within(work, tmp_path, on_bad="restore")
@@ -472,7 +477,7 @@ def test_without_the_right_to_mount_the_check_is_given_a_place_and_says_so(tmp_p
         await save(scene, "one")
         assert "named by absolute paths" in scene.ctx.findings["reload-check"][0]
         assert scene.action.statistics()["check"] == "staged"
-        await scene.action.answer("retry", None)
+        await scene.ask("retry")
         await save(scene, None)  # staged anew, in spite of that
 
     within(work, tmp_path, check={"command": ["check", "{staged}"]})
@@ -512,11 +517,11 @@ def test_plan_checks_and_touches_nothing(tmp_path: Path) -> None:
         await save(scene, "one")
         scene.file.write_text("two")
         before = msgspec.json.encode(scene.record)
-        plan = await scene.action.answer("plan", None)
+        plan = await scene.ask("plan")
         assert (plan.passed, plan.version, plan.steps[1]) == (True, "new", "run: apply")
         assert "+two" in plan.lines
         scene.fail("check", "no good")
-        plan = await scene.action.answer("plan", None)
+        plan = await scene.ask("plan")
         assert (plan.passed, plan.output, plan.steps) == (False, "no good", ["nothing is applied: the check fails"])
         assert msgspec.json.encode(scene.record) == before
         assert "apply" not in scene.asked
@@ -535,7 +540,7 @@ def test_plan_leaves_no_directory_behind_that_it_made_for_the_check(tmp_path: Pa
             return Scripted(FAILS)
 
         scene.answers["check"] = look
-        planned = await scene.action.answer("plan", None)
+        planned = await scene.ask("plan")
         assert planned.passed is (None if check is None else False)
         assert seen == ([] if check is None else [[str(live)]])
         assert not live.parent.exists()
@@ -554,7 +559,7 @@ def test_secrets_in_what_commands_and_probes_say_are_masked_everywhere(tmp_path:
             outcome = await scene.action.run(job)
             assert isinstance(outcome, Outcome)
             version = scene.record.versions[-1]
-            planned = await scene.action.answer("plan", None)
+            planned = await scene.ask("plan")
             told = [
                 outcome.message,
                 version.why,
@@ -573,18 +578,18 @@ def test_roll_back_puts_a_version_that_passes_on_the_disk(tmp_path: Path) -> Non
     async def work(scene: Scene) -> None:
         await save(scene, "one")
         await save(scene, "two")
-        told = await scene.action.answer("rollback", reload.answers.Which(version="1"))
+        told = await scene.ask("rollback", reload.answers.Which(version="1"))
         assert told.text == "version 1 is checked, put back and applied"
         await save(scene, None)
         assert (scene.file.read_text(), scene.record.applied) == ("one", 1)
         assert scene.asked == ["check", "check", "apply", "probe"]
-        await scene.action.answer("rollback", reload.answers.Which(version="2"))
+        await scene.ask("rollback", reload.answers.Which(version="2"))
         scene.fail("check", "no good any more")
         with pytest.raises(ActionError, match="version 2 isn't put back, its check fails: no good any more"):
             await save(scene, None)
         assert scene.file.read_text() == "one"
         with pytest.raises(ActionError, match="there is no version 9"):
-            await scene.action.answer("rollback", reload.answers.Which(version="9"))
+            await scene.ask("rollback", reload.answers.Which(version="9"))
 
     within(work, tmp_path)
 
@@ -594,12 +599,12 @@ def test_history_and_show_tell_what_became_of_each(tmp_path: Path) -> None:
         await save(scene, "one")
         scene.fail("check", "why")
         await save(scene, "two")
-        history = await scene.action.answer("history", None)
+        history = await scene.ask("history")
         assert [(each.version, each.fate, each.marks) for each in history.versions] == [
             (2, "refused", ["desired"]),
             (1, "good", ["applied", "good"]),
         ]
-        shown = await scene.action.answer("show", reload.answers.Which(version="good"))
+        shown = await scene.ask("show", reload.answers.Which(version="good"))
         assert [file["path"] for file in shown.files] == [str(scene.root), str(scene.file)]
 
     within(work, tmp_path)

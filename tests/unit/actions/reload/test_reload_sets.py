@@ -216,7 +216,7 @@ def test_differences_are_told_with_secrets_masked(place: Place) -> None:
     (place.root / "conf.d/b.conf").chmod(0o600)
     after = place.take().entries
     changed = differences(before, after)
-    text = "\n".join(lines(changed, [str(place.root)], place.store.content))
+    text = "\n".join(lines(changed, [str(place.root)], place.store.content, lambda _: True))
     assert summary(changed) == (0, 2, 1)
     assert "-user: x" in text
     assert "+user: y" in text
@@ -229,7 +229,7 @@ def test_differences_are_told_with_secrets_masked(place: Place) -> None:
 def test_differences_of_many_files_are_cut_off(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(diffing, "_MOST_SHOWN", 5)
     changed = differences({}, place.take().entries)
-    told = list(lines(changed, [str(place.root)], place.store.content))
+    told = list(lines(changed, [str(place.root)], place.store.content, lambda _: True))
     assert (len(told), told[-1]) == (6, "... more than 5 lines in all")
 
 
@@ -244,7 +244,7 @@ def test_files_that_differ_in_too_much_are_not_compared(place: Place, monkeypatc
         for text in texts:
             file.write_text("".join(text))
             sets.append(place.take().entries)
-        return list(lines(differences(*sets), [str(place.root)], place.store.content))
+        return list(lines(differences(*sets), [str(place.root)], place.store.content, lambda _: True))
 
     texts[1][7] = "seven\n"
     assert "+seven" in told()
