@@ -47,6 +47,10 @@ class ConfigError(FilewatchdError):
         self.file, self.line, self.column, self.hint = first.file, first.line, first.column, first.hint
 
 
+class SecretError(FilewatchdError):
+    """A secret can't be had from where it is kept: which file, why, and what to do. Nothing of the secret is in it."""
+
+
 class ActionError(FilewatchdError):
     """An action failed for every path it was given.
 

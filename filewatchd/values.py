@@ -19,13 +19,15 @@ and the reference goes into ``Annotated[Duration, msgspec.Meta(description="..."
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from collections.abc import Callable
-from pathlib import Path
 from typing import Annotated, Any, ClassVar, NamedTuple
 
 from msgspec import Meta, Struct
 
+from filewatchd.errors import SecretError
 from filewatchd.measures import (
     DURATION_PATTERN,
     RATE_PATTERN,
@@ -137,6 +139,13 @@ ActionList = Annotated[tuple[Any, ...], Meta(extra={"actions": True}, extra_json
 
 # ---- values of several keys
 
+MOST_SECRET = 64 * 1024  # bytes
+_SECRET_REMEDIES = {
+    errno.ENOENT: "write the secret there, or correct the path",
+    errno.EACCES: "let the daemon's user read it: chown and chmod 0600 or 0640",
+    errno.ELOOP: "its symlinks lead in a circle; write the secret into a file",
+}
+
 
 class Secret(Struct, frozen=True, forbid_unknown_fields=True):
     """A secret kept elsewhere: in a file, or a systemd credential. It is read when it is needed, and never shown."""
@@ -155,21 +164,55 @@ class Secret(Struct, frozen=True, forbid_unknown_fields=True):
             )
 
     def reveal(self) -> str:
-        """The secret itself, without its last line end.
+        """The secret itself, without its last line end. Blocks, but never waits for a writer.
 
         Raises:
-            OSError: it can't be read.
+            SecretError: it can't be had.
         """
+        path = self._place()
+        try:
+            data = _read_secret(path)
+        except OSError as error:
+            hint = _SECRET_REMEDIES.get(error.errno or 0, "write the secret into a file that the daemon may read")
+            raise SecretError(f"{path}: {error.strerror}; {hint}") from error
+        try:
+            text = data.decode().removesuffix("\n")
+        except UnicodeDecodeError:
+            raise SecretError(f"{path} is no text in UTF-8; write the secret as text, perhaps in base64") from None
+        if not text:
+            raise SecretError(f"{path} is empty; write the secret into it")
+        return text
+
+    def _place(self) -> str:
         if self.file is not None:
-            path = Path(self.file)
-        elif "CREDENTIALS_DIRECTORY" in os.environ:
-            path = Path(os.environ["CREDENTIALS_DIRECTORY"], str(self.credential))
-        else:
-            raise FileNotFoundError(f"no credential {self.credential}: systemd gave none (LoadCredential=)")
-        return path.read_text(encoding="utf-8").removesuffix("\n")
+            return self.file
+        if "CREDENTIALS_DIRECTORY" not in os.environ:
+            raise SecretError(f"no credential {self.credential}: systemd gave none; add LoadCredential= to the unit")
+        return os.path.join(os.environ["CREDENTIALS_DIRECTORY"], str(self.credential))
 
     def __repr__(self) -> str:
         return "Secret(***)"
+
+
+def _read_secret(path: str) -> bytes:
+    """A regular file's bytes; what it is, is known before it is opened: a FIFO doesn't wait, a device does nothing.
+
+    Raises:
+        OSError: the system's own refusals.
+        SecretError: it is something else, or too large for a secret.
+    """
+    held = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISREG(os.fstat(held).st_mode):
+            raise SecretError(f"{path} is no regular file; write the secret into one")
+        fd = os.open(f"/proc/self/fd/{held}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    finally:
+        os.close(held)
+    with os.fdopen(fd, "rb") as file:
+        data = file.read(MOST_SECRET + 1)
+    if len(data) > MOST_SECRET:
+        raise SecretError(f"{path} has more than {MOST_SECRET // 1024} KiB, which no secret has; is it another file?")
+    return data
 
 
 class CommandOption(Struct, frozen=True, forbid_unknown_fields=True):

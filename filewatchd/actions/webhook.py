@@ -27,10 +27,11 @@ from msgspec import Meta, Struct
 
 from filewatchd.actions.base import Context, JobContext, Needs, Problem
 from filewatchd.actions.command import payload
+from filewatchd.actions.secrecy import secret_problems
 from filewatchd.actions.template import TemplateError, parse
-from filewatchd.actions.weburl import Url, header_problems, parse_url, revealed, secret_problems, secrets_of
+from filewatchd.actions.weburl import Url, header_problems, parse_url, revealed, secrets_of
 from filewatchd.actions.wording import DOCUMENT, NAMES, filled, message, parsed, template_problems, values_of
-from filewatchd.errors import ActionError
+from filewatchd.errors import ActionError, SecretError
 from filewatchd.model import OK, Outcome, RuleSettings
 from filewatchd.notation import MalformedError
 from filewatchd.values import Duration, PathTo, Reader, Secret, annotation
@@ -115,10 +116,8 @@ def check(options: Options, rule: RuleSettings) -> Iterable[Problem]:
     for where, secret in (("url", options.url), ("sign", options.sign)):
         if isinstance(secret, Secret):
             yield from secret_problems(secret, (where,))
-    for where, values in (("headers", options.headers), ("secrets", options.secrets)):
-        for key, value in values.items():
-            if isinstance(value, Secret):
-                yield from secret_problems(value, (where, key))
+    for word, secret in options.secrets.items():
+        yield from secret_problems(secret, ("secrets", word))
     if options.ca is not None:
         yield from secret_problems(Secret(file=options.ca), ("ca",))
 
@@ -237,7 +236,7 @@ def _secrets(options: Options) -> Revealed:
         url = options.url if isinstance(options.url, str) else options.url.reveal()
         placeholders = {word: secret.reveal() for word, secret in options.secrets.items()}
         key = None if options.sign is None else key_of(options.sign.reveal())
-    except (OSError, UnicodeDecodeError) as error:
+    except SecretError as error:
         raise ActionError(f"a secret can't be read: {error}") from error
     return Revealed(url, placeholders, revealed(options.headers), key)
 

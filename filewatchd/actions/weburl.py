@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated
 from urllib.parse import urlsplit
 
 from filewatchd.actions.base import Problem
-from filewatchd.errors import ActionError
+from filewatchd.actions.secrecy import secret_problems
+from filewatchd.errors import ActionError, SecretError
 from filewatchd.notation import MalformedError, quoted
 from filewatchd.values import Reader, Secret, annotation
 
@@ -56,17 +56,8 @@ def header_problems(headers: Mapping[str, str | Secret], where: str = "headers")
             yield Problem(f"the header {name} can't be chosen", "remove it", (where, name))
         elif isinstance(value, str) and not _sendable(value):
             yield Problem(f"the value of {name} can't be sent", "write one line, without blanks around", (where, name))
-
-
-def secret_problems(secret: Secret, where: tuple[str | int, ...]) -> Iterator[Problem]:
-    """A secret's file that isn't there. Whether it can be read is the daemon's to find out."""
-    if secret.file is not None:
-        try:
-            os.stat(secret.file)
-        except FileNotFoundError:
-            yield Problem(f"there is no file {secret.file}", "create it, or correct the path", where)
-        except OSError:
-            return
+        elif isinstance(value, Secret):
+            yield from secret_problems(value, (where, name))
 
 
 def revealed(headers: Mapping[str, str | Secret]) -> list[tuple[str, str]]:
@@ -79,7 +70,7 @@ def revealed(headers: Mapping[str, str | Secret]) -> list[tuple[str, str]]:
     for name, value in headers.items():
         try:
             text = value.reveal() if isinstance(value, Secret) else value
-        except (OSError, UnicodeDecodeError) as error:
+        except SecretError as error:
             raise ActionError(f"the secret of the header {name} can't be read: {error}") from error
         if not _sendable(text):
             raise ActionError(f"the secret of the header {name} can't be sent: it has line ends or blanks around")

@@ -22,7 +22,7 @@ def test_every_part_of_the_package_has_a_contract() -> None:
 
 def test_every_action_is_bound_not_to_know_the_others() -> None:
     independent = next(contract for contract in CONTRACTS if contract["type"] == "independence")
-    helpers = {"probes", "probing", "telling", "ways", "weburl", "wording"}
+    helpers = {"probes", "probing", "secrecy", "telling", "ways", "weburl", "wording"}
     shared = {"__init__", "base", "given", "registry", "template", "keeping", "command", *helpers}
     actions = {path.stem for path in (PACKAGE / "actions").iterdir() if path.suffix == ".py" or path.is_dir()}
     assert {f"filewatchd.actions.{name}" for name in actions - shared - {"__pycache__"}} == set(independent["modules"])

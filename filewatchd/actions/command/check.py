@@ -12,6 +12,7 @@ from filewatchd.actions.base import Problem
 from filewatchd.actions.command import environment
 from filewatchd.actions.command.argv import Mode, mode_of
 from filewatchd.actions.command.unit import UnitLimits, check_unit
+from filewatchd.actions.secrecy import secret_problems
 from filewatchd.actions.template import (
     NAMES,
     PATHS,
@@ -65,12 +66,14 @@ def problems(options: CommandOptions, rule: RuleSettings) -> Iterator[Problem]:
 
 
 def check_env(variables: dict[str, str | Secret]) -> Iterator[Problem]:
-    """Names that can't be a variable's."""
+    """Names and values that can't be a variable's."""
     for name, value in variables.items():
         if not name or "=" in name or "\0" in name:
             yield Problem(f"{name!r} can't be a variable's name", "write NAME: VALUE", ("env", name))
         if isinstance(value, str) and "\0" in value:
             yield Problem(f"the value of {name} holds a NUL", "remove it", ("env", name))
+        if isinstance(value, Secret):
+            yield from secret_problems(value, ("env", name))
 
 
 def check_script(command: Sequence[str]) -> Iterator[Problem]:

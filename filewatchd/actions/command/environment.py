@@ -6,7 +6,7 @@ import os
 import pwd
 from collections.abc import Mapping
 
-from filewatchd.errors import ActionError
+from filewatchd.errors import ActionError, SecretError
 from filewatchd.values import Secret
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -35,12 +35,19 @@ def reveal(variables: Mapping[str, str | Secret]) -> dict[str, str]:
     """Configured variables with their secrets read. Blocks.
 
     Raises:
-        ActionError: a secret can't be read.
+        ActionError: a secret can't be read, or can't be a variable's value.
     """
+    return {name: _revealed(name, value) if isinstance(value, Secret) else value for name, value in variables.items()}
+
+
+def _revealed(name: str, secret: Secret) -> str:
     try:
-        return {name: value.reveal() if isinstance(value, Secret) else value for name, value in variables.items()}
-    except OSError as error:
-        raise ActionError(f"a secret of the command's environment can't be read: {error}") from error
+        text = secret.reveal()
+    except SecretError as error:
+        raise ActionError(f"the secret of the variable {name} can't be read: {error}") from error
+    if "\0" in text:
+        raise ActionError(f"the secret of the variable {name} holds a NUL, which no variable can; write it as text")
+    return text
 
 
 def own(values: Mapping[str, str]) -> dict[str, str]:

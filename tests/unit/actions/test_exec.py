@@ -156,6 +156,9 @@ def test_secrets_are_read_when_the_command_runs(tmp_path: Path) -> None:
     file.write_text("hunter2\n")
     scene.run()
     assert scene.commands[0].env["TOKEN"] == "hunter2"
+    file.write_text("hunter2\0")
+    with pytest.raises(ActionError, match="the secret of the variable TOKEN holds a NUL"):
+        scene.run()
 
 
 def test_the_options_reach_the_command() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from filewatchd.cli.options import Since
+from filewatchd.errors import SecretError
 from filewatchd.measures import (
     format_duration,
     format_rate,
@@ -31,7 +33,7 @@ from filewatchd.notation import (
     parse_signal,
     parse_user,
 )
-from filewatchd.values import Secret
+from filewatchd.values import MOST_SECRET, Secret
 
 
 @pytest.mark.parametrize(
@@ -161,11 +163,48 @@ def test_a_secret_is_read_when_it_is_needed(tmp_path: Path) -> None:
 def test_a_secret_is_a_systemd_credential(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     secret = Secret(credential="token")
     monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
-    with pytest.raises(FileNotFoundError, match="LoadCredential="):
+    with pytest.raises(SecretError, match="LoadCredential="):
         secret.reveal()
     (tmp_path / "token").write_text("hunter2")
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
     assert secret.reveal() == "hunter2"
+
+
+def huge(path: Path) -> None:
+    path.touch()
+    os.truncate(path, 1 << 40)
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda path: None, ": No such file or directory; write the secret there"),
+        (lambda path: path.mkdir(), " is no regular file; write the secret into one"),
+        (os.mkfifo, " is no regular file; write the secret into one"),
+        (lambda path: path.symlink_to("/dev/zero"), " is no regular file; write the secret into one"),
+        (lambda path: path.symlink_to(path), ": Too many levels of symbolic links; its symlinks lead in a circle"),
+        (lambda path: path.write_text("\n"), " is empty; write the secret into it"),
+        (lambda path: path.write_bytes(b"hunter2\xff"), " is no text in UTF-8; write the secret as text"),
+        (lambda path: path.write_bytes(b"x" * (MOST_SECRET + 1)), " has more than 64 KiB, which no secret has"),
+        (huge, " has more than 64 KiB, which no secret has"),
+    ],
+)
+def test_what_a_secret_cant_be_read_from(tmp_path: Path, make: Callable[[Path], object], said: str) -> None:
+    """No FIFO holds up a job, no device is read, and the error says nothing of what is there."""
+    make(tmp_path / "token")
+    with pytest.raises(SecretError) as caught:
+        Secret(file=f"{tmp_path}/token").reveal()
+    assert str(caught.value).startswith(f"{tmp_path}/token{said}")
+    assert "hunter2" not in repr(caught.value)
+
+
+def test_a_secret_behind_links_may_have_the_most(tmp_path: Path) -> None:
+    """As Kubernetes mounts them."""
+    (tmp_path / "..2026").mkdir()
+    (tmp_path / "..2026/token").write_text("x" * MOST_SECRET)
+    (tmp_path / "..data").symlink_to("..2026")
+    (tmp_path / "token").symlink_to("..data/token")
+    assert len(Secret(file=f"{tmp_path}/token").reveal()) == MOST_SECRET
 
 
 @pytest.mark.parametrize("fields", [{}, {"file": "a", "credential": "b"}, {"credential": "../b"}, {"credential": ""}])
