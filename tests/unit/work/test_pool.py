@@ -87,10 +87,10 @@ def test_one_thread_does_where_work_comes_one_by_one() -> None:
 
 def test_idle_threads_end_and_come_back() -> None:
     async def scene(pool: Pool) -> None:
-        assert await pool.run("", abs, -1) == 1
+        assert await pool.run("idle", abs, -1) == 1
         await eventually(lambda: not pool.statistics(), "the idle lane to go")
-        await eventually(lambda: not pool_threads(), "its threads to end")
-        assert await pool.run("", abs, -2) == 2
+        await eventually(lambda: "pool idle" not in pool_threads(), "its threads to end")
+        assert await pool.run("idle", abs, -2) == 2
 
     play(scene, Pool(linger=0.01))
 
