@@ -1,8 +1,13 @@
-"""Archives that exceed a limit of ``keep`` are deleted, the oldest first; each deletion is written down first."""
+"""Archives that exceed a limit of ``keep`` are deleted, the oldest first; each deletion is written down first.
+
+What somebody else has taken away counts for no limit, so that it costs no archive that is still there; its row goes
+when the limits would have taken it.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
 
 from filewatchd.actions.base import Context
@@ -11,7 +16,7 @@ from filewatchd.actions.rotate.ledger import Archive, Ledger
 from filewatchd.actions.rotate.machine import State, Step
 from filewatchd.actions.rotate.rotation import Rotation
 from filewatchd.errors import ActionError
-from filewatchd.work.retention import Kept, Space, going
+from filewatchd.work.retention import Kept, Limits, Space, going
 
 
 class Expiring:
@@ -50,10 +55,16 @@ class Expiring:
         space = None
         if limits.min_free is not None:
             space = Space(*await self._ctx.worker.call(freeing.space, archives[-1].path or ""))
-        kept = {f"{archive.id:020}": archive for archive in archives}
-        files = [Kept(archive.last_ns / 1e9, name, archive.size, archive.size) for name, archive in kept.items()]
-        for gone in going(files, limits, self._ctx.clock.wall_ns() / 1e9, space):
-            await self._expire(kept[gone.file.name], gone.why)
+        now = self._ctx.clock.wall_ns() / 1e9
+        exceeding = _going(archives, limits, now, space)
+        if exceeding:
+            there = await self._ctx.worker.call(freeing.there, archives, self._rotation.setting(live))
+            left = _going([archive for archive in archives if archive.id in there], limits, now, space)
+            for archive in archives:
+                if archive.id in left:
+                    await self._expire(archive, left[archive.id])
+                elif archive.id in exceeding and archive.id not in there:
+                    await self._expire(archive, "it was gone already")
 
     async def _expire(self, archive: Archive, why: str) -> None:
         await self._delete(await self._ledger.step_together(archive, Step.EXPIRE), why)
@@ -64,3 +75,9 @@ class Expiring:
         self.count += 1
         self._ctx.count("expired")
         self._ledger.forget(archive.live)
+
+
+def _going(archives: Sequence[Archive], limits: Limits, now: float, space: Space | None) -> dict[int, str]:
+    """The rows that exceed a limit, and why."""
+    files = [Kept(archive.last_ns / 1e9, f"{archive.id:020}", archive.size, archive.size) for archive in archives]
+    return {int(gone.file.name): gone.why for gone in going(files, limits, now, space)}

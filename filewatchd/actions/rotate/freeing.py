@@ -13,7 +13,7 @@ If a look finds that it isn't safe any more, the head is punched out instead.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from errno import EOPNOTSUPP
 
@@ -174,7 +174,7 @@ def space(path: str) -> tuple[int, int]:
 
 def delete(archive: Archive, setting: Setting) -> Iterator[Move | Sync]:
     """Delete an archive that is expiring; another file that has its name by now stays."""
-    for path in filter(None, (archive.path, archive.was)):  # while numbers shift it is at one of the two
+    for path in _paths(archive):
         with suppress(FileNotFoundError):
             yield from _delete(archive, path, setting)
     yield Move(Step.DELETE)
@@ -191,6 +191,31 @@ def _delete(archive: Archive, path: str, setting: Setting) -> Iterator[Sync]:
             yield Sync(folder)
     finally:
         os.close(folder)
+
+
+def there(archives: Sequence[Archive], setting: Setting) -> set[int]:
+    """The rows whose archives are where they say.
+
+    Raises:
+        OSError, ActionError: that can't be told.
+    """
+    return {archive.id for archive in archives if any(_is_there(archive, path, setting) for path in _paths(archive))}
+
+
+def _is_there(archive: Archive, path: str, setting: Setting) -> bool:
+    try:
+        folder = folder_for(archive.live, path, setting)
+    except FileNotFoundError:
+        return False
+    try:
+        return inode_at(folder, os.path.basename(path)) is not None
+    finally:
+        os.close(folder)
+
+
+def _paths(archive: Archive) -> list[str]:
+    """Where it is: while numbers shift at one of the two."""
+    return [path for path in (archive.path, archive.was) if path is not None]
 
 
 def folder_for(live: str, path: str, setting: Setting) -> int:

@@ -176,6 +176,26 @@ def test_archives_beyond_the_limit_are_deleted_and_counted(tmp_path: Path) -> No
     assert place.ctx.counters["expired"] == 2
 
 
+@pytest.mark.parametrize("name", ["timestamp", "numbered"])
+def test_archives_that_somebody_took_away_cost_none_that_are_there(name: str, tmp_path: Path) -> None:
+    place = Place(tmp_path, name=name, keep={"count": 3})
+    there: list[list[str]] = []
+
+    async def story() -> None:
+        for number in range(7):
+            place.log.write_text(f"{number}\n" * 60)
+            await place.run()
+            there.append(sorted(path.read_text()[0] for path in tmp_path.glob("app.log?*")))
+            if number == 2:
+                for part in place.parts()[1:3]:
+                    Path(part.path).unlink()
+        await place.action.stop(0.0)
+
+    play(story)
+    assert there[3:] == [["0", "3"], ["0", "3", "4"], ["3", "4", "5"], ["4", "5", "6"]]
+    assert len(place.parts()) == 4
+
+
 def test_archives_of_a_log_that_is_gone_expire_too(tmp_path: Path) -> None:
     place = Place(tmp_path, keep={"age": 10.0, "min_count": 0})
     place.log.write_text("line\n" * 50)
