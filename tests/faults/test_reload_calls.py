@@ -45,6 +45,9 @@ FAULTS = [
     ("chmod", "EPERM", 0),
     ("symlink", "ENOSPC", 0),
     ("newfstatat", "EIO", 0),
+    ("readlink", "EIO", 0),
+    ("flistxattr", "EIO", 0),
+    ("getdents64", "EIO", 0),
 ]
 NEVER = [("symlink", "guard"), ("symlink", "exchange")]
 CASES = [(mode, *fault) for mode in ("guard", "exchange", "flip") for fault in FAULTS if SOAK or fault[2]]
@@ -57,7 +60,7 @@ class World:
         place.mkdir(exist_ok=True)
         self.place, self.mode = place, mode
         self.live = place / "live" if mode != "guard" else place / "etc"
-        if mode == "flip" and not self.live.is_symlink():
+        if mode == "flip" and not (place / "first").exists():
             (place / "first").mkdir()
             self.live.symlink_to("first")
         publish = {"from": str(place / "etc"), "to": str(self.live)}
@@ -194,6 +197,7 @@ async def judge(world: World) -> list[str]:
     record = scene.record
     on_disk = (world.live / "app.conf").read_text()
     assert world.text in ("one", "two", "ill")
+    assert world.live.is_symlink() is (world.mode == "flip")
     assert (record.state, record.sure, world.text == on_disk) in (
         (State.SYNCED, True, True),
         (State.HELD, True, True),

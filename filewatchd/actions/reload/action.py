@@ -10,7 +10,7 @@ from filewatchd.actions.reload import answers
 from filewatchd.actions.reload.attempt import LATER, Asked, Attempt
 from filewatchd.actions.reload.desk import FINDING, Desk
 from filewatchd.actions.reload.options import Options
-from filewatchd.actions.reload.putting import put_back, tidy
+from filewatchd.actions.reload.putting import keep_former, put_back, tidy
 from filewatchd.actions.reload.sight import viewer_of
 from filewatchd.actions.reload.states import Happening, State, Step
 from filewatchd.errors import ActionError
@@ -39,6 +39,7 @@ class ReloadAction:
             for cut in self._ctx.unfinished():
                 await self._recover(cut)
             await tidy(desk, None)
+            await keep_former(desk)
             if desk.record.state not in (State.SYNCED, State.HELD, State.TRIPPED, State.WAITING):
                 await desk.move(Happening.CUT_OFF)
         self._ctx.timers.every("look", LOOK_EVERY, self._look_soon)

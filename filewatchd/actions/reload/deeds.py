@@ -12,11 +12,12 @@ from filewatchd.actions.probing import look, probe_all
 from filewatchd.actions.reload import publishing
 from filewatchd.actions.reload.desk import Desk
 from filewatchd.actions.reload.masking import MaskedOutput, masked
-from filewatchd.actions.reload.putting import keep_tree, put_back, tidy
+from filewatchd.actions.reload.putting import keep_tree, put_away, put_back, tidy
 from filewatchd.actions.reload.record import Version
 from filewatchd.actions.reload.states import Happening, Step
 from filewatchd.actions.telling import tell
 from filewatchd.errors import ActionError
+from filewatchd.work.remedies import remedied
 
 _SOON = 1.0  # seconds
 
@@ -118,11 +119,13 @@ class Deeds:
             old = await self._desk.ctx.pool.run("", publishing.switch, publish.target, version.digest)
             self._desk.record.live, self._desk.record.differs = version.number, ""
             await desk.save()
-            await keep_tree(desk, old, self._job)
-            await self._desk.ctx.pool.run("", publishing.clear, publish.target)
+            await put_away(desk, publish.target, old, self._job)
         except OSError as error:
             await desk.move(Happening.FAILED)
-            raise ActionError(f"{publish.target} can't be replaced: {error}") from error
+            raise ActionError(f"{publish.target} can't be replaced: {remedied(error)}") from error
+        except ActionError:
+            await desk.move(Happening.FAILED)
+            raise
 
 
 def data(version: Version, good: Version | None) -> dict[str, Any]:

@@ -159,6 +159,8 @@ class Desk:
         publish, live = self.options.publish, self.record.version(self.record.live)
         if publish is None or live is None:
             return
+        if not await self.ctx.pool.run("", publishing.is_aside, publish.target):
+            self.ctx.clear_finding(f"{FINDING}-kept")
         taken = await Taker(self.ctx, self.store, [publish.target]).take(keep=False)
         self.record.differs = (
             "" if taken.digest == live.digest else f"{plain(publish.target)} isn't version {live.number}"

@@ -9,6 +9,7 @@ again, unless its stamps were so fresh then that a later write could hide behind
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator, Sequence
@@ -86,7 +87,7 @@ def _look_below(number: int, root: str, real: Sequence[str], found: Names) -> No
         below = waiting.pop()
         with os.scandir(f"{root}/{below}" if below else root) as listing:
             for entry in listing:
-                if entry.name in _NEVER or entry.name.startswith(OURS):
+                if is_left_out(entry.name):
                     continue
                 name = f"{below}/{entry.name}" if below else entry.name
                 try:
@@ -100,6 +101,11 @@ def _look_below(number: int, root: str, real: Sequence[str], found: Names) -> No
                     waiting.append(name)
         if len(found.seen) > MOST_FILES:
             raise ActionError(f"the set has more than {MOST_FILES} files: name narrower roots", retryable=False)
+
+
+def is_left_out(name: str) -> bool:
+    """Whether what has this name is never of a set."""
+    return name in _NEVER or name.startswith(OURS)
 
 
 def _follow(path: str, seen: Seen, real: Sequence[str], found: Names) -> Seen:
@@ -168,8 +174,10 @@ def kept_xattrs(fd: int) -> Iterator[tuple[str, str]]:
     """The extended attributes that a file made anew shall have: ACLs, labels, people's own."""
     try:
         names = sorted(os.listxattr(fd))
-    except OSError:
-        return
+    except OSError as error:
+        if error.errno != errno.ENOTSUP:
+            raise
+        return  # the filesystem has none
     for name in names:
         if name.startswith(_KEPT_XATTRS):
             yield name, os.getxattr(fd, name).hex()

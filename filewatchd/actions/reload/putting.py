@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 
 from filewatchd.actions.base import JobContext
-from filewatchd.actions.reload import publishing, restoring
+from filewatchd.actions.reload import foreign, publishing, restoring
 from filewatchd.actions.reload.desk import FINDING, Desk
 from filewatchd.actions.reload.entries import FILE, OUTSIDE, Difference, differences, path_of
 from filewatchd.actions.reload.looking import OURS
@@ -19,8 +20,30 @@ async def tidy(desk: Desk, job: JobContext | None) -> None:
     """Clear what a crash left beside the live directory; edits that nobody has kept are kept first."""
     publish = desk.options.publish
     if publish is not None and (left := await desk.ctx.pool.run("", publishing.leftover, publish.target)):
-        await keep_tree(desk, left, job)
-        await desk.ctx.pool.run("", publishing.clear, publish.target)
+        await put_away(desk, publish.target, left, job)
+
+
+async def keep_former(desk: Desk) -> None:
+    """Trees that a live symlink led to before are removed by the next flip, and a kill may have come before a look."""
+    if desk.options.publish is not None:
+        for tree in await desk.ctx.pool.run("", publishing.former, desk.options.publish.target):
+            await keep_tree(desk, tree, None)
+
+
+async def put_away(desk: Desk, live: str, old: str, job: JobContext | None) -> None:
+    """An old tree is kept as a version, and goes; unless there is in it what no version can have."""
+    await keep_tree(desk, old, job)
+    if old != f"{publishing.Place(live).fresh}/0":
+        return  # a symlink's: the next flip removes it
+    what = await desk.ctx.pool.run("", _foreign, old)
+    if what:
+        name = await desk.ctx.pool.run("", publishing.set_aside, live)
+        desk.ctx.finding(f"{FINDING}-kept", f"{what} when {live} was exchanged: what it was is {name}; move it away")
+    await desk.ctx.pool.run("", publishing.clear, live)
+
+
+def _foreign(old: str) -> str:
+    return foreign.foreign(old) if stat.S_ISDIR(os.lstat(old).st_mode) else f"{old} is no directory"
 
 
 async def keep_tree(desk: Desk, tree: str, job: JobContext | None) -> None:

@@ -146,7 +146,9 @@ def _directory(item: Item) -> str:
 
 
 def _tidy(item: Item) -> str:
-    if not os.path.lexists(item.beside):
+    try:
+        os.lstat(item.beside)
+    except FileNotFoundError:
         return ""
     if is_entry(item.beside, item.good) or (is_entry(item.beside, item.bad) and not is_written(item.beside)):
         os.unlink(item.beside)
@@ -196,6 +198,8 @@ def _make(item: Item) -> None:
             own(item.beside, item.good, exactly=True)
         else:
             write(item.beside, item.data, item.good, exactly=True)
+    except FileExistsError:
+        raise  # that is none of ours
     except Exception:
         with contextlib.suppress(OSError):
             os.unlink(item.beside)

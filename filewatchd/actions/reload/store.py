@@ -17,7 +17,7 @@ import shutil
 import zlib
 from collections.abc import Iterable, Sequence
 
-from filewatchd.actions.reload.entries import FILE, Entry, Set, decode, digest_of
+from filewatchd.actions.reload.entries import FILE, Entry, decode, digest_of
 from filewatchd.errors import ActionError
 from filewatchd.state.atomic import sync_directory
 
@@ -129,11 +129,13 @@ class Store:
 
     def prune(self, kept: Iterable[str], contents: Iterable[str] = ()) -> int:
         """Remove all sets but these, and contents that none of these has, nor are named. Returns how many sets went."""
-        keep = set(kept)
-        gone = [name for name in os.listdir(self.sets) if name not in keep and not name.startswith(_TEMPORARY)]
+        keep, there = set(kept), set(os.listdir(self.sets))
+        gone = [name for name in there if name not in keep and not name.startswith(_TEMPORARY)]
         if not gone:
             return 0
-        needed = {entry.content for digest in keep for entry in self._loaded(digest).values() if entry.kind == FILE}
+        needed = {
+            entry.content for digest in keep & there for entry in self.load(digest).values() if entry.kind == FILE
+        }
         needed.update(contents)
         for name in gone:
             os.unlink(f"{self.sets}/{name}")
@@ -143,9 +145,6 @@ class Store:
                     if name not in needed:
                         os.unlink(f"{self.blobs}/{folder}/{name}")
         return len(gone)
-
-    def _loaded(self, digest: str) -> Set:
-        return self.load(digest) if os.path.exists(f"{self.sets}/{digest}") else {}
 
 
 def adopt(directory: str, former: str) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from filewatchd.actions.base import Unfinished
-from filewatchd.actions.reload import deeds, publishing
+from filewatchd.actions.reload import deeds, publishing, putting
 from filewatchd.actions.reload import record as records
 from filewatchd.actions.reload.states import State
 from filewatchd.testing import FakeJob
@@ -19,10 +19,13 @@ from tests.unit.actions.reload.test_reload import Killed, Scene, save, within
 
 CALLS = [
     (publishing, "build"), (publishing, "exchange"), (publishing, "rename_free"), (publishing, "sync_directory"),
-    (os, "symlink"), (os, "rename"), (publishing, "discard"), (deeds, "keep_tree"),
+    (os, "symlink"), (publishing, "discard"), (deeds, "keep_tree"), (putting, "keep_tree"),
     (publishing, "clear"), (records, "save"),
 ]  # fmt: skip
-NEVER = [(True, "exchange"), (False, "rename_free"), (False, "symlink")]  # linked, and the call
+NEVER = [  # linked, and the call
+    (True, publishing, "clear"), (False, publishing, "rename_free"), (False, os, "symlink"),
+    (False, deeds, "keep_tree"),
+]  # fmt: skip
 
 
 class Deadly:
@@ -113,4 +116,28 @@ def test_a_death_at_any_call_leaves_a_whole_set_and_loses_no_edit(
     scene = Publishing(tmp_path, linked)
     while scene.dies(monkeypatch, where, name, done):
         pass
-    assert scene.number > 1 or (linked, name) in NEVER
+    assert scene.number > 1 or (linked, where, name) in NEVER
+
+
+@pytest.mark.parametrize("linked", [False, True], ids=["directory", "symlink"])
+def test_an_edit_between_the_last_look_and_the_exchange_is_kept_over_a_kill(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, linked: bool
+) -> None:
+    scene, steps, switch = Publishing(tmp_path, linked), FakeSteps(), publishing.switch
+
+    def late(live: str, digest: str) -> str:
+        (tmp_path / "live/edit").write_text("by hand 0")
+        switch(live, digest)
+        raise Killed
+
+    async def first(played: Scene) -> None:
+        scene.write(played, "one 0")
+        await save(played, None)
+        scene.write(played, "two 0")
+        monkeypatch.setattr(publishing, "switch", late)
+        with pytest.raises(Killed):
+            await played.action.run(FakeJob(steps=steps))
+        monkeypatch.undo()
+
+    within(first, tmp_path, **scene.options)
+    asyncio.run(scene.goes_on(steps, dead=True))
