@@ -78,7 +78,7 @@ def sync(directories: list[str]) -> None:
 
 def _swap(item: Item) -> str:
     exchange(item.beside, item.path)
-    if is_entry(item.beside, item.bad) and not is_written(item.beside):
+    if may_go(item.beside, item.bad):
         os.unlink(item.beside)
         return ""
     return _swap_back(item, "somebody changed it meanwhile, or has it open for writing")
@@ -87,7 +87,7 @@ def _swap(item: Item) -> str:
 def _swap_back(item: Item, why: str) -> str:
     """What came out is somebody's: it gets its name back. What has the name by then may be newer: both stay."""
     exchange(item.beside, item.path)
-    if is_entry(item.beside, item.good):
+    if may_go(item.beside, item.good):
         os.unlink(item.beside)
         return why
     exchange(item.beside, item.path)
@@ -96,7 +96,7 @@ def _swap_back(item: Item, why: str) -> str:
 
 def _take_away(item: Item) -> str:
     rename_free(item.path, item.beside)
-    if is_entry(item.beside, item.bad) and not is_written(item.beside):
+    if may_go(item.beside, item.bad):
         os.unlink(item.beside)
         return ""
     return _give_back(item)
@@ -150,7 +150,7 @@ def _tidy(item: Item) -> str:
         os.lstat(item.beside)
     except FileNotFoundError:
         return ""
-    if is_entry(item.beside, item.good) or (is_entry(item.beside, item.bad) and not is_written(item.beside)):
+    if may_go(item.beside, item.good) or may_go(item.beside, item.bad):
         os.unlink(item.beside)
         return ""
     why = "somebody changed it while it was put back"
@@ -209,6 +209,15 @@ def _make(item: Item) -> None:
 def kind_of(entry: Entry | None) -> str:
     """An entry's kind; "" for nothing."""
     return entry.kind if entry is not None else ""
+
+
+def may_go(path: str, entry: Entry | None) -> bool:
+    """Whether exactly this is at a name that nobody knows, and nobody writes to it.
+
+    Writers come first: none can come to it any more, so what is read then stays. The other way round one could write
+    and close it between the two.
+    """
+    return not is_written(path) and is_entry(path, entry)
 
 
 def is_written(path: str) -> bool:

@@ -7,6 +7,7 @@ import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
@@ -111,6 +112,70 @@ def test_who_has_it_open_for_writing_keeps_it(folder: Path) -> None:
         writer.write(THEIRS)
     assert path.read_bytes() == THEIRS
     only(folder, "app.conf")
+
+
+class Editor:
+    """Opens the name at the n-th call of whatever put_back looks and acts by, and writes and closes at a later one."""
+
+    def __init__(self, path: Path, opens: int, writes: int) -> None:
+        self.path, self.opens, self.writes = path, opens, writes
+        self.calls = 0
+        self.file: BinaryIO | None = None
+
+    def watch(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for where, name in CALLS:
+            monkeypatch.setattr(where, name, self._after(getattr(where, name)))
+
+    def _after(self, real: Callable[..., object]) -> Callable[..., object]:
+        def wrapped(*args: object, **more: object) -> object:
+            self.calls += 1
+            if self.calls == self.opens:
+                with contextlib.suppress(FileNotFoundError):
+                    self.file = self.path.open("r+b")
+            if self.calls == self.writes:
+                self.write()
+            return real(*args, **more)
+
+        return wrapped
+
+    def write(self) -> None:
+        if self.file is not None and not self.file.closed:
+            self.file.write(THEIRS)
+            self.file.truncate()
+            self.file.close()
+
+
+CALLS = [
+    *((restoring, name) for name in ("is_entry", "is_written", "exchange", "rename_free", "write")),
+    (os, "unlink"),
+]
+
+
+@pytest.mark.parametrize("kind", ["changes", "comes", "goes"])
+def test_whoever_opens_and_writes_at_whatever_moment_finds_it_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """Also who opens the good file and writes to it while it is taken back, as the bad one has its name again."""
+
+    def play(opens: int, writes: int) -> int:
+        folder = tmp_path / f"{opens}-{writes}"
+        (folder / "etc").mkdir(parents=True)
+        item = moments(folder / "etc", kind)
+        editor = Editor(folder / "etc/app.conf", opens, writes)
+        with monkeypatch.context() as patch:
+            editor.watch(patch)
+            put_back(item)
+        editor.write()
+        if editor.file is not None:
+            found = [path.read_bytes() for path in (folder / "etc").glob("app.conf*")]
+            assert THEIRS in found, (opens, writes)
+        return editor.calls
+
+    most = play(0, 0)
+    assert most >= 4
+    for opens in range(1, most + 1):
+        for writes in range(opens, most + 4):
+            play(opens, writes)
 
 
 def test_two_edits_in_a_row_are_both_kept(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
