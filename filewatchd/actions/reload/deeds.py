@@ -110,6 +110,7 @@ class Deeds:
         desk, publish = self._desk, self._desk.options.publish
         assert publish is not None
         await self.step(Step.PUBLISH, version)
+        await desk.save()  # a tree that is left by a kill must be known as this version
         try:
             await tidy(desk, self._job)
             entries = await desk.load_set(version)

@@ -90,13 +90,16 @@ def unprepare(made: list[str]) -> None:
 
 
 def build(store: Store, live: str, entries: Set) -> None:
-    """Make the new tree beside the live one, on the disk."""
+    """Make the new tree beside the live one, on the disk. It has its name only when it is whole."""
     place = Place(live)
+    making = f"{place.fresh}/making"
     discard(place.fresh)
-    os.mkdir(place.fresh, 0o700)
+    os.makedirs(making, 0o700)
     rows = {key: entry for key, entry in entries.items() if key == "0" or key.startswith("0/")}
-    staging.change(store, place.fresh, differences({}, rows))
-    sync_tree(place.fresh)
+    staging.change(store, making, differences({}, rows))
+    sync_tree(making)
+    os.rename(f"{making}/0", f"{place.fresh}/0")
+    sync_directory(place.fresh)
 
 
 def switch(live: str, digest: str) -> str:
@@ -178,12 +181,12 @@ def former(live: str) -> list[str]:
 
 
 def clear(live: str) -> None:
-    """The old tree has been looked at, and goes."""
+    """What was beside the live one has been looked at, and goes."""
     discard(Place(live).fresh)
 
 
 def leftover(live: str) -> str:
-    """Where an old tree, or a new one half made, was left by a crash; "" if nowhere."""
+    """Where an old tree, or a new one, was left by a crash; "" if nowhere."""
     path = f"{Place(live).fresh}/0"
     return path if exists(path) else ""
 

@@ -19,8 +19,11 @@ from filewatchd.actions.reload.taking import Taker
 async def tidy(desk: Desk, job: JobContext | None) -> None:
     """Clear what a crash left beside the live directory; edits that nobody has kept are kept first."""
     publish = desk.options.publish
-    if publish is not None and (left := await desk.ctx.pool.run("", publishing.leftover, publish.target)):
+    if publish is None:
+        return
+    if left := await desk.ctx.pool.run("", publishing.leftover, publish.target):
         await put_away(desk, publish.target, left, job)
+    await desk.ctx.pool.run("", publishing.clear, publish.target)
 
 
 async def keep_former(desk: Desk) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from filewatchd.actions.base import Unfinished
-from filewatchd.actions.reload import deeds, publishing, putting
+from filewatchd.actions.reload import deeds, publishing, putting, staging
 from filewatchd.actions.reload import record as records
 from filewatchd.actions.reload.states import State
 from filewatchd.testing import FakeJob
@@ -18,7 +18,8 @@ from filewatchd.testing.job import FakeSteps
 from tests.unit.actions.reload.test_reload import Killed, Scene, save, within
 
 CALLS = [
-    (publishing, "build"), (publishing, "exchange"), (publishing, "rename_free"), (publishing, "sync_directory"),
+    (publishing, "build"), (staging, "write"), (publishing, "exchange"), (publishing, "rename_free"),
+    (publishing, "sync_directory"),
     (os, "symlink"), (publishing, "discard"), (deeds, "keep_tree"), (putting, "keep_tree"),
     (publishing, "clear"), (records, "save"),
 ]  # fmt: skip
@@ -103,6 +104,8 @@ class Publishing:
         assert (self.text, record.state, record.differs) == (f"two {self.number}", State.SYNCED, "")
         beside = sorted(path.name for path in self.place.glob(".live*"))
         assert beside == ([".live.filewatchd"] if self.linked else [])
+        for version in record.versions:
+            assert version.origin == "disk" or "0/edit" in store.load(version.digest)  # nothing half made is a version
         edits = [store.load(version.digest).get("0/edit") for version in record.versions]
         assert f"by hand {self.number}".encode() in [store.content(edit) for edit in edits if edit is not None]
 
