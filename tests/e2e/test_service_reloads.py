@@ -384,3 +384,45 @@ def test_postgresql_keeps_what_it_has(daemon: Daemon, record: Record, public: Pa
         record.becomes("synced", fate="refused", desired=2)
         assert "elephants" in record.version(3)["why"]
         assert (asked(), setting.read_text()) == ("8MB", "work_mem = '8MB'\n")
+
+
+def test_a_set_that_has_to_wait_is_applied_after_a_kill_and_held_ones_are_left_alone(
+    daemon: Daemon, record: Record, tmp_path: Path
+) -> None:
+    """Cooldown and splay; then a digest that used up its attempts, until somebody says retry."""
+    etc, told, deaf = tmp_path / "etc", tmp_path / "told", tmp_path / "deaf"
+    etc.mkdir()
+    (etc / "app.conf").write_text("one")
+    apply = f"echo try >> {told}; test ! -e {deaf} && date +%s.%N >> {told}"
+    options = {"check": ["true"], "apply": ["sh", "-c", apply], "cooldown": "2s", "splay": "10ms"}
+    start(daemon, record, rule(etc, options, retry={"attempts": 2, "backoff": "50ms"}))
+
+    def save(text: str) -> None:
+        (etc / "app.conf").write_text(text)
+
+    def times() -> list[float]:
+        return [float(line) for line in told.read_text().split() if line != "try"]
+
+    save("two")
+    record.becomes("synced", good=2)
+    save("three")
+    record.becomes("waiting", desired=3)
+    daemon.kill()
+    daemon.start()
+    record.becomes("synced", good=3)
+    first, second = times()
+    assert second - first >= 2
+    deaf.touch()
+    save("four")
+    record.becomes("held", fate="failed")
+    tried = told.read_text().count("try")
+    assert tried == 4  # twice, as the rule says
+    save("four")  # an identical rewrite
+    assert control(daemon, "flush")[0] == 0
+    daemon.kill()
+    daemon.start()
+    assert control(daemon, "flush")[0] == 0
+    assert (record()["state"], told.read_text().count("try")) == ("held", tried)
+    deaf.unlink()
+    assert control(daemon, "reload", "retry", "service")[0] == 0
+    record.becomes("synced", good=4)

@@ -86,7 +86,10 @@ class ReloadAction:
         settled = record.state is State.SYNCED and record.sure
         if settled and applied is not None and applied.selected == taken.selected:
             return
-        if record.state in (State.HELD, State.WAITING, State.TRIPPED) and desired and desired.digest == taken.digest:
+        left_alone = record.state is State.HELD or (
+            record.state in (State.WAITING, State.TRIPPED) and desk.is_held_off()
+        )
+        if left_alone and desired and desired.digest == taken.digest:
             return
         self._ctx.request_job(trigger)
 

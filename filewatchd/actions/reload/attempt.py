@@ -15,14 +15,14 @@ from typing import NamedTuple
 from filewatchd.actions.base import JobContext
 from filewatchd.actions.reload import record as records
 from filewatchd.actions.reload.deeds import Deeds, data
-from filewatchd.actions.reload.desk import FINDING, Desk
+from filewatchd.actions.reload.desk import FINDING, FLAP_REST, Desk
 from filewatchd.actions.reload.record import BAD, FAILED, GOOD, PASSED, REFUSED, UNHEALTHY, Version
 from filewatchd.actions.reload.states import PASSING, Happening, State, Step
 from filewatchd.actions.reload.taking import Taken
 from filewatchd.errors import ActionError
 from filewatchd.model import OK, Initial, Outcome, Trigger, Verdict
 
-_FLAP_WITHIN, _FLAP_MOST, FLAP_REST = 600.0, 3, 600.0  # seconds, times, seconds
+_FLAP_WITHIN, _FLAP_MOST = 600.0, 3  # seconds, times
 LATER = "later"
 _MOST_SHOWN = 300  # characters of an outcome
 
@@ -74,9 +74,9 @@ class Attempt:
             await desk.save()
             return Outcome(Verdict.SKIPPED, f"version {version.number} is held: {version.why.splitlines()[0]}")
         self._tripped = record.state is State.TRIPPED
-        if version.number != before:
+        if version.number != before and record.state is not State.WAITING:  # else the wait began with the first
             pause = FLAP_REST if self._tripped else self._splay()
-            record.not_before = max(record.last_apply + desk.options.cooldown, desk.now + pause)
+            record.put_off(desk.now, pause, desk.options.cooldown)
         await desk.move(Happening.CHANGED)
         try:
             outcome = await self._take_on(version, taken)
@@ -153,11 +153,12 @@ class Attempt:
     async def _apply_or_wait(self, version: Version, taken: Taken) -> Outcome:
         desk, record, now = self._desk, self._record, self._desk.now
         if not self._asked and version.number != record.good and self._is_flapping(taken.selected):
-            record.flaps, record.not_before, self._tripped = [], now + FLAP_REST, True
+            record.flaps, self._tripped = [], True
+            record.put_off(now, FLAP_REST, 0.0)
             text = f"the set went back and forth {_FLAP_MOST} times within {_FLAP_WITHIN:.0f} s; it is applied when it"
             text += f" has rested for {FLAP_REST:.0f} s, or at `filewatchctl reload retry {self._ctx.rule.name}`"
             self._ctx.finding(FINDING, text)
-        if not self._asked and now < record.not_before:
+        if not self._asked and record.hold_off(now, desk.longest_wait(tripped=self._tripped)):
             await self._later(Happening.FLAPPING if self._tripped else Happening.EARLY)
             return Outcome(Verdict.OK, f"passed; it is applied in {record.not_before - now:.1f} s")
         return await self._apply(version, publish=desk.options.publish is not None)

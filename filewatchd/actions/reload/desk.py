@@ -14,12 +14,13 @@ from filewatchd.actions.reload.entries import FILE, Set, differences, path_of, s
 from filewatchd.actions.reload.options import Options
 from filewatchd.actions.reload.record import Record, Version
 from filewatchd.actions.reload.staging import Stage
-from filewatchd.actions.reload.states import PASSING, Happening, move
+from filewatchd.actions.reload.states import PASSING, Happening, State, move
 from filewatchd.actions.reload.store import Store, adopt
 from filewatchd.actions.reload.taking import Taken, Taker
 from filewatchd.errors import ActionError
 
 FINDING = "reload"
+FLAP_REST = 600.0  # seconds
 _LANE = "state"
 _REMEMBERED = 3  # sets
 
@@ -182,6 +183,15 @@ class Desk:
     def now(self) -> float:
         """Seconds since the epoch."""
         return self.ctx.clock.wall_ns() / 1e9
+
+    def longest_wait(self, *, tripped: bool) -> float:
+        """Seconds that a set which passed may have to wait before it is applied."""
+        return max(FLAP_REST if tripped else self.options.splay, self.options.cooldown)
+
+    def is_held_off(self) -> bool:
+        """Whether what waits has to wait on, and there is a timer for it: not if the clock was set meanwhile."""
+        left = self.record.not_before - self.now
+        return 0 < left <= self.longest_wait(tripped=self.record.state is State.TRIPPED)
 
     # ---- the check
 

@@ -115,7 +115,18 @@ class Record(Struct, kw_only=True):
     def flapping(self, digest: str, now: float, within: float, most: int) -> bool:
         """Whether it came again and again after others, so often lately that it looks like a quarrel."""
         before = self.flaps[:-1] if self.flaps and self.flaps[-1][0] == digest else self.flaps
-        return sum(known == digest and when > now - within for known, when in before) >= most
+        lately = [known for known, when in before if now - within < when <= now]  # a clock that was set back: not those
+        return lately.count(digest) >= most
+
+    def put_off(self, now: float, pause: float, cooldown: float) -> None:
+        """Nothing is applied before a pause from now, and a cooldown from the last time."""
+        self.not_before = max(self.last_apply + cooldown, now + pause)
+        self.hold_off(now, max(pause, cooldown))
+
+    def hold_off(self, now: float, most: float) -> bool:
+        """Whether it is too soon; it never is for longer than ``most``, also if the clock was set back meanwhile."""
+        self.not_before = min(self.not_before, now + most)
+        return now < self.not_before
 
 
 def clipped(text: str) -> str:
