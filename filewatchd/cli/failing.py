@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import click
 
 from filewatchd.cli.asking import tell_json
-from filewatchd.control.places import RequestError
+from filewatchd.control.places import ACTIONS, RequestError
 from filewatchd.errors import ConfigError, FilewatchdError
 from filewatchd.notation import one_line
 
@@ -73,11 +73,14 @@ def _refused(error: RequestError) -> Failure:
     text = str(error)
     if error.status in (404, 405) and (found := _NO_ROUTE.match(text)):
         text = f"the daemon doesn't know {found[1]}; it is older than this command"
+        if action := _OF_ACTION.match(found[1]):
+            text = f"no rule of the daemon's has the action {action[1]}; `filewatchctl rules` shows what they have"
     return Failure(_CODES.get(error.status, ERROR), f"{text}{_nearest(text)}", fields=error.more)
 
 
 _NO_ROUTE = re.compile(r"(?:there is no )?(/v1/[^; ]+)")
-_UNKNOWN = re.compile(r"there is no rule (.+); there are (.+)", re.DOTALL)
+_OF_ACTION = re.compile(rf"{ACTIONS}([\w-]+)/")
+_UNKNOWN = re.compile(r"there is no rule (.+?)(?: with the action [\w-]+)?; there are (.+)", re.DOTALL)
 
 
 def _nearest(text: str) -> str:

@@ -50,6 +50,8 @@ def test_a_page_that_says_something_else_is_told(tmp_path: Path) -> None:
         ("a\n...\n", "a\n", True),
         ("a\n", "a\nb\n", False),
         ("", "a\n", False),
+        ("failed: ...\nb\n", "failed: exit status 3\nb\n", True),
+        ("failed: ...\nb\n", "failed: exit status 3\nc\nb\n", False),
         ("took  64ms\n", "took 1s200ms\n", True),
         ("at 2026-11-27 19:25:12 (just now)\n", "at 2027-01-02 03:04:05 (3s ago)\n", True),
         ("1 ok\n", "2 ok\n", False),

@@ -2,7 +2,8 @@
 
 A block is fenced as ``console``. Its first line begins with the prompt, ``$`` or, for root, ``#``; each line with the
 same prompt is a command, and the lines below it are what it prints: nothing, if there are none. A line of ``...``
-stands for any lines. Durations, moments, sizes and versions need not be the same, nor how many blanks part words.
+stands for any lines, and at the end of one for the rest of it. Durations, moments, sizes and versions need not be the
+same, nor how many blanks part words.
 ``/home/ada`` is the directory in which all is done.
 
 Words after ``console`` are marks. ``background``: the command goes on, once it has printed its lines, in a second
@@ -71,8 +72,13 @@ def _steps(text: str, first: int) -> Iterator[Step]:
 
 def agrees(expected: str, printed: str) -> bool:
     """Whether these lines are those that the document has, but for what varies."""
-    lines = (r"(?:.*\n)*?" if line == "..." else f"{re.escape(line)}\n" for line in _settled(expected).splitlines())
+    lines = (r"(?:.*\n)*?" if line == "..." else f"{_line(line)}\n" for line in _settled(expected).splitlines())
     return re.fullmatch("".join(lines), _settled(printed)) is not None
+
+
+def _line(line: str) -> str:
+    """What a line may be: all that it says, and with ``...`` at its end anything after that."""
+    return f"{re.escape(line[:-3])}.*" if line.endswith("...") else re.escape(line)
 
 
 def _settled(text: str) -> str:

@@ -45,7 +45,7 @@ def page(found: Mapping[str, Any]) -> Sequence[Block]:
         Table(_RULES, [_rule(name, rule) for name, rule in found["rules"].items()], "Rules"),
         Lines([line for name, rule in found["rules"].items() for line in _held(name, rule)], "Held"),
         Table(_ROOT, [_root(root) for root in found["watch"]["roots"]], "Roots"),
-        Table(_FINDING, [_finding(finding) for finding in found["findings"]], "Findings"),
+        Table(_FINDING, [row for finding in found["findings"] for row in _finding(finding)], "Findings"),
     ]
 
 
@@ -137,6 +137,7 @@ def pause_text(pause: Mapping[str, Any]) -> str:
 # ---- roots and findings
 
 _ROOT = (Column("root"), Column("state", whole=True), Column("backend", whole=True), Column("rules"), Column("why"))
+_MOST_LINES = 12  # of a finding
 _FINDING = (Column("rule", whole=True), Column("since", whole=True), Column("finding"))
 
 
@@ -148,6 +149,10 @@ def _root(root: Mapping[str, Any]) -> Sequence[Text]:
     return path_in(root), Cell(state, _ROOTS.get(state, "")), root["backend"], ", ".join(root["rules"]), why
 
 
-def _finding(finding: Mapping[str, Any]) -> Sequence[Text]:
+def _finding(finding: Mapping[str, Any]) -> Iterator[Sequence[Text]]:
+    """What a check printed has several lines."""
     where = f" ({path_in(finding)})" if finding.get("path") else ""
-    return finding["rule"], ago(finding["first"]), Cell(f"{finding['message']}{where}", WARNING)
+    lines = f"{finding['message']}{where}".rstrip("\n").expandtabs().split("\n")
+    shown = lines if len(lines) <= _MOST_LINES else [*lines[:_MOST_LINES], "..."]
+    yield finding["rule"], ago(finding["first"]), Cell(shown[0], WARNING)
+    yield from ((" ", " ", Cell(line, WARNING)) for line in shown[1:])

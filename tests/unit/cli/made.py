@@ -8,6 +8,9 @@ from typing import Any
 from filewatchd.control import documents as d
 
 LONG = 7290.0  # seconds; told as 2h1m, however slow the machine is
+CHECKED = "version 2 is refused by its check: line 1\nline 2\x1b[2J\n" + "\n".join(
+    f"line {number}" for number in range(3, 40)
+)
 SOON = 3 * 86400 + 1800.0  # told as 3d, likewise
 CLEAR = "\x1b[2J"  # what must not reach a terminal
 
@@ -48,7 +51,8 @@ def status(**fields: Any) -> d.Status:
         "promise": d.Promise(kept=False, in_doubt_since=before(LONG), reasons=[doubt], doubts=2,
                              seconds_in_doubt_total=65.0),
         "findings": [d.Finding(rule="drop", key="k", message="nothing came", first=before(LONG), last=before(5),
-                               times=3)],
+                               times=3),
+                     d.Finding(rule="web", key="k", message=CHECKED, first=before(LONG), last=before(5), times=1)],
         "rules": {
             "drop": rule_status(dirty=2, failed=1, state="paused", paused=pause(),
                                 last=d.Last(job=9, time=before(LONG), seconds=0.5, outcomes={"ok": 2, "failed": 1}),

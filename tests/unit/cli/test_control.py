@@ -168,6 +168,14 @@ def test_an_older_daemon(served: Served, ctl: Ctl) -> None:
     )  # fmt: skip
 
 
+def test_an_action_that_no_rule_has(served: Served, ctl: Ctl) -> None:
+    found = ctl("reload", "history", "nginx")
+    assert (found.code, found.err) == (
+        1,
+        "filewatchctl: no rule of the daemon's has the action reload; `filewatchctl rules` shows what they have\n",
+    )
+
+
 def test_what_was_perhaps_meant(ctl: Ctl) -> None:
     assert "there is no command 'staus'; did you mean status?" in ctl("staus").err
     assert "--rule" in ctl("flush", "--rulle", "x").err
@@ -238,6 +246,9 @@ def test_status_for_people(served: Served, ctl: Ctl) -> None:
     assert "drop fails, since 2h1m ago: no space" in found.out
     assert "drop:on_failure: 3 things not told; `filewatchctl jobs list --rule drop:on_failure`" in found.out
     assert "  drop  2h1m ago  nothing came" in found.lines
+    start = found.lines.index("  web   2h1m ago  version 2 is refused by its check: line 1")
+    assert found.lines[start + 1 : start + 3] == ["                  line 2\\x1b[2J", "                  line 3"]
+    assert found.lines[start + 12 :] == ["                  ..."]
     assert "\x1b" not in found.out
 
 
