@@ -4,11 +4,15 @@ The service is a directory: telling it copies the live files there, and it is il
 good, bad (the check refuses them) and ill files all the time, in place and by rename, while the daemon is killed and
 started again. At every look the service has a set that passed its check; at the end disk and service agree, nobody's
 last save is lost, and nothing of ours lies about.
+
+One seed in three guards; the others publish, into a directory or behind a symlink. There somebody edits the live files
+now and then, too, and what they wrote is in a version at the end.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import random
 import shutil
 import sys
@@ -27,7 +31,10 @@ class Round:
 
     def __init__(self, seed: int, place: Path) -> None:
         self.chance = random.Random(seed)
+        self.mode = ("guard", "exchange", "flip")[seed % 3]
         self.etc, self.running = place / "etc", place / "running"
+        self.live = self.etc if self.mode == "guard" else place / "live"
+        self.edits: list[str] = []
         self.daemon = Daemon(place)
         self.record = Record(self.daemon)
         self.saved = 0
@@ -37,15 +44,20 @@ class Round:
         for name in NAMES:
             self.save(name, "good")
         shutil.copytree(self.etc, self.running)
-        copy = f"rm -rf {self.running}.new && cp -a {self.etc} {self.running}.new"
+        if self.mode == "flip":
+            (self.live.parent / "first").mkdir()
+            self.live.symlink_to("first")
+        copy = f"rm -rf {self.running}.new && cp -a {self.live}/ {self.running}.new"
         turn = (
             f"rm -rf {self.running}.old && mv {self.running} {self.running}.old; mv {self.running}.new {self.running}"
         )
         options = {
-            "mode": "guard", "check": ["sh", "-c", f"! grep -rq bad {self.etc}"], "cooldown": 0, "on_bad": "restore",
+            "mode": "guard", "check": ["sh", "-c", f"! grep -rq bad {self.live}/"], "cooldown": 0, "on_bad": "restore",
             "apply": ["sh", "-c", f"{copy} && ! grep -rq bad {self.running}.new && {turn}"],
             "healthy": {"command": ["sh", "-c", f"! grep -rq ill {self.running}"], "within": "50ms"},
         }  # fmt: skip
+        if self.mode != "guard":
+            options |= {"mode": "publish", "publish": {"from": str(self.etc), "to": str(self.live)}}
         self.daemon.configure(rule(self.etc, options, retry={"attempts": 5, "backoff": "50ms"}))
         self.daemon.start()
         self.record.becomes("synced", good=1)
@@ -68,6 +80,8 @@ class Round:
         for _ in range(self.chance.randrange(3, 12)):
             for _ in range(self.chance.randrange(1, 4)):
                 self.save(self.chance.choice(NAMES), self.chance.choice(("good", "good", "bad", "ill")))
+            if self.mode != "guard" and self.chance.random() < 0.3:
+                self.edit()
             time.sleep(self.chance.random() * 0.4)
             if self.chance.random() < 0.5:
                 self.daemon.kill()
@@ -77,7 +91,20 @@ class Round:
         eventually(lambda: self.agree(last), f"disk and service agree: {self.record()} {self.daemon.log()[-3000:]}", 40)
         self.daemon.stop()
         left = [path.name for path in self.etc.rglob("*") if path.name.startswith(".filewatchd")]
+        left += [path.name for path in self.live.parent.glob(".live.filewatchd-new")]
         assert left == [], left
+        kept = [path.read_text() for path in self.daemon.state_dir.glob("versions/service/blobs/*/*")]
+        assert set(self.edits) <= set(kept), self.edits
+
+    def edit(self) -> None:
+        """Somebody edits a live file, in one step: an edit that goes on while the tree is exchanged may be lost."""
+        self.saved += 1
+        text, fresh = f"edit {self.saved}\n", self.live.parent / "edit.tmp"
+        fresh.write_text(text)
+        with contextlib.suppress(FileNotFoundError):
+            fresh.rename(self.live / f"by-hand-{self.saved}")
+            self.edits.append(text)
+            time.sleep(0.1)
 
     def passed(self) -> None:
         """What the service has is no set that its check refused."""
@@ -86,9 +113,9 @@ class Round:
     def agree(self, last: dict[str, str]) -> bool:
         """The last saves are on the disk and in the service, and the record says so."""
         found = self.record()
-        texts = [{name: (place / name).read_text() for name in NAMES} for place in (self.etc, self.running)
+        texts = [{name: (place / name).read_text() for name in NAMES} for place in (self.etc, self.live, self.running)
                  if all((place / name).exists() for name in NAMES)]  # fmt: skip
-        return texts == [last, last] and found["state"] == "synced" and found["sure"]
+        return texts == [last, last, last] and found["state"] == "synced" and found["sure"]
 
 
 def main() -> None:
