@@ -9,6 +9,7 @@ and the second can be read.
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ import pytest
 
 from filewatchd.actions.reload.offline import Reader
 from filewatchd.actions.reload.states import Step
+from tests.amounts import SOAK
 from tests.e2e.running import RUN, Daemon, eventually
 from tests.e2e.servicing import Nginx, Record, rule
 
@@ -25,10 +27,10 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="nginx is started by r
 
 DYING = """
 import os, sys
-from filewatchd.actions.reload import putting
+from filewatchd.actions.reload import publishing, putting
 from filewatchd.jobs.store import JournaledSteps
 
-step, when = os.environ["DIE_AT"].split(":")
+step, when, *number = os.environ["DIE_AT"].split(":")
 record, restore, names = JournaledSteps.record, putting.restoring.put_back, []
 
 async def dying(self, name, data=None):
@@ -47,6 +49,21 @@ def put_back(item):
 JournaledSteps.record = dying
 put_back.__module__, put_back.__qualname__ = restore.__module__, restore.__qualname__
 putting.restoring.put_back = put_back
+
+def mortal(real, count=[0]):
+    def call(*args):
+        count[0] += 1
+        last = count[0] == int(number[0])
+        if last and when == "before":
+            os.kill(os.getpid(), 9)
+        found = real(*args)
+        if last and when == "after":
+            os.kill(os.getpid(), 9)
+        return found
+    return call
+
+if number:
+    setattr(publishing, step, mortal(getattr(publishing, step)))
 """
 
 # Right before a step nothing else has happened than right after the one before, but here. All are in
@@ -54,6 +71,13 @@ putting.restoring.put_back = put_back
 MOMENTS = [f"{step}:after" for step in Step if step is not Step.PUBLISH]
 MOMENTS += [f"{Step.HEALTH}:before", f"{Step.REAPPLY}:before"]
 NAMES = ["names:3"]  # with two of four put back
+
+# Calls of a publish: the second time it is the last good set that is published again.
+CALLS = [
+    *(f"{call}:{when}:{number}" for call in ("exchange", "build", "sync_tree") for number in (1, 2)
+      for when in ("after", "before")),
+    "sync_directory:before:2", "sync_directory:after:3",
+]  # fmt: skip
 
 
 class Mortal(Daemon):
@@ -137,6 +161,42 @@ def test_a_live_directory_is_one_set_or_the_other(
     assert [path.read_text() for path in sorted(live.iterdir())] == ["two\n"] * 3
     assert list(tmp_path.glob(".live*")) == []
     daemon.stop()
+
+
+@pytest.mark.parametrize("linked", [False, True], ids=["directory", "symlink"])
+def test_service_and_live_directory_agree_after_every_death_of_a_publish(
+    daemon: Mortal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, linked: bool
+) -> None:
+    nginx, record, source = Nginx(tmp_path / "nginx"), Record(daemon), tmp_path / "source"
+    live = nginx.site.parent
+    shutil.copytree(live, source)
+    if linked:
+        live.rename(live.with_name("first"))
+        live.symlink_to("first")
+    probe = {"http": f"http://127.0.0.1:{nginx.port}/", "within": "100ms", "stay": "50ms", "interval": "50ms"}
+    apply = f"kill -HUP $(cat {nginx.pidfile}); sleep 0.1"
+    options = {
+        "mode": "publish", "publish": {"from": str(source), "to": str(live)}, "on_bad": "restore", "cooldown": 0,
+        "check": ["nginx", "-t", "-c", f"{nginx.etc}/nginx.conf"], "apply": ["sh", "-c", apply], "healthy": probe,
+    }  # fmt: skip
+    with nginx.runs():
+        daemon.configure(rule(source, options))
+        daemon.start()
+        record.becomes("synced", good=1)
+        for number, moment in enumerate(CALLS if SOAK else CALLS[:1], 2):
+            daemon.kill()
+            (source / "site.conf").write_text(nginx.text(f"ill {number}", 500))
+            dies(daemon, moment, monkeypatch)
+            assert nginx.says in ("200 one", f"500 ill {number}"), moment
+            assert live.is_symlink() is linked, moment
+            assert [path.name for path in live.iterdir()] == ["site.conf"], moment
+            daemon.start()
+            record.becomes("held", sure=True, applied=1, live=1, desired=number)
+            assert (nginx.says, nginx.site.read_text()) == ("200 one", nginx.text("one")), moment
+            assert [path.name for path in nginx.etc.glob(".*-new")] == [], moment
+            (source / "site.conf").write_text(nginx.text("one"))
+            record.becomes("synced", desired=1)
+        daemon.stop()
 
 
 def test_no_step_is_left_out() -> None:
