@@ -149,6 +149,10 @@ def chosen(record: Record, word: str) -> Version:
         ActionError: there is none.
     """
     version = record.resolve(word)
+    if version is None and word in ("good", "applied", "desired"):
+        raise ActionError(
+            f"no version is {word} yet; `filewatchctl reload history` lists those there are", retryable=False
+        )
     if version is None:
         raise ActionError(f"there is no version {word}; `filewatchctl reload history` lists them", retryable=False)
     return version
@@ -254,6 +258,8 @@ async def plan(desk: Desk, viewer: Viewer) -> Planned:
         applied = record.version(record.applied)
         known = await desk.load_set(applied)
     both = ("", known), ("", taken.entries)
+    if applied is None:  # all of it would be new
+        both = ("", {}), ("", {})
     compared = await desk.ctx.pool.run("", compare, rule, desk.store, viewer, desk.roots, *both)
     found = record.find(taken.digest)
     would = list(steps(desk))

@@ -16,6 +16,7 @@ from filewatchd.actions.base import JobContext
 from filewatchd.actions.reload import record as records
 from filewatchd.actions.reload.deeds import Deeds, data
 from filewatchd.actions.reload.desk import FINDING, FLAP_REST, Desk
+from filewatchd.actions.reload.entries import LINK
 from filewatchd.actions.reload.record import BAD, FAILED, GOOD, PASSED, REFUSED, UNHEALTHY, Version
 from filewatchd.actions.reload.states import PASSING, Happening, State, Step
 from filewatchd.actions.reload.taking import Taken
@@ -111,6 +112,20 @@ class Attempt:
             self._ctx.finding(f"{FINDING}-outside", text)
         else:
             self._ctx.clear_finding(f"{FINDING}-outside")
+        if self._desk.options.publish is not None:
+            self._tell_leading_back(taken, self._desk.options.publish.source)
+
+    def _tell_leading_back(self, taken: Taken, source: str) -> None:
+        """The service follows links from the live directory: one to the source leads past the check."""
+        back = [
+            key for key, entry in taken.entries.items()
+            if entry.kind == LINK and f"{entry.content}/".startswith(f"{source}/")
+        ]  # fmt: skip
+        if back:
+            text = f"{self._desk.named(back)} leads to {source}, so that the service reads what isn't checked"
+            self._ctx.finding(f"{FINDING}-source", f"{text}; make it relative, or have it lead to the live directory")
+        else:
+            self._ctx.clear_finding(f"{FINDING}-source")
 
     def _splay(self) -> float:
         """Always the same on one host, so that hosts that get a file at once don't act at once."""
@@ -179,7 +194,7 @@ class Attempt:
             raise ActionError("the set has changed since it was checked; it is checked anew")
         if publish:
             await desk.move(Happening.PUBLISH)
-            await self._do.publish(version)
+            await self._publish(version)
             await desk.move(Happening.PUBLISHED)
         else:
             await desk.move(Happening.PASSED)
@@ -195,6 +210,14 @@ class Attempt:
             return Outcome(Verdict.OK, f"version {version.number} was applied, but {told.why}")
         fate = UNHEALTHY if told.happening is Happening.UNHEALTHY else FAILED
         return await self._bad(version, fate, told.happening, told.why)
+
+    async def _publish(self, version: Version) -> None:
+        try:
+            await self._do.publish(version)
+        except ActionError as error:
+            if not error.retryable or self._do.is_last:
+                self._ctx.finding(FINDING, f"version {version.number} couldn't be published: {error}")
+            raise
 
     async def _good(self, version: Version) -> Outcome:
         record = self._record

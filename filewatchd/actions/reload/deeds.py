@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from typing import Any, NamedTuple
 
 from msgspec import structs
@@ -123,7 +124,11 @@ class Deeds:
             await put_away(desk, publish.target, old, self._job)
         except OSError as error:
             await desk.move(Happening.FAILED)
-            raise ActionError(f"{publish.target} can't be replaced: {remedied(error)}") from error
+            hint = remedied(error)
+            if error.errno == errno.EXDEV:  # overlayfs
+                hint = f"it is part of a container's image; `mv {publish.target} {publish.target}.old && cp -a"
+                hint += f" {publish.target}.old {publish.target}` makes it one that can be, or a symlink does"
+            raise ActionError(f"{publish.target} can't be replaced: {hint}") from error
         except ActionError:
             await desk.move(Happening.FAILED)
             raise

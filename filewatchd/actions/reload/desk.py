@@ -36,7 +36,7 @@ class Desk:
         self.record = Record()
         self.stage = Stage(self.store)
         self.checker = Checker(ctx)
-        self.taker = Taker(ctx, self.store, self.roots)
+        self.taker = self.taker_of(self.roots)
         self.rooted = ctx.rule.roots
         self.doubted = ""  # the set, if it was saved while the service was told of it
         self._loaded = False
@@ -54,6 +54,10 @@ class Desk:
         """Where the service reads."""
         publish = self.options.publish
         return [publish.target] if publish is not None else self.ctx.rule.roots
+
+    def taker_of(self, roots: Sequence[str]) -> Taker:
+        """What takes the rule's set from other places than its own, too."""
+        return Taker(self.ctx, self.store, roots, [] if self.options.publish is None else self.live)
 
     # ---- the record
 
@@ -162,7 +166,7 @@ class Desk:
             return
         if not await self.ctx.pool.run("", publishing.is_aside, publish.target):
             self.ctx.clear_finding(f"{FINDING}-kept")
-        taken = await Taker(self.ctx, self.store, [publish.target]).take(keep=False)
+        taken = await self.taker_of([publish.target]).take(keep=False)
         self.record.differs = (
             "" if taken.digest == live.digest else f"{plain(publish.target)} isn't version {live.number}"
         )

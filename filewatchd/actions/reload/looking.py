@@ -58,15 +58,17 @@ class Content(NamedTuple):
     written: bool = False  # somebody has it open for writing
 
 
-def look(roots: list[str]) -> Names:
+def look(roots: list[str], besides: list[str]) -> Names:
     """Look at every name below these roots, and at what symlinks lead to outside them.
+
+    ``besides``: where the set itself will be. A link that leads there leads to the set, whatever is there now.
 
     Raises:
         ActionError: there is too much of it.
         OSError: a directory can't be read.
     """
     found = Names({}, [], [])
-    real = [os.path.realpath(root) for root in roots]
+    real = [os.path.realpath(root) for root in (*roots, *besides)]
     for number, root in enumerate(roots):
         try:
             seen = seen_of(os.stat(root))

@@ -23,7 +23,8 @@ _STRONG = (
     r"password|passwd|passphrase|passwort|passcode|secret|credential|private[_-]?key|pre[_-]?shared[_-]?key"
     r"|(?:access|encryption|signing|session|master|account|storage)[_-]?key|api[_-]?key"
 )
-_WEAK = r"pass|pwd|psk|tokens?|auth(?:orization)?|community|bearer"
+_NGINX = "".join(f"(?<!{word}_)" for word in ("proxy", "fastcgi", "uwsgi", "scgi", "grpc", "memcached"))  # to whom
+_WEAK = rf"(?<!by){_NGINX}pass|pwd|psk|tokens?|auth(?:orization)?|community|bearer"
 _NAMED = rf"(?:(?:{_STRONG})[\w.-]{{0,64}}|(?:{_WEAK})(?:[_.-][\w.-]{{0,64}})?)"
 _KEYED = re.compile(rf"""(?i){_NAMED}["']?(?:\s*[:=,]+\s*|\s+)""")
 _NESTING = re.compile(r"(?i)(?!auth|community).*[:=]\s*$")  # whose value may be lines of its own

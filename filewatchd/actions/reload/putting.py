@@ -13,7 +13,6 @@ from filewatchd.actions.reload.entries import FILE, OUTSIDE, Difference, differe
 from filewatchd.actions.reload.looking import OURS
 from filewatchd.actions.reload.record import Version
 from filewatchd.actions.reload.restoring import Item
-from filewatchd.actions.reload.taking import Taker
 
 
 async def tidy(desk: Desk, job: JobContext | None) -> None:
@@ -51,7 +50,7 @@ def _foreign(old: str) -> str:
 
 async def keep_tree(desk: Desk, tree: str, job: JobContext | None) -> None:
     """What was live is kept as a version, unless it is one."""
-    taken = await Taker(desk.ctx, desk.store, [tree]).take()
+    taken = await desk.taker_of([tree]).take()
     if not taken.missing and taken.entries and desk.record.find(taken.digest) is None and len(taken.entries) > 1:
         version = await desk.enter(taken, job.id if job is not None else 0, "live")
         version.fate, version.why = "replaced", "found in the live directory"

@@ -50,9 +50,10 @@ class Known(NamedTuple):
 
 
 class Taker:
-    """Takes one rule's set. ``roots``: without globs."""
+    """Takes one rule's set. ``roots``: without globs. ``besides``: as `looking.look` has it."""
 
-    def __init__(self, ctx: Context, store: Store, roots: Sequence[str]) -> None:
+    def __init__(self, ctx: Context, store: Store, roots: Sequence[str], besides: Sequence[str] = ()) -> None:
+        self._besides = list(besides)
         self._ctx = ctx
         self._store = store
         self.roots = list(roots)
@@ -131,7 +132,7 @@ class Taker:
 
     async def _look(self) -> Names:
         try:
-            return await self._ctx.worker.call(looking.look, self.roots)
+            return await self._ctx.worker.call(looking.look, self.roots, self._besides)
         except OSError as error:
             raise ActionError(f"the set can't be looked at: {error.filename}: {error.strerror}") from error
 

@@ -198,7 +198,7 @@ def diff(session: Session, rule: str, before: str, after: str, state_dir: str | 
 
 
 def _coloured(lines: Sequence[str]) -> list[Text]:
-    return [Cell(line, {"+": GOOD, "-": BAD, "@": FAINT}.get(line[:1], "")) for line in lines]
+    return [Cell(line.expandtabs(), {"+": GOOD, "-": BAD, "@": FAINT}.get(line[:1], "")) for line in lines]
 
 
 @reload.command(short_help="Check what is on the disk, and say what would be done.", epilog=examples(

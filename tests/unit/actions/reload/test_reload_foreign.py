@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from filewatchd.actions import reload
 from filewatchd.actions.reload import foreign, publishing
 from filewatchd.actions.reload.states import State
 from filewatchd.actions.reload.store import Store
@@ -204,3 +205,64 @@ def test_what_is_mounted_below_is_seen(tmp_path: Path) -> None:
     assert f"{place}/volume is mounted there, and no version can keep it" in said(place / "volume")
     assert "is a mount point (a volume, or a unit's ReadWritePaths=)" in said(place)
     assert foreign.foreign(str(tmp_path / "link")) == ""
+
+
+# ---- links, as Debian's nginx has them in sites-enabled
+
+
+def test_links_that_lead_to_the_live_place_lead_to_the_set_itself(tmp_path: Path) -> None:
+    """The file that is live now isn't part of the next set: one publish is enough, and a version can be put back."""
+    live = tmp_path / "live"
+
+    async def work(scene: Scene) -> None:
+        (scene.root / "enabled").symlink_to(f"{live}/app.conf")
+        (scene.root / "folder").symlink_to(live)
+        for number, text in enumerate(("one", "two"), 1):
+            await save(scene, text)
+            assert ((live / "enabled").read_text(), scene.record.live) == (text, number)
+            await save(scene, None)
+            assert scene.asked == []  # there is nothing new in what was published
+        await scene.action._look()
+        assert (len(scene.record.versions), scene.ctx.findings) == (2, {})
+        await scene.ask("rollback", reload.answers.Which(version="1"))
+        await save(scene, None)
+        assert (scene.file.read_text(), (live / "enabled").read_text()) == ("one", "one")
+
+    within(work, tmp_path, **publishes(tmp_path))
+
+
+def test_a_link_that_leads_back_to_the_source_is_told(tmp_path: Path) -> None:
+    """The service would read there what nobody has checked."""
+
+    async def work(scene: Scene) -> None:
+        (scene.root / "enabled").symlink_to(scene.file)
+        await save(scene, "one")
+        told = f"{scene.root}/enabled leads to {scene.root}, so that the service reads what isn't checked"
+        assert scene.ctx.findings["reload-source"][0].startswith(told)
+        (scene.root / "enabled").unlink()
+        (scene.root / "enabled").symlink_to("app.conf")
+        await save(scene, None)
+        assert "reload-source" not in scene.ctx.findings
+
+    within(work, tmp_path, **publishes(tmp_path))
+
+
+def test_a_directory_of_a_containers_image_has_a_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Overlayfs says EXDEV to who renames one."""
+
+    def refuses(one: str, other: str) -> None:
+        raise OSError(errno.EXDEV, "Invalid cross-device link", one, None, other)
+
+    async def work(scene: Scene) -> None:
+        await save(scene, "one")
+        monkeypatch.setattr(publishing, "exchange", refuses)
+        for attempt in (1, 3):
+            with pytest.raises(ActionError, match=f"mv {tmp_path}/live {tmp_path}/live.old && cp -a") as caught:
+                await save(scene, "two", attempt=attempt)
+        assert caught.value.retryable
+        assert "version 2 couldn't be published" in scene.ctx.findings["reload"][0]
+        monkeypatch.undo()
+        await save(scene, None)
+        assert (scene.ctx.findings, scene.record.live) == ({}, 2)
+
+    within(work, tmp_path, **publishes(tmp_path))

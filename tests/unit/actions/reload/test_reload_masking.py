@@ -33,7 +33,8 @@ SHOWN = [
     "proxy_set_header Host $host;", "rewrite ^/(.*)$ /x/$1$is_args$args;", "http://host:80/path?mail=me@example.org",
     "location /auth {\n    return 200;\n}", "root:x:0:0:root:/root:/bin/sh", "# Basic authentication", "ports: 127.0.0.1:80:80",
     "auth:\n  type: basic\n  ttl: 5", "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----", "pass: yes", "volumes:\n  - a",
-    "# enter your password\n    indented",
+    "# enter your password\n    indented", "proxy_pass http://backend;", "fastcgi_pass unix:/run/php.sock;", "# Bypass the fact that",
+    "grpc_pass grpc://b:1;",
 ]  # fmt: skip
 
 
