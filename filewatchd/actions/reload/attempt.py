@@ -16,7 +16,7 @@ from filewatchd.actions.base import JobContext
 from filewatchd.actions.reload import record as records
 from filewatchd.actions.reload.deeds import Deeds, data
 from filewatchd.actions.reload.desk import FINDING, FLAP_REST, Desk
-from filewatchd.actions.reload.entries import LINK
+from filewatchd.actions.reload.links import tell_links
 from filewatchd.actions.reload.record import BAD, FAILED, GOOD, PASSED, REFUSED, UNHEALTHY, Version
 from filewatchd.actions.reload.states import PASSING, Happening, State, Step
 from filewatchd.actions.reload.taking import Taken
@@ -63,7 +63,7 @@ class Attempt:
             self._ctx.finding(f"{FINDING}-missing", text)
             return Outcome(Verdict.SKIPPED, text)
         self._ctx.clear_finding(f"{FINDING}-missing")
-        self._tell_leading_out(taken)
+        tell_links(desk, taken)
         version = await desk.enter(taken, self._job.id)
         if self._wanted is not None and self._wanted.digest != version.digest:
             taken = await self._roll_back(version, self._wanted)
@@ -104,28 +104,6 @@ class Attempt:
             self._ctx.clear_finding(FINDING)
         await self._job.steps.clear()
         return Outcome(Verdict.OK, "the service has this set")
-
-    def _tell_leading_out(self, taken: Taken) -> None:
-        if taken.leading_out:
-            where = ", ".join(taken.leading_out[:3])
-            text = f"{where} leads to a directory outside the roots, which is not part of the set; add it to the roots"
-            self._ctx.finding(f"{FINDING}-outside", text)
-        else:
-            self._ctx.clear_finding(f"{FINDING}-outside")
-        if self._desk.options.publish is not None:
-            self._tell_leading_back(taken, self._desk.options.publish.source)
-
-    def _tell_leading_back(self, taken: Taken, source: str) -> None:
-        """The service follows links from the live directory: one to the source leads past the check."""
-        back = [
-            key for key, entry in taken.entries.items()
-            if entry.kind == LINK and f"{entry.content}/".startswith(f"{source}/")
-        ]  # fmt: skip
-        if back:
-            text = f"{self._desk.named(back)} leads to {source}, so that the service reads what isn't checked"
-            self._ctx.finding(f"{FINDING}-source", f"{text}; make it relative, or have it lead to the live directory")
-        else:
-            self._ctx.clear_finding(f"{FINDING}-source")
 
     def _splay(self) -> float:
         """Always the same on one host, so that hosts that get a file at once don't act at once."""
