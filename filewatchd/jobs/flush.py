@@ -3,7 +3,8 @@
 A path is done when it is neither dirty nor in a job since before the moment of asking; what happened to it later is
 a later flush's. Not waited for are files somebody holds open for writing, paths in back-off, failed ones and those
 that `on_busy: skip` left, and rules that are held: they may take for ever, so they are listed. A path whose retry runs
-just now counts as in back-off, and so does the old name of a move that is to be tried again.
+just now counts as in back-off, and so does one that a newer change took out of a job that had failed, until that
+change is worked, and the old name of a move that is to be tried again.
 """
 
 from __future__ import annotations
@@ -81,7 +82,8 @@ def left(pipelines: Iterable[Pipeline]) -> Left:
     for pipeline in pipelines:
         held += pipeline.named(pipeline.looking.written)
         retried = (key for key, since in pipeline.taken.items() if since == math.inf)
-        backoff += pipeline.named([*pipeline.backoff.waiting, *retried, *pipeline.backoff.left_behind()])
+        waiting = dict.fromkeys([*pipeline.backoff.waiting, *retried, *pipeline.superseded()])
+        backoff += pipeline.named([*waiting, *pipeline.backoff.left_behind()])
         failed += pipeline.named(pipeline.failed())
         skipped += pipeline.named(pipeline.skipped)
         if pipeline.holding.why is not None:

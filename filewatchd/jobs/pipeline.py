@@ -51,6 +51,7 @@ class Pipeline:
         self.cancelled: dict[Key, tuple[int, FileIdentity | None]] = {}
         self.skipped: dict[Key, Pending[Key]] = {}
         self.taken: dict[Key, float] = {}  # being looked at, or in a running job: dirty since when
+        self.untold: set[Key] = set()  # those of them of which an earlier change has not been told, either
         self.looking = Looking(self)
         self.backoff = BackOff(self)
         self.attempts = Attempts(self)
@@ -147,7 +148,7 @@ class Pipeline:
                 self.window.mark_after(key, Hint.SCAN | asked, now, self.settings.settle)
         self.backoff.due = old.backoff.take_alone()
         self.cancelled = old.cancelled
-        self.open, self.taken = old.open, old.taken  # shared: what still runs there ends in them
+        self.open, self.taken, self.untold = old.open, old.taken, old.untold  # what still runs there ends in them
         old.successor = self
         self.engine.touched.add(self)
 
@@ -157,6 +158,7 @@ class Pipeline:
         """These paths are no longer looked at or run."""
         for key in keys:
             self.taken.pop(key, None)
+            self.untold.discard(key)
 
     def named(self, keys: Iterable[Key]) -> list[str]:
         """Full paths."""
@@ -233,6 +235,11 @@ class Pipeline:
         """Paths that have failed for good, and wait for somebody to ask for a retry, or for a change."""
         busy = self.backoff.waiting, self.window, self.taken
         return [key for key in self.open if not any(key in each for each in busy)]
+
+    def superseded(self) -> list[Key]:
+        """Paths whose job has failed or was cut off, and that are dirty or taken again by a newer change."""
+        dirty = (key for key in self.open if key in self.window and key not in self.taken)
+        return [*dirty, *self.untold]
 
     def statistics(self) -> dict[str, Any]:
         """What status shows of the rule."""

@@ -11,6 +11,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -91,6 +92,31 @@ def test_a_flush_during_a_retry_lists_its_paths(daemon: Daemon) -> None:
     assert flush(daemon)["backoff"] == [{"path": str(daemon.root / "a")}]
     door.write_text("go\n")
     eventually(lambda: flush(daemon)["backoff"] == [], "the retry is over", 20)
+
+
+def test_what_a_newer_change_takes_out_of_a_failed_job_is_listed(daemon: Daemon) -> None:
+    """It is neither in back-off any more, nor dirty since before the flush; but nobody was told of it."""
+    out, slow, door = daemon.directory / "out", gate(daemon, "slow"), gate(daemon)
+    script = 'echo begin >> "$1"; [ $(wc -l < "$1") = 2 ] || exit 1; read line < "$2"'
+    retries = {"attempts": 2, "backoff": "1h", "max_backoff": "1h"}
+    daemon.configure(
+        daemon.rule("failing", actions=shell(script, str(out), str(door)), retry=retries, include=["a"]),
+        daemon.rule("slow", actions=shell('read line < "$1"', str(slow)), include=["b"]),
+    )
+    daemon.start()
+    (daemon.root / "a").write_text("x")
+    eventually(lambda: flush(daemon)["backoff"] == [{"path": str(daemon.root / "a")}], "it has failed", 20)
+    (daemon.root / "b").write_text("x")
+    before = daemon.log().count("flush {")
+    with ThreadPoolExecutor(1) as pool:
+        flushed = pool.submit(flush, daemon)
+        eventually(lambda: daemon.log().count("flush {") > before, "it waits for the slow one")
+        (daemon.root / "a").write_text("y")
+        eventually(lambda: lines(out) == ["begin", "begin"], "the newer change runs", 20)
+        slow.write_text("go\n")
+        assert flushed.result(20)["backoff"] == [{"path": str(daemon.root / "a")}]
+    door.write_text("go\n")
+    eventually(lambda: flush(daemon)["backoff"] == [], "it has been told", 20)
 
 
 def test_a_move_in_back_off_is_listed_by_both_names(daemon: Daemon) -> None:
