@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import os
 
-from filewatchd.actions.reload.entries import OTHER
-from filewatchd.actions.reload.looking import is_left_out, seen_of
+from filewatchd.actions.reload.looking import is_left_out
 from filewatchd.errors import ActionError
 from filewatchd.work.cgroup import unescape
 
@@ -60,6 +59,6 @@ def _foreign_below(tree: str) -> str:
                     return f"{entry.path} is there"
                 if entry.is_dir(follow_symlinks=False):
                     waiting.append(entry.path)
-                elif seen_of(entry.stat(follow_symlinks=False)).kind == OTHER:
+                elif not entry.is_symlink() and not entry.is_file(follow_symlinks=False):
                     return f"{entry.path} is a device, a pipe or a socket"
     return ""
