@@ -161,10 +161,9 @@ class Attempts:
     async def retry(self, record: Record) -> None:
         """Look at the paths once more, and attempt what is still there or still gone."""
         keys = list(record.items)
-        for key in keys:
-            self._pipeline.backoff.waiting.pop(key, None)
+        taken = self._pipeline.backoff.take(record)
         self._pipeline.backoff.retrying.add(record)
-        self._pipeline.taken.update(dict.fromkeys(keys, math.inf))  # no flush waits for a retry
+        self._pipeline.taken.update(dict.fromkeys(taken, math.inf))  # no flush waits for a retry
         try:
             looks: list[Look] | None = None
             with suppress(StalledError):
@@ -184,7 +183,7 @@ class Attempts:
                 await self._retry(record, keys, looks)
         finally:
             self._pipeline.backoff.retrying.discard(record)
-            self._pipeline.release(keys)
+            self._pipeline.release(taken)
 
     async def _retry(self, record: Record, keys: Sequence[Key], looks: Sequence[Look]) -> None:
         for key, look in zip(keys, looks, strict=True):

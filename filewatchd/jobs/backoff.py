@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from filewatchd.jobs.queue import Drain
@@ -28,6 +29,7 @@ class BackOff:
         self._alarms: dict[int, asyncio.TimerHandle] = {}  # jobs in back-off
         self.retrying: set[Record] = set()  # whose paths are looked at for the next attempt
         self._alone: dict[int, Record] = {}  # jobs over no path in back-off, by their numbers
+        self.sources: dict[Key, Record] = {}  # the old names of moves that wait
 
     def left_behind(self) -> list[Key]:
         """The old names of moves that are in back-off or in a retry: nobody has been told yet that these are gone."""
@@ -42,6 +44,8 @@ class BackOff:
         live = [item.key for item in again if item.key in self._pipeline.window]
         for item in again:
             self.waiting[item.key] = record
+            if item.old_key is not None:
+                self.sources[item.old_key] = record
         for key in live:  # a newer change came while it ran
             self.supersede(key)
         if record.alone is not None:
@@ -56,6 +60,26 @@ class BackOff:
         item = record.items.pop(key, None) if record is not None else None
         if item is not None:
             self.doubt_source(item, self._pipeline.clock.monotonic())
+
+    def told_elsewhere(self, keys: Iterable[Key], now: float) -> None:
+        """Another job tells what became of these paths. A move that waits and came from one of them is then no move.
+
+        Told later it would say that the path is gone, though it may be there anew.
+        """
+        for key in keys:
+            record = self.sources.pop(key, None)
+            for item in [item for item in record.items.values() if item.old_key == key] if record is not None else ():
+                del self.waiting[item.key], record.items[item.key]  # type: ignore[union-attr]
+                self._pipeline.mark_after(item.key, Hint.SCAN, now, 0.0)
+
+    def take(self, record: Record) -> list[Key]:
+        """Its paths wait no longer, and neither do the old names of its moves; returns all of them."""
+        olds = [item.old_key for item in record.items.values() if item.old_key is not None]
+        for key in record.items:
+            self.waiting.pop(key, None)
+        for key in olds:
+            self.sources.pop(key, None)
+        return [*record.items, *olds]
 
     def hasten(self, job: int | None) -> int:
         """End the back-off of one job, or of all; how many paths waited in it."""
@@ -145,4 +169,5 @@ class BackOff:
     def doubt_source(self, item: Item, now: float) -> None:
         """A move that isn't taken further leaves its old name to be resolved by itself: it is gone."""
         if item.old_key is not None:
+            self.sources.pop(item.old_key, None)
             self._pipeline.mark_after(item.old_key, Hint.SCAN, now, 0.0)

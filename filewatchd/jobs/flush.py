@@ -82,8 +82,8 @@ def left(pipelines: Iterable[Pipeline]) -> Left:
     for pipeline in pipelines:
         held += pipeline.named(pipeline.looking.written)
         retried = (key for key, since in pipeline.taken.items() if since == math.inf)
-        waiting = dict.fromkeys([*pipeline.backoff.waiting, *retried, *pipeline.superseded()])
-        backoff += pipeline.named([*waiting, *pipeline.backoff.left_behind()])
+        waiting = [*pipeline.backoff.waiting, *retried, *pipeline.superseded(), *pipeline.backoff.left_behind()]
+        backoff += pipeline.named(dict.fromkeys(waiting))
         failed += pipeline.named(pipeline.failed())
         skipped += pipeline.named(pipeline.skipped)
         if pipeline.holding.why is not None:

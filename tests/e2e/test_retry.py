@@ -8,7 +8,7 @@ import pytest
 
 from filewatchd.control.api import RequestError
 from tests.e2e.running import Daemon, eventually
-from tests.e2e.steps import ask, configure, gate, lines, rule_state, shell, until
+from tests.e2e.steps import CONTENT, ask, configure, gate, lines, quiet, rule, rule_state, shell, tell, until
 
 # fails until there is a file "mended" beside the root
 SCRIPT = 'echo "$1" >> "$2/tried"; test -e "$2/mended"'
@@ -192,3 +192,45 @@ def test_a_failed_job_over_no_path_is_tried_again_by_itself(daemon: Daemon) -> N
     ask(daemon, "trigger", rule="recorded")
     (job,) = eventually(lambda: ask(daemon, "jobs", state="ok")["jobs"], "it is well at last", 20)
     assert (job["attempt"], lines(out)) == (3, ["begin"] * 3)
+
+
+def test_a_move_in_back_off_says_nothing_of_an_old_name_that_is_there_anew(daemon: Daemon) -> None:
+    """The new file has been told by a job of its own; told after it, the move would say that it is gone."""
+    refuse = shell('test "$1" != b || test -e "$2/mended"', "{name}", str(daemon.directory))
+    retries = {"attempts": 2, "backoff": "1h", "max_backoff": "1h"}
+    configure(
+        daemon,
+        rule("recorded", refuse, daemon.recorder.action(), roots=[str(daemon.root)], retry=retries, changes=CONTENT),
+    )
+    daemon.start()
+    (daemon.root / "a").write_text("first")
+    tell(daemon, ("created", "a"))
+    (daemon.root / "a").rename(daemon.root / "b")
+    until(daemon, retrying=1, running=0, dirty=0)
+    (daemon.root / "a").write_text("second")
+    tell(daemon, ("created", "a"), ("modified", "a"))
+    until(daemon, running=0, dirty=0)
+    mend(daemon)
+    ask(daemon, "retry", all=True)
+    tell(daemon, ("created", "a"), ("modified", "a"), ("created", "b"))
+    quiet(daemon)
+    daemon.stop()
+    daemon.start()
+    quiet(daemon)
+    tell(daemon, ("created", "a"), ("modified", "a"), ("created", "b"))
+
+
+def test_a_move_in_back_off_is_told_as_two_changes_after_a_reload(daemon: Daemon) -> None:
+    refuse = shell('test "$1" != b || test -e "$2/mended"', "{name}", str(daemon.directory))
+    retries = {"attempts": 2, "backoff": "1h", "max_backoff": "1h"}
+    keys: dict[str, object] = {"roots": [str(daemon.root)], "retry": retries, "changes": CONTENT}
+    configure(daemon, rule("recorded", refuse, daemon.recorder.action(), **keys))
+    daemon.start()
+    (daemon.root / "a").write_text("first")
+    tell(daemon, ("created", "a"))
+    (daemon.root / "a").rename(daemon.root / "b")
+    until(daemon, retrying=1, running=0, dirty=0)
+    mend(daemon)
+    configure(daemon, rule("recorded", refuse, daemon.recorder.action(), **keys, settle="60ms"))
+    ask(daemon, "reload")
+    tell(daemon, ("created", "a"), ("deleted", "a"), ("created", "b"))
