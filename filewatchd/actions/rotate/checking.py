@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 
 from filewatchd.actions import keeping, telling
@@ -33,8 +32,8 @@ def problems(options: Options, rule: RuleSettings) -> Iterator[Problem]:
                 parse(word, BEFORE if key == "before" else AFTER)
             except TemplateError as error:
                 yield Problem(str(error), error.hint, (key, number))
-        if "{" not in command.command[0] and not _found(command.command[0]):
-            yield Problem(f"there is no program {command.command[0]}", "install it, or write its whole path", (key,))
+        as_told = telling.Telling(command=command.command, user=command.user, env=command.env, cwd=command.cwd)
+        yield from telling.problems(as_told, rule, (key,))
     for root in rule.roots:
         keeper = keeper_of(os.path.join(root, "x.log"), ()) or keeper_of(root, ())
         if keeper:
@@ -48,11 +47,6 @@ def _into(options: Options, rule: RuleSettings) -> Iterator[Problem]:
         return
     if os.path.isdir(into.dir) and (why := others_may_write(into.dir)):
         yield Problem(f"archives would go where others may write: {why}", "set the rule's user", ("into", "dir"))
-
-
-def _found(program: str) -> bool:
-
-    return shutil.which(program) is not None
 
 
 def _when(when: When) -> Iterator[Problem]:

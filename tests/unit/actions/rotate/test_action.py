@@ -323,7 +323,7 @@ def test_an_archive_that_is_away_keeps_its_name(options: dict[str, Any], tmp_pat
     assert archives == [str(tmp_path / "old" / name) for name in (first, second)]
 
 
-def test_mistakes() -> None:
+def test_mistakes(tmp_path: Path) -> None:
     assert problems() == []
     assert problems(when={}) == ["no log would ever be due"]
     assert problems(when={"size": 10, "min_size": 20}) == ["min_size holds back beyond size"]
@@ -332,6 +332,15 @@ def test_mistakes() -> None:
     assert problems(compress={"codec": "gzip", "level": 12}) == ["gzip has no level 12"]
     assert "reopen does nothing" in problems(method="punch", reopen={"command": ["/bin/true"]})[0]
     assert problems(after={"command": ["/bin/true", "{archives}"]}) != []
+    program = tmp_path / "program"
+    assert problems(before={"command": [str(program)]}) == [f"there is no program {program}"]
+    assert problems(after={"command": ["true"], "env": {"A": {"file": str(program)}}}) == [
+        f"there is no file {program}"
+    ]
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o777)
+    unsafe = [f"run by root, this program is unsafe: everybody may write {program} (mode 0777)"]
+    assert problems(before={"command": [str(program)]}) == (unsafe if os.geteuid() == 0 else [])
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="it is about root")
