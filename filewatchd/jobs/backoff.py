@@ -61,16 +61,18 @@ class BackOff:
         if item is not None:
             self.doubt_source(item, self._pipeline.clock.monotonic())
 
-    def told_elsewhere(self, keys: Iterable[Key], now: float) -> None:
-        """Another job tells what became of these paths. A move that waits and came from one of them is then no move.
+    def yield_to(self, keys: Iterable[Key], now: float) -> None:
+        """Another job tells what became of these paths, so no retry does.
 
-        Told later it would say that the path is gone, though it may be there anew.
+        A move that waits and came from one of them is no move any more: told later, it would say that the path is gone,
+        though it may be there anew.
         """
-        for key in keys:
-            record = self.sources.pop(key, None)
-            for item in [item for item in record.items.values() if item.old_key == key] if record is not None else ():
-                del self.waiting[item.key], record.items[item.key]  # type: ignore[union-attr]
-                self._pipeline.mark_after(item.key, Hint.SCAN, now, 0.0)
+        for key in keys if self.waiting else ():
+            self.supersede(key)
+            if (record := self.sources.pop(key, None)) is not None:
+                for moved in [item.key for item in record.items.values() if item.old_key == key]:
+                    del self.waiting[moved], record.items[moved]
+                    self._pipeline.mark_after(moved, Hint.SCAN, now, 0.0)
 
     def take(self, record: Record) -> list[Key]:
         """Its paths wait no longer, and neither do the old names of its moves; returns all of them."""

@@ -93,8 +93,7 @@ class Batches:
             pipeline.skipped.clear()
             pipeline.engine.doubted()
         pipeline.taken.update((key, entry.first) for key, entry in taken)
-        if pipeline.backoff.sources:
-            pipeline.backoff.told_elsewhere([key for key, _ in taken], now)
+        pipeline.backoff.yield_to([key for key, _ in taken], now)
         if pipeline.open:
             pipeline.untold.update(key for key, _ in taken if key in pipeline.open)
         return taken
