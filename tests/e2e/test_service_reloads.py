@@ -394,7 +394,7 @@ def test_a_set_that_has_to_wait_is_applied_after_a_kill_and_held_ones_are_left_a
     etc.mkdir()
     (etc / "app.conf").write_text("one")
     apply = f"echo try >> {told}; test ! -e {deaf} && date +%s.%N >> {told}"
-    options = {"check": ["true"], "apply": ["sh", "-c", apply], "cooldown": "2s", "splay": "10ms"}
+    options = {"check": ["true"], "apply": ["sh", "-c", apply], "cooldown": "3s", "splay": "10ms"}
     start(daemon, record, rule(etc, options, retry={"attempts": 2, "backoff": "50ms"}))
 
     def save(text: str) -> None:
@@ -411,7 +411,7 @@ def test_a_set_that_has_to_wait_is_applied_after_a_kill_and_held_ones_are_left_a
     daemon.start()
     record.becomes("synced", good=3)
     first, second = times()
-    assert second - first >= 2
+    assert second - first >= 3
     deaf.touch()
     save("four")
     record.becomes("held", fate="failed")

@@ -12,13 +12,15 @@ import pytest
 from filewatchd.actions.base import Unfinished
 from filewatchd.actions.reload import deeds, publishing, putting, staging
 from filewatchd.actions.reload import record as records
+from filewatchd.actions.reload.entries import Difference
 from filewatchd.actions.reload.states import State
+from filewatchd.actions.reload.store import Store
 from filewatchd.testing import FakeJob
 from filewatchd.testing.job import FakeSteps
 from tests.unit.actions.reload.test_reload import Killed, Scene, save, within
 
 CALLS = [
-    (publishing, "build"), (staging, "write"), (publishing, "exchange"), (publishing, "rename_free"),
+    (publishing, "build"), (publishing, "exchange"), (publishing, "rename_free"),
     (publishing, "sync_directory"),
     (os, "symlink"), (publishing, "discard"), (deeds, "keep_tree"), (putting, "keep_tree"),
     (publishing, "clear"), (records, "save"),
@@ -138,6 +140,29 @@ def test_an_edit_between_the_last_look_and_the_exchange_is_kept_over_a_kill(
         await save(played, None)
         scene.write(played, "two 0")
         monkeypatch.setattr(publishing, "switch", late)
+        with pytest.raises(Killed):
+            await played.action.run(FakeJob(steps=steps))
+        monkeypatch.undo()
+
+    within(first, tmp_path, **scene.options)
+    asyncio.run(scene.goes_on(steps, dead=True))
+
+
+@pytest.mark.parametrize("linked", [False, True], ids=["directory", "symlink"])
+def test_half_a_tree_is_no_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, linked: bool) -> None:
+    scene, steps, change = Publishing(tmp_path, linked), FakeSteps(), staging.change
+
+    def dies(store: Store, directory: str, changed: list[Difference]) -> None:
+        change(store, directory, changed if "filewatchd-new" not in directory else changed[:-1])
+        if "filewatchd-new" in directory:
+            raise Killed
+
+    async def first(played: Scene) -> None:
+        scene.write(played, "one 0")
+        await save(played, None)
+        (tmp_path / "live/edit").write_text("by hand 0")
+        scene.write(played, "two 0")
+        monkeypatch.setattr(staging, "change", dies)
         with pytest.raises(Killed):
             await played.action.run(FakeJob(steps=steps))
         monkeypatch.undo()
