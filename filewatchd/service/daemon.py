@@ -113,6 +113,7 @@ class Daemon:
         signals = Signals(self._drain_asked, self._stop_asked, self._reload_asked, self._report)
         try:
             await self._open(state, signals)
+            signals.let_in()
             await self._serve()
         finally:
             await self._close()

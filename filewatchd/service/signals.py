@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Callable
+from functools import partial
 
 
 class Signals:
-    """The handlers, on the running loop."""
+    """The handlers, on the running loop. What comes before `let_in` waits for it: not all is there to be asked yet."""
 
     def __init__(
         self,
@@ -22,10 +23,26 @@ class Signals:
         self._drain = drain
         self._stop = stop
         self._asked = False
+        self._waiting: list[Callable[[], None]] | None = []
         for number in (signal.SIGTERM, signal.SIGINT):
-            self._loop.add_signal_handler(number, self.end, signal.Signals(number).name)
-        self._loop.add_signal_handler(signal.SIGHUP, reload)
-        self._loop.add_signal_handler(signal.SIGUSR1, report)
+            self._handle(number, partial(self.end, number.name))
+        self._handle(signal.SIGHUP, reload)
+        self._handle(signal.SIGUSR1, report)
+
+    def _handle(self, number: signal.Signals, act: Callable[[], None]) -> None:
+        self._loop.add_signal_handler(number, self._came, act)
+
+    def _came(self, act: Callable[[], None]) -> None:
+        if self._waiting is not None:
+            self._waiting.append(act)
+        else:
+            act()
+
+    def let_in(self) -> None:
+        """From now on each has its effect at once; those that have come first."""
+        waiting, self._waiting = self._waiting, None
+        for act in waiting or ():
+            act()
 
     def end(self, name: str) -> None:
         """One of them came, or what counts as one."""
