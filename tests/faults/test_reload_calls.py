@@ -26,7 +26,7 @@ from filewatchd.testing import FakeJob, Scripted
 from filewatchd.testing.job import FakeSteps
 from filewatchd.testing.waiting import wait_until
 from tests.amounts import SOAK
-from tests.unit.actions.reload.test_reload import FAILS, Scene, within
+from tests.unit.actions.reload.scene import FAILS, Scene, within
 
 _BUG = 4
 _TRIES = 4

@@ -22,7 +22,7 @@ from filewatchd.errors import ActionError
 from filewatchd.model import OK
 from filewatchd.testing import FakeJob
 from filewatchd.work.exchange import exchange
-from tests.unit.actions.reload.test_reload import Scene, save, within
+from tests.unit.actions.reload.scene import Scene, save, within
 
 
 def publishes(tmp_path: Path) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from filewatchd.model import Outcome, Trigger
 from filewatchd.testing import FakeJob
 from filewatchd.testing.spawn import Scripted
 from tests.amounts import amount
-from tests.unit.actions.reload.test_reload import FAILS, Scene, ends, save, within
+from tests.unit.actions.reload.scene import FAILS, Scene, ends, save, within
 
 ATTEMPTS = 3  # the rule's own
 HOUR = 3600.0

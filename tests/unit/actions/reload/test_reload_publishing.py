@@ -17,7 +17,8 @@ from filewatchd.actions.reload.states import State
 from filewatchd.actions.reload.store import Store
 from filewatchd.testing import FakeJob
 from filewatchd.testing.job import FakeSteps
-from tests.unit.actions.reload.test_reload import Killed, Scene, save, within
+from tests.unit.actions.reload.scene import Scene, save, within
+from tests.unit.actions.reload.test_reload_lives import Killed
 
 CALLS = [
     (publishing, "build"), (publishing, "exchange"), (publishing, "rename_free"),

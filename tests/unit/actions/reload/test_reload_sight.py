@@ -11,7 +11,7 @@ from filewatchd.actions import reload
 from filewatchd.actions.base import Caller
 from filewatchd.actions.reload.entries import Entry
 from filewatchd.actions.reload.sight import EVERYTHING, Sight, Viewer
-from tests.unit.actions.reload.test_reload import Scene, save, within
+from tests.unit.actions.reload.scene import Scene, save, within
 
 OWNER, MEMBER, STRANGER = Viewer(1000), Viewer(2000, frozenset({2000, 33})), Viewer(3000, frozenset({3000}))
 ACL = (("system.posix_acl_access", "00"),)
