@@ -41,6 +41,13 @@ class Problem(NamedTuple):
     where: tuple[str | int, ...] = ()
 
 
+class OwnFile(NamedTuple):
+    """A file that an action writes as its own, by its full path. ``where``: the key path that says so."""
+
+    path: str
+    where: tuple[str | int, ...] = ()
+
+
 class Use(StrEnum):
     """How an action uses the files it is given, while other rules' actions may want them too."""
 
@@ -144,6 +151,9 @@ class ActionPackage(Protocol):
     """What an entry point in ``filewatchd.actions`` names.
 
     It may have ``endpoints``, too: see `Answering` and `AnsweringTo`.
+
+    It may have ``own_files``, a function of its options and the rule that returns `OwnFile`s: no two actions of a
+    configuration may have the same.
 
     It may also have ``example``, the text of a rule file that works as it is: `filewatchd init --for NAME` writes it.
     """

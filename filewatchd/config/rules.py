@@ -29,7 +29,7 @@ from filewatchd.patience import attend
 from filewatchd.security import others_may_write
 
 if TYPE_CHECKING:
-    from filewatchd.actions.base import ActionPackage, Needs, Problem
+    from filewatchd.actions.base import ActionPackage, Needs, OwnFile, Problem
 
 T = TypeVar("T")
 PATIENCE = 5.0  # seconds for a root to answer
@@ -58,6 +58,7 @@ class RuleBuilder:
         self._defaults = defaults
         self._converter = converter
         self._nested: dict[int, ActionNode] = {}  # actions in options and notifications, by their specs' ids
+        self._owners: dict[str, tuple[str, ActionNode]] = {}  # rule and action, by the path of a file that is theirs
         self.warnings: list[Mistake] = []
         converter.actions = self._listed
         self.origins: dict[str, Origins] = {}
@@ -145,6 +146,20 @@ class RuleBuilder:
         needs = self._asked(action, partial(action.package.needs, action.options), None)
         if needs is not None:
             self._check_needs(action, needs)
+        self._check_own_files(action, settings)
+
+    def _check_own_files(self, action: ActionNode, settings: RuleSettings) -> None:
+        """No file belongs to two actions."""
+        told = getattr(action.package, "own_files", None)
+        if told is None:
+            return
+        files: list[OwnFile] = self._asked(action, lambda: list(told(action.options, settings)), [])
+        for path, where in files:
+            rule, owner = self._owners.setdefault(path, (settings.name, action))
+            if owner.node is not action.node:
+                name = owner.package.name
+                message = f"{name} of rule {rule} writes {quoted(path)}, too: they would overwrite each other's"
+                self._converter.fail(action.node.find(where), message, "give one of them another name")
 
     def _check_needs(self, action: ActionNode, needs: Needs) -> None:
         name = action.package.name

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
-from filewatchd.actions.base import Needs, Problem, Use
+from filewatchd.actions.base import Needs, OwnFile, Problem, Use
 from filewatchd.actions.checksum.judging import Track
 from filewatchd.model import Kind, RuleSettings
 from filewatchd.values import ActionList, Duration, Rate
@@ -97,6 +98,12 @@ def rule_defaults(options: Options) -> Mapping[str, Any]:
         "ready": "immediate" if options.growing else "stable",
         "batch": "path",
     }
+
+
+def own_files(options: Options, rule: RuleSettings) -> Iterable[OwnFile]:
+    """The list in each root: two rules would write it over each other's."""
+    for root in rule.roots if options.checksum_file is not None else ():
+        yield OwnFile(os.path.normpath(f"{root}/{options.checksum_file}"), ("checksum_file",))
 
 
 def needs(options: Options) -> Needs:

@@ -9,6 +9,7 @@ from filewatchd.actions.checksum.endpoints import ENDPOINTS
 from filewatchd.actions.checksum.options import Options as Options
 from filewatchd.actions.checksum.options import check as check
 from filewatchd.actions.checksum.options import needs as needs
+from filewatchd.actions.checksum.options import own_files as own_files
 from filewatchd.actions.checksum.options import rule_defaults as rule_defaults
 
 name = "checksum"

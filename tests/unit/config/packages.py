@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from filewatchd.actions.base import Action, Context, Needs, Problem
+from filewatchd.actions.base import Action, Context, Needs, OwnFile, Problem
 from filewatchd.config.configuration import Configuration
 from filewatchd.config.load import load
 from filewatchd.errors import ConfigError
@@ -48,6 +48,7 @@ class Package:
         self.defaults = defaults or {}
         self.problems: list[Problem] = []
         self.error: Exception | None = None
+        self.own_file: str | None = None
 
     def check(self, options: Any, rule: RuleSettings) -> Iterable[Problem]:
         if self.error:
@@ -59,6 +60,9 @@ class Package:
 
     def needs(self, options: Any) -> Needs:
         return Needs()
+
+    def own_files(self, options: Any, rule: RuleSettings) -> Iterable[OwnFile]:
+        return [OwnFile(f"{root}/{self.own_file}", ("message",)) for root in rule.roots if self.own_file is not None]
 
     def open(self, options: Any, ctx: Context) -> Action:
         raise NotImplementedError

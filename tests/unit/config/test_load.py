@@ -283,6 +283,16 @@ def test_an_action_tells_its_problems_at_its_options(desk: Desk) -> None:
     ]
 
 
+def test_a_file_belongs_to_one_action(desk: Desk) -> None:
+    desk.note.own_file = "LIST"
+    each = "  - {{name: {}, roots: [in], actions: [note: {{message: x}}]}}\n"
+    [mistake] = desk.mistakes("version: 1\nrules:\n" + each.format("one") + each.format("two"))
+    assert mistake.startswith("filewatchd.yaml:4:56: note of rule one writes '")
+    assert mistake.endswith("too: they would overwrite each other's; give one of them another name")
+    assert len(desk.mistakes(rule(actions="[note: {message: x}, note: {message: y}]"))) == 1
+    assert desk.mistakes(rule(actions="[note: {message: x}, run: {command: [a]}]")) == []
+
+
 def test_an_action_whose_check_breaks_is_a_mistake_too(desk: Desk) -> None:
     desk.note.error = RuntimeError("oops")
     [mistake] = desk.mistakes(rule())
