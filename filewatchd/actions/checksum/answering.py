@@ -108,7 +108,7 @@ class Answers:
         if self._engine.uses(asked.former):
             text = f"rule {asked.former} is configured and keeps the index; take it out of the configuration first"
             raise ActionError(text, retryable=False)
-        found = await self._blocking(forget, self._index, asked.former)
+        found = await self._blocking(forget, self._index, asked.former, caller.uid)
         return d.Forgotten(rule=asked.former, roots=found.roots, files=found.files)
 
     # ---- seals

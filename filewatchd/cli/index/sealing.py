@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from filewatchd.cli.text import path_in
 from filewatchd.control.places import action_place
 
 if TYPE_CHECKING:
-    from filewatchd.state.index.audit import Fault
+    from filewatchd.state.index.audit import Fault, Forgot
     from filewatchd.state.index.reading import Reader
 
 # ---- seal
@@ -138,6 +139,7 @@ def audit(session: Session, public_keys: Sequence[str], heads: Sequence[tuple[in
         "first": audited.first,
         "head": None if audited.head is None else f"{audited.head.number}:{audited.head.hash.hex()}",
         "rows": audited.rows,
+        "forgotten": [_forgotten(each) for each in audited.forgotten],
         "seals": seals,
         "keys_given": len(known),
         "faults": [*told, *faults],
@@ -152,6 +154,15 @@ def _fault(fault: Fault, roots: Mapping[int, Any]) -> dict[str, Any]:
     root = roots.get(fault.root or 0)
     where = None if root is None else absolute(root.root, fault.path or "")
     return {"entry": fault.number, **({} if where is None else path_fields("path", where)), "what": fault.what}
+
+
+def _forgotten(forgot: Forgot) -> dict[str, Any]:
+    from filewatchd.cli.index.telling import moment
+    from filewatchd.notation import path_fields
+
+    root = path_fields("root", os.fsdecode(forgot.root))
+    time = moment(forgot.time_ns)
+    return {"entry": forgot.number, "time": time, "rule": forgot.rule, **root, "uid": forgot.uid}
 
 
 def _seals(reader: Reader, known: Sequence[bytes]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -213,6 +224,14 @@ def report(document: Mapping[str, Any]) -> Iterator[Block]:
         (Column("seal"), Column("time"), Column("key"), Column("signature")),
         [[str(each["number"]), each["time"] or "", each["key"], _good(each["wrong"])] for each in document["seals"]],
         "Seals",
+    )
+    yield Table(
+        (Column("entry"), Column("time"), Column("rule"), Column("root"), Column("uid")),
+        [
+            [str(each["entry"]), each["time"] or "", each["rule"], path_in(each, "root"), str(each["uid"])]
+            for each in document["forgotten"]
+        ],
+        "Forgotten since",
     )
     yield Lines([_faulty(each) for each in document["faults"]], "Faults")
     notes: list[Text] = []

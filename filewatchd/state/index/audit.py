@@ -49,14 +49,25 @@ class Fault(NamedTuple):
     path: str | None = None
 
 
+class Forgot(NamedTuple):
+    """A root that somebody had forgotten: the entry, when, what it was, and who asked."""
+
+    number: int
+    time_ns: int
+    rule: str
+    root: bytes
+    uid: int | None
+
+
 class Audited(NamedTuple):
-    """What an audit found. ``first``: the oldest entry that is kept."""
+    """What an audit found. ``first``: the oldest entry that is kept; ``forgotten``: since the seal, if there is one."""
 
     entries: int
     first: int
     head: Link | None
     rows: int
     faults: list[Fault]
+    forgotten: list[Forgot]
 
 
 class Touched(NamedTuple):
@@ -176,6 +187,7 @@ class _Audit:
         self._faults: list[Fault] = []
         self._touched: dict[int, dict[bytes, Touched]] = {}  # by root, after the seal's snapshot
         self._rebuilt: set[int] = set()  # roots built anew after it
+        self._forgotten: dict[int, Forgot] = {}  # roots that went after it
 
     def run(self) -> Audited:
         found = self._connection.execute(
@@ -188,7 +200,7 @@ class _Audit:
             taken = None
         rows = self._compare(taken) if taken else self._compare_touched()
         self._decisions()
-        return Audited(entries, first, head, rows, self._faults)
+        return Audited(entries, first, head, rows, self._faults, list(self._forgotten.values()))
 
     def _taken(self, number: int, note: bytes) -> Snapshot | None:
         try:
@@ -223,6 +235,8 @@ class _Audit:
         if entry.kind in ("built", "unbuilt"):
             self._touched.pop(root, None)
             self._rebuilt.add(root)
+        elif entry.kind == "forgotten":
+            self._forgotten[root] = Forgot(entry.number, entry.time_ns, *entry.noted)
         elif entry.kind == "row" and entry.path is not None:
             paths = self._touched.setdefault(root, {})
             known = paths.get(entry.path)
@@ -238,8 +252,10 @@ class _Audit:
     def _compare(self, taken: Snapshot) -> int:
         rows = 0
         for sealed in taken.roots:
+            if sealed.root in self._forgotten:
+                continue  # that is told, and by whom; the number may be another root's by now
             if sealed.root in self._rebuilt:
-                self._faults.append(Fault("its index was built anew, or forgotten, since the seal", None, sealed.root))
+                self._faults.append(Fault("its index was built anew since the seal", None, sealed.root))
                 continue
             overlay = self._touched.get(sealed.root, {})
             files, digest = digest_of(self._connection, sealed.root, overlay)

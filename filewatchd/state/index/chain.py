@@ -7,6 +7,7 @@ chain, but for somebody who writes to the file by other means; and that is what 
 - ``row``: a path's row has other content or attributes than before, is new, or is gone. Times and inode aren't in it.
 - ``decision``: a change was approved or rejected, by whom.
 - ``built``, ``unbuilt``: from here on a root's rows are complete; what comes into it before isn't chained row by row.
+- ``forgotten``: somebody has asked to forget a root for good; its rule and path, and by whom.
 - ``seal``: what `index seal` signs: for each root a digest of its rows, as they were after entry ``as_of``.
 - ``made``: the first; it holds a random number, so that two indexes have no head in common.
 
@@ -125,6 +126,10 @@ class Chain:
         """The transaction was rolled back."""
         self._queue.clear()
 
+    def forgot(self, root: int, rule: str, path: bytes, uid: int | None) -> None:
+        """A root is being forgotten; inside a transaction."""
+        self._queue.append(("forgotten", root, rule, path, uid))
+
     def seal(self, note: Any, now_ns: int) -> Link:
         """Append an entry to be signed; inside a transaction."""
         self.flush(now_ns)
@@ -156,8 +161,8 @@ def _row(values: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def _root(values: tuple[Any, ...]) -> tuple[Any, ...]:
-    kind, number, rule, root = values
-    return kind, number, None, None, None, pack([rule, root])
+    kind, number, *what = values
+    return kind, number, None, None, None, pack(what)
 
 
 def _decision(values: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -166,5 +171,5 @@ def _decision(values: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 _MAKERS: dict[str, Callable[[tuple[Any, ...]], tuple[Any, ...]]] = {
-    "row": _row, "built": _root, "unbuilt": _root, "decision": _decision,
+    "row": _row, "built": _root, "unbuilt": _root, "forgotten": _root, "decision": _decision,
 }  # fmt: skip

@@ -1,8 +1,8 @@
 """Forgetting what is known of a rule's roots: rows, versions, changes and runs, little by little, for good.
 
 The roots get a name that no rule can have before anything goes: so a rule that comes back meanwhile begins anew, and
-what a kill leaves is told under that name, and forgotten under it. That a root isn't complete any more is an entry of
-the chain.
+what a kill leaves is told under that name, and forgotten under it. That it was forgotten, and by whom, is an entry of
+the chain, so that an audit doesn't take it for damage.
 """
 
 from __future__ import annotations
@@ -21,19 +21,22 @@ class Forgotten(NamedTuple):
     files: int
 
 
-def forget(index: Index, rule: str) -> Forgotten:
-    """Forget a rule that nobody uses. Blocks; its space in the file is used again.
+def forget(index: Index, rule: str, uid: int | None = None) -> Forgotten:
+    """Forget a rule that nobody uses. Blocks; its space in the file is used again. ``uid``: who asks for it.
 
     Raises:
         StateError: it can't be written; what is left can be forgotten again.
     """
     with index.edit(durable=True) as edit:
-        roots = [number for (number,) in edit.connection.execute("SELECT id FROM roots WHERE rule = ?", (rule,))]
+        roots = edit.connection.execute("SELECT id, root FROM roots WHERE rule = ?", (rule,)).fetchall()
         edit.connection.execute("DELETE FROM runs WHERE rule = ?", (rule,))
-        for number in roots:
-            name = rule if rule.endswith(f" (forgotten {number})") else f"{rule} (forgotten {number})"
+        for number, path in roots:
+            if rule.endswith(f" (forgotten {number})"):
+                continue  # a kill came between
+            name = f"{rule} (forgotten {number})"
             edit.connection.execute("UPDATE roots SET rule = ?, built_ns = NULL WHERE id = ?", (name, number))
-    return Forgotten(len(roots), sum(_root(index, number) for number in roots))
+            index.chain.forgot(number, rule, path, uid)
+    return Forgotten(len(roots), sum(_root(index, number) for number, _ in roots))
 
 
 def _root(index: Index, root: int) -> int:

@@ -13,6 +13,7 @@ from filewatchd.model import FileIdentity
 from filewatchd.state.index import chain
 from filewatchd.state.index.audit import Audited, audit
 from filewatchd.state.index.editing import Told
+from filewatchd.state.index.forgetting import forget
 from filewatchd.state.index.reading import Reader
 from filewatchd.state.index.rows import Attributes, Record, State, Verdict
 from filewatchd.state.index.writing import Index
@@ -185,9 +186,24 @@ def test_a_root_built_anew_is_told(index: Index, root: int) -> None:
         edit.drop(root, "d/a")
         edit.built(root, "fs")
     assert kinds(index)[-2:] == ["unbuilt", "built"]
-    assert faults(index) == [("its index was built anew, or forgotten, since the seal", None)]
+    assert faults(index) == [("its index was built anew since the seal", None)]
     index.seal()
     assert faults(index) == []
+
+
+def test_a_root_that_was_forgotten_is_no_fault_and_told(index: Index, root: int) -> None:
+    other = index.root("other", "/o")
+    with index.edit() as edit:
+        edit.put(other, "d/a", record(1))
+        edit.built(other, "fs")
+    index.seal()
+    assert forget(index, "other", 4711).files == 1
+    assert kinds(index)[-2:] == ["unbuilt", "forgotten"]
+    found = audited(index)
+    assert found.faults == []
+    assert [each[2:] for each in found.forgotten] == [("other", b"/o", 4711)]
+    past(index, "UPDATE files SET size = 77 WHERE name = CAST('b' AS BLOB)")
+    assert len(faults(index)) == 1, "the others' rows are compared all the same"
 
 
 def test_old_entries_go_and_that_is_told(index: Index, root: int, monkeypatch: pytest.MonkeyPatch) -> None:
