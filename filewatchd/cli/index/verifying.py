@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 _LOOK = 0.2  # seconds between two looks at how far it is
 _WINDOW = 10.0  # seconds that the rate is taken over
 _WIDTH = 20
+_LISTED = 2000  # findings in the document; `index pending` has all
 
 
 @click.command(
@@ -51,11 +53,13 @@ def verify(session: Session, said: str | None, mode: str, fresh: bool) -> int:
     with opened() as reader:
         from filewatchd.cli.index.telling import change
 
-        waits = [change(each, root) for each, root in changes_in(reader, found)]
-    document = {"runs": done, "findings": waits}
+        waits = changes_in(reader, found)
+        findings = [change(each, root) for each, root in itertools.islice(waits, _LISTED)]
+        more = sum(1 for _ in waits)
+    document = {"runs": done, "findings": findings, "more": more}
     session.tell(document, verified)
     failed = any(run["state"] != "done" for run in done)
-    return 3 if waits else 1 if failed else 0
+    return 3 if findings else 1 if failed else 0
 
 
 def _verify(
@@ -156,5 +160,6 @@ def verified(document: Mapping[str, Any]) -> Sequence[Block]:
         lines.append(Cell(text, GOOD) if run["state"] == "done" else Cell(f"{text}; {run['state']}", WARNING))
     end: Text = Cell("nothing is found", GOOD)
     if document["findings"]:
-        end = Cell(f"{number(len(document['findings']), 'finding')}; see `filewatchctl index pending`", BAD)
+        total = len(document["findings"]) + document["more"]
+        end = Cell(f"{number(total, 'finding')}; see `filewatchctl index pending`", BAD)
     return [Lines(lines), changes_table(document["findings"][:100], "Findings"), Lines([end])]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from filewatchd.cli.index import telling
 from filewatchd.cli.index.opening import Scope, is_below, opened, said_argument, scopes
 from filewatchd.cli.options import Since, examples, with_json
 from filewatchd.cli.page import FAINT, GOOD, WARNING, Block, Cell, Column, Lines, Table, Text, numbers
-from filewatchd.cli.text import local, path_in, to_line
+from filewatchd.cli.text import local, path_in, to_json, to_line
 from filewatchd.notation import one_line
 
 if TYPE_CHECKING:
@@ -87,10 +88,27 @@ def pending(session: Session, said: str | None, since: str | None, files: bool) 
     """
     with opened() as reader:
         waits = changes_in(reader, scopes(reader, said), since=since)
-        found, more = (list(waits), 0) if session.as_json else some(waits)
+        if session.as_json:
+            return 3 if _streamed(waits, reader.packages()) else 0
+        found, more = some(waits)
         document = {**waiting(found, reader.packages()), "more": more}
     session.tell(document, lambda told: pending_page(told, files=files))
     return 3 if found else 0
+
+
+def _streamed(waits: Iterable[tuple[Change, Root]], versions: Mapping[str, str]) -> int:
+    """Print the document of all that waits as it is read: there may be millions. Returns how many they are."""
+    text = to_json if sys.stdout.isatty() else to_line
+    count = 0
+    labelled: list[tuple[Change, Root]] = []
+    click.echo('{"changes":[', nl=False)
+    for change, root in waits:
+        click.echo("," * (count > 0) + text(telling.change(change, root)), nl=False)
+        count += 1
+        if change.label is not None:
+            labelled.append((change, root))
+    click.echo(f'],"packages":{text(waiting(labelled, versions)["packages"])},"more":0}}')
+    return count
 
 
 def some(waits: Iterable[tuple[Change, Root]]) -> tuple[list[tuple[Change, Root]], int]:
