@@ -304,6 +304,8 @@ class _Audit:
             ):
                 self._fault("the decision was rewritten", entry.number, entry.root or 0, entry.path or b"")
         oldest = self._connection.execute("SELECT min(time_ns) FROM chain").fetchone()[0] or 0
+        if self._connection.execute("SELECT min(number) FROM chain").fetchone()[0] != 1:
+            oldest += 1  # of that moment's decisions some entries have gone
         for number, root, path in self._connection.execute(
             "SELECT id, root, path FROM changes WHERE state IN ('approved', 'rejected') AND decided_ns >= ?", (oldest,)
         ):

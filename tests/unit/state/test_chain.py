@@ -247,3 +247,23 @@ def test_whatever_is_done_properly_passes_and_one_row_otherwise_shows(index: Ind
     directory, name = chance.choice(index.connection.execute("SELECT dir, name FROM files").fetchall())
     past(index, "UPDATE files SET size = size + 1 WHERE dir = ? AND name = ?", directory, name)
     assert faults(index) != []
+
+
+def test_decisions_whose_entries_went_in_the_middle_of_a_transaction_are_no_faults(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chain, "KEPT", 10)
+    monkeypatch.setattr(chain, "_SLACK", 2)
+    index = Index(str(tmp_path / "many.db"), FakeClock())
+    root = index.root("rule", "/root")
+    with index.edit() as edit:
+        edit.built(root, "all")
+        row = Record(FileIdentity(1, 1, 1, 1), "sha256", b"x" * 32)
+        told = [Told(root, f"f{n}", Verdict.NEW, State.PENDING, after=row) for n in range(40)]
+        numbers = [edit.tell(each)[0] for each in told]
+    index.decide(numbers, State.APPROVED, uid=0)
+    with Reader(index.path) as reader:
+        found = audit(reader.connection)
+    assert found.first > 1
+    assert found.faults == []
+    index.close()
