@@ -32,7 +32,6 @@ from filewatchd.actions.checksum.settling import Policy, Settled
 from filewatchd.actions.checksum.sums import Sums
 from filewatchd.errors import FilewatchdError
 from filewatchd.model import OK, Change, Kind, Outcome, Trigger
-from filewatchd.state.index.rows import Change as IndexChange
 from filewatchd.state.index.rows import State, Verdict
 
 FIGURES = frozenset(endpoint.name for endpoint in ENDPOINTS)
@@ -239,10 +238,6 @@ class Checksum:
         await self.report()
         self._sums.when_due()
 
-    async def decided(self, changes: Sequence[IndexChange], state: State) -> None:
-        """Changes were approved or rejected."""
-        await self.imported()
-
     def sealed(self, number: int, head: str, files: int) -> None:
         """The index was sealed: whoever hears of findings may keep the head elsewhere."""
         words = f"the index was sealed: head {number}:{head}, {files:,} files"
@@ -252,8 +247,8 @@ class Checksum:
         """Whether a rule keeps this index."""
         return shared.uses(self.index, rule)
 
-    async def imported(self) -> None:
-        """Rows were changed by somebody else."""
+    async def rewritten(self) -> None:
+        """Rows were changed by a decision or a list."""
         self._recount = True
         for root in self.ledgers:
             self._sums.dirty(root)

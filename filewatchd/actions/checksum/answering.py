@@ -33,12 +33,8 @@ _PAGE = 2000  # changes at once
 class Engine(Protocol):
     """What a rule's opened action does of it."""
 
-    async def decided(self, changes: Sequence[Change], state: State) -> None:
-        """Changes were approved or rejected."""
-        ...
-
-    async def imported(self) -> None:
-        """Rows were taken over from a list."""
+    async def rewritten(self) -> None:
+        """Rows were changed by a decision or a list. It counts all that waits."""
         ...
 
     def sealed(self, number: int, head: str, files: int) -> None:
@@ -83,16 +79,19 @@ class Answers:
     async def _decide(self, choice: d.Choice, state: State, caller: Caller) -> d.Decided:
         """Page by page: there may be as many changes as files."""
         count, after = 0, 0
-        while True:
-            changes, after = await self._blocking(_chosen, self._index.path, self._rule, choice, state, after)
-            if changes and not choice.dry_run:
-                changes = await self._blocking(
-                    _decide, self._index, changes, state, caller.uid, choice.comment, self._versions()
-                )
-                await self._engine.decided(changes, state)
-            count += len(changes)
-            if not after:
-                break
+        try:
+            while True:
+                changes, after = await self._blocking(_chosen, self._index.path, self._rule, choice, state, after)
+                if changes and not choice.dry_run:
+                    changes = await self._blocking(
+                        _decide, self._index, changes, state, caller.uid, choice.comment, self._versions()
+                    )
+                count += len(changes)
+                if not after:
+                    break
+        finally:
+            if count and not choice.dry_run:
+                await self._engine.rewritten()
         waiting = await self._blocking(_waiting, self._index.path, self._rule)
         return d.Decided(rule=self._rule, state=state.value, changes=count, waiting=waiting, dry_run=choice.dry_run)
 
@@ -101,7 +100,7 @@ class Answers:
     async def _import(self, asked: d.Import, caller: Caller) -> d.Imported:
         found = await self._blocking(take, self._index, self._rule, asked)
         if not asked.dry_run:
-            await self._engine.imported()
+            await self._engine.rewritten()
         return found
 
     async def _forget(self, asked: d.Forget, caller: Caller) -> d.Forgotten:

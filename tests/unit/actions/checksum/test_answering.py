@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from filewatchd.state.index import forgetting
 from filewatchd.state.index.audit import audit
 from filewatchd.state.index.editing import Told
 from filewatchd.state.index.reading import Reader
-from filewatchd.state.index.rows import Change, Record, State, Verdict
+from filewatchd.state.index.rows import Record, State, Verdict
 from filewatchd.state.index.writing import Index
 from filewatchd.testing import FakeClock
 from filewatchd.testing.context import FakePool
@@ -39,11 +39,8 @@ class Engine:
     def __init__(self) -> None:
         self.told: list[tuple[str, list[str]]] = []
 
-    async def decided(self, changes: Sequence[Change], state: State) -> None:
-        self.told.append((state.value, [change.path for change in changes]))
-
-    async def imported(self) -> None:
-        self.told.append(("imported", []))
+    async def rewritten(self) -> None:
+        self.told.append(("rewritten", []))
 
     def uses(self, rule: str) -> bool:
         return rule == "rule"
@@ -101,7 +98,7 @@ def test_what_is_approved_becomes_the_row_and_who_did_it_is_kept(stage: Stage) -
     assert stage.read(lambda reader: reader.row(stage.root, "a")).digest == record(100).digest
     (change,) = stage.read(lambda reader: reader.changes(states=("approved",)))
     assert (change.uid, change.comment) == (1000, "mine")
-    assert stage.engine.told == [("approved", ["a"])]
+    assert stage.engine.told == [("rewritten", [])]
     assert stage.read(lambda reader: audit(reader.connection)).faults == []
 
 
@@ -271,4 +268,4 @@ def test_as_many_changes_as_there_are_files_are_decided_page_by_page(
     assert stage.ask("approve", all=True, until=20) == d.Decided(rule="rule", state="approved", changes=20, waiting=10)
     assert stage.ask("reject", all=True) == d.Decided(rule="rule", state="rejected", changes=10, waiting=10)
     assert stage.ask("approve", glob="n/*").changes == 10
-    assert [len(paths) for _, paths in stage.engine.told][:2] == [7, 7]
+    assert stage.engine.told == [("rewritten", [])] * 3, "what waits is counted once for each, not for each page"
