@@ -12,11 +12,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from filewatchd.testing.waiting import wait_until
+from tests.amounts import amount
 from tests.rotation import failing
 from tests.rotation.trial import Trial, options
 from tests.scripts.mounts import Mounts
@@ -84,6 +86,36 @@ def test_a_disk_that_is_full(tmp_path: Path, mounts: Mounts) -> None:
     ballast.unlink()
     live_until(trial, lambda: len(list(trial.root.iterdir())) == 2, "it can again")
     assert trial.finish() == 2000
+
+
+def fill_up(path: Path) -> None:
+    """Take every block that is left; what is only promised shows at fsync."""
+    with suppress(OSError), path.open("wb", buffering=0) as file:
+        for size in (1 << 20, 1 << 16, 4096, 1):
+            with suppress(OSError):
+                while file.write(bytes(size)):
+                    os.fsync(file.fileno())
+
+
+@pytest.mark.parametrize("method", ["exchange", "copy", "punch", "copytruncate"][: amount(2, 4)])
+@pytest.mark.parametrize("kind", ["ext4", "xfs", "btrfs"][: amount(1, 3)])
+def test_a_filesystem_without_a_free_block(kind: str, method: str, tmp_path: Path, mounts: Mounts) -> None:
+    """Blocks are allocated late there: not each write fails that has no room."""
+    place = tmp_path / "small"
+    place.mkdir()
+    mounts.mount(kind, str(place))
+    trial = trial_in(tmp_path, place / "root", method, 2000)
+    fill_up(place / "ballast")
+    live_until(trial, lambda: "No space left" in trial.log.read_text(), "it can't")
+    trial.look("while the disk is full")
+    (place / "ballast").unlink()
+    live_until(trial, lambda: any(path.suffix == ".gz" for path in archives(trial)), "it can again")
+    assert trial.finish() == 2000
+
+
+def archives(trial: Trial) -> list[Path]:
+    """What has an archive's name."""
+    return [path for path in trial.root.iterdir() if path.name.startswith("app.log-")]
 
 
 def test_little_space_is_never_made_less(tmp_path: Path, mounts: Mounts) -> None:

@@ -121,16 +121,25 @@ async def rotated(action: RotateAction, case: Case) -> list[str]:
 async def live(case: Case) -> None:
     """Recover, then rotate until it is stopped."""
     async with opened(case) as (action, context):
+        told: dict[str, Any] = {}
         await action.recover()
         while not case.once and not os.path.exists(case.stop):
             for failure in await rotated(action, case):
                 print(failure, flush=True)
+            tell(context, told)
             await asyncio.sleep(0.01)
         if case.once:
             left = [task for name, task in context.follow_ups.items() if name.startswith(("archive", "after"))]
             await asyncio.gather(*left)
+    tell(context, told)
+
+
+def tell(context: FakeContext, told: dict[str, Any]) -> None:
+    """Print findings that are new."""
     for key, finding in context.findings.items():
-        print("finding", key, finding, flush=True)
+        if told.get(key) != finding:
+            print("finding", key, finding, flush=True)
+            told[key] = finding
 
 
 def prepare(case: Case) -> None:
