@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import random
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,6 +23,7 @@ from filewatchd.testing.waiting import wait_until
 from tests.amounts import amount
 from tests.rotation import failing
 from tests.rotation.trial import Trial, options
+from tests.rotation.writing import line
 from tests.scripts.mounts import Mounts
 
 
@@ -175,6 +178,44 @@ def test_a_folder_for_archives_that_vanishes_again_and_again(tmp_path: Path) -> 
     for path in moved.iterdir():
         path.rename(old / path.name)
     assert trial.finish() == 3000
+
+
+@pytest.mark.parametrize("method", ["exchange", "copy", "punch"])
+@pytest.mark.parametrize("death", [("MEMBER", "after"), ("NAME", "before")])
+def test_a_folder_that_vanishes_before_its_archives_name_is_recorded(
+    death: tuple[str, str], method: str, tmp_path: Path
+) -> None:
+    """All of it was written, and its row says so; its source is there, so it is made anew."""
+    trial = trial_in(tmp_path, tmp_path / "root", method)
+    trial.options["into"] = {"dir": "old"}
+    trial.die(*death)
+    (trial.root / "old").rename(tmp_path / "moved")
+    assert trial.finish() == 1500
+
+
+@pytest.mark.parametrize("method", ["exchange", "punch"])
+def test_an_unfinished_archive_that_is_deleted_takes_what_was_freed_and_no_more(method: str, tmp_path: Path) -> None:
+    trial = trial_in(tmp_path, tmp_path / "root", method, 6000)
+    trial.short = True
+    trial.options |= {"compress": {"codec": "lz4"}, "into": {"dir": "old"}}
+    old = trial.root / "old"
+    process = trial.start()
+    while not any(members(path) > 3 for path in (old.iterdir() if old.exists() else ())):
+        assert process.poll() is None, trial.output()
+    process.kill()
+    process.wait()
+    shutil.rmtree(old)
+    live_until(trial, lambda: any(path.name.startswith("app.log-") for path in old.glob("*")), "the rest is archived")
+    (told,) = {int(each.replace(",", "")) for each in re.findall(r" and ([\d,]+) bytes with it", trial.log.read_text())}
+    whole = b"".join(line("filler", number) for number in range(6000))
+    assert trial.read() == whole[told:]
+
+
+def members(path: Path) -> int:
+    """How many chunks an archive that is being written has."""
+    with suppress(OSError):
+        return path.read_bytes().count(b"\x04\x22\x4d\x18")  # an lz4 frame's magic number
+    return 0
 
 
 def test_a_writer_that_stands_still_holds_up_nothing(tmp_path: Path) -> None:

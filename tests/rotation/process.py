@@ -135,8 +135,8 @@ async def live(case: Case) -> None:
 
 
 def tell(context: FakeContext, told: dict[str, Any]) -> None:
-    """Print findings that are new."""
-    for key, finding in context.findings.items():
+    """Print findings and announcements that are new."""
+    for key, finding in {**context.findings, **dict(context.announced)}.items():
         if told.get(key) != finding:
             print("finding", key, finding, flush=True)
             told[key] = finding

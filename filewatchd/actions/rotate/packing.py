@@ -79,11 +79,13 @@ def pack(archive: Archive, setting: Setting) -> Iterator[Move | Sync]:
     ):
         if inode_of(source) != (archive.source if archive.plain is not None else archive.inode):
             raise ActionError(f"{path} was replaced by another file; it is tried again")
-        target, archive = open_target(archive, source, into)
         recorded = archive.position > archive.begin
+        target, archive, lost = open_target(archive, source, into)
         try:
             for found in _pack(archive, setting, source, target):
                 recorded |= isinstance(found, Move)  # or about to be, and then it may be all that has these lines
+                if lost and isinstance(found, Move):
+                    found, lost = found._replace(lost=lost), 0
                 yield found
         except BaseException:
             if not recorded:  # nothing of it counts, and space may be short
@@ -93,31 +95,32 @@ def pack(archive: Archive, setting: Setting) -> Iterator[Move | Sync]:
             os.close(target)
 
 
-def open_target(archive: Archive, source: int, into: int) -> tuple[int, Archive]:
-    """The archive under its temporary name, cut to what counts of it."""
+def open_target(archive: Archive, source: int, into: int) -> tuple[int, Archive, int]:
+    """The archive under its temporary name, cut to what counts of it.
+
+    If somebody has taken it away, it is made anew, of what is still in its source. Returns also how many bytes aren't.
+    """
     name = temporary(archive)
     if archive.position > archive.begin:
         try:
             target = os.open(name, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=into)
         except FileNotFoundError:
-            if punched(source, archive):
-                raise ActionError(
-                    f"the unfinished archive of {archive.live} is gone, and {archive.position - archive.begin} bytes "
-                    "with it; the rest is archived",
-                    retryable=False,
-                ) from None
-            return fresh(into, name), archive._replace(position=archive.begin, size=0)
+            start = left_from(source, archive)
+            return fresh(into, name), archive._replace(position=start, size=0), start - archive.begin
         os.ftruncate(target, archive.size)
-        return target, archive
-    return fresh(into, name), archive._replace(position=archive.begin, size=0)
+        return target, archive, 0
+    return fresh(into, name), archive._replace(position=archive.begin, size=0), 0
 
 
-def punched(source: int, archive: Archive) -> bool:
-    """Whether what was archived has been freed in the source."""
+def left_from(source: int, archive: Archive) -> int:
+    """Where what is left in the source begins, if what was archived of it has been freed already: behind the hole."""
     try:
-        return os.lseek(source, archive.begin, os.SEEK_DATA) >= aligned(source, archive.position)
+        hole = os.lseek(source, archive.begin, os.SEEK_HOLE)
+        if hole >= aligned(source, archive.position):
+            return archive.begin
+        return min(os.lseek(source, hole, os.SEEK_DATA), archive.position)
     except OSError:  # no data at all behind it
-        return archive.position > archive.begin
+        return archive.position
 
 
 def _pack(archive: Archive, setting: Setting, source: int, target: int) -> Iterator[Move | Sync]:

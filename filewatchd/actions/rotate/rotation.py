@@ -98,6 +98,12 @@ class Rotation:
         for archive, move in moves:
             if move.grown:
                 self._go_on(archive)
+            if move.lost:
+                message = (
+                    f"{archive.live}: somebody has taken its unfinished archive away, and {move.lost:,} bytes with it "
+                    "that had been freed already; the rest is archived"
+                )
+                self._ctx.announce(f"lost:{archive.id}", message)
         return self._ledger.steps(moves, owed=self.options.after is not None)
 
     def _go_on(self, archive: Archive) -> None:
@@ -177,6 +183,10 @@ class Rotation:
     async def _pack(self, archive: Archive) -> Archive:
         if archive.position < archive.end or archive.path is None:
             archive = await self.take(archive, packing.pack)
+        try:
+            return await self._name(archive, packing.give_name, archive.codec)
+        except FileNotFoundError:  # somebody has taken the archive away, without its name; its source may be there
+            archive = await self.take(self._ledger.get(archive.id), packing.pack)
         return await self._name(archive, packing.give_name, archive.codec)
 
     async def _name(self, archive: Archive, work: Work, codec: str) -> Archive:
