@@ -3,7 +3,8 @@
 A package manager replaces files first and writes down last what they should be. So changes are gathered for a moment,
 and while one still runs, what has no label yet is asked about again; what never gets one is an ordinary change. Nothing
 waits for a label: rows and findings are written without. Where no file beneath a root is a package's, which is known
-for each state of dpkg's database, nothing is asked.
+for each state of dpkg's database, nothing is asked. What a package had and has no more is known from surveys of its
+database (`surveying`).
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from filewatchd.actions.checksum import surveying
 from filewatchd.actions.checksum.answering import note_packages
 from filewatchd.actions.checksum.packages.asking import Changed, Databases
+from filewatchd.actions.checksum.packages.dpkg import Dpkg
 from filewatchd.actions.checksum.packages.grouping import Upgrade, grouped
 from filewatchd.state.index.reading import Reader
 from filewatchd.state.index.rows import Change, Root, State, Verdict
@@ -21,7 +24,7 @@ from filewatchd.state.index.writing import Index
 if TYPE_CHECKING:
     from filewatchd.actions.checksum.action import Checksum
 
-LABELLED = (Verdict.NEW, Verdict.MODIFIED, Verdict.OLDER, Verdict.METADATA)
+LABELLED = (Verdict.NEW, Verdict.MODIFIED, Verdict.OLDER, Verdict.METADATA, Verdict.DELETED)
 _MOMENT = 2.0  # seconds that changes gather
 _AGAIN = 10.0  # seconds until it is asked again while a package manager runs
 _PATIENCE = 90  # times
@@ -65,11 +68,20 @@ class Labelling:
             self._action.ctx.follow_up("packages", self._label())
 
     async def remember(self) -> None:
-        """A root was built: the versions of today are those that its files are of."""
+        """A root was walked: after the first time, the versions of today are those that its files are of."""
         ctx, index = self._action.ctx, self._action.index
+        asked_ns, databases = ctx.clock.wall_ns(), self._databases()
         if await ctx.pool.run("", _knows_none, index.path) and await self._concerned():
-            versions = await self._databases().versions()
+            versions = await databases.versions()
             await ctx.pool.run("", _remember, index, versions)
+        if not await databases.busy():
+            await self._survey(asked_ns)
+
+    async def _survey(self, asked_ns: int) -> None:
+        """Remember which files packages have. ``asked_ns``: before it was known that no package manager runs."""
+        ctx, index = self._action.ctx, self._action.index
+        concerned = await self._concerned()
+        await ctx.pool.run("", surveying.survey, index, ctx.rule.name, Dpkg(self.root), concerned, asked_ns)
 
     async def _concerned(self) -> list[str]:
         """The roots beneath which packages have files."""
@@ -81,13 +93,16 @@ class Labelling:
     async def _label(self) -> None:
         self._running = True
         try:
-            if await self._concerned():
+            ctx = self._action.ctx
+            known = await ctx.pool.run("", surveying.knows_any, self._action.index.path, ctx.rule.name)
+            if known or await self._concerned():
                 await self._label_pages()
         finally:
             self._running = False
 
     async def _label_pages(self) -> None:
         ctx, index, rule = self._action.ctx, self._action.index, self._action.ctx.rule.name
+        asked_ns = ctx.clock.wall_ns()
         busy = await self._databases().busy()
         if self._after is None:
             self._after = await ctx.pool.run("", _newest, index.path, _LOOK_BACK)
@@ -97,15 +112,27 @@ class Labelling:
             if page.after == after:
                 break
             after = page.after
-            labels = await self._databases().label([self._changed(*each) for each in page.changes])
+            labels = await self._labels(page.changes)
             found += await ctx.pool.run("", _write, index, page.changes, labels)
         if found:
             await self._action.labelled()
+        if not busy:
+            await self._survey(asked_ns)
         self._times = self._times + 1 if busy else 0
         if busy and self._times < _PATIENCE:
             self._at(_AGAIN)  # from where it began: its lists may have come by then
         else:
             self._after, self._times = after, 0
+
+    async def _labels(self, changes: Sequence[tuple[Root, Change]]) -> dict[str, str]:
+        deleted = [each for each in changes if each[1].verdict is Verdict.DELETED]
+        labels = await self._databases().label(
+            [self._changed(*each) for each in changes if each[1].verdict is not Verdict.DELETED]
+        )
+        if deleted:
+            path, dpkg = self._action.index.path, Dpkg(self.root)
+            labels |= await self._action.ctx.pool.run("", surveying.labels, path, dpkg, deleted)
+        return labels
 
     @staticmethod
     def _changed(root: Root, change: Change) -> Changed:
@@ -149,8 +176,7 @@ def _page(path: str, rule: str, after: int) -> Page:
         if change.label is None
         and change.verdict in LABELLED
         and change.state in (State.ACCEPTED, State.PENDING)
-        and change.after is not None
-        and change.after.digest is not None
+        and (change.verdict is Verdict.DELETED or (change.after is not None and change.after.digest is not None))
     ]
     return Page(wanted, found[-1].id if found else after)
 

@@ -47,7 +47,7 @@ def _root(index: Index, root: int) -> int:
                 "SELECT id FROM directories WHERE root = ? LIMIT ?", (root, _SOME)
             ).fetchall()
             if not some:
-                for table in ("versions", "changes", "lists"):
+                for table in ("versions", "changes", "lists", "shipped", "surveys"):
                     edit.connection.execute(f"DELETE FROM {table} WHERE root = ?", (root,))
                 edit.connection.execute("DELETE FROM roots WHERE id = ?", (root,))
                 edit.forgot_root(root)

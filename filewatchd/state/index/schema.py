@@ -143,4 +143,21 @@ CREATE TABLE lists (
 );
 """
 
-MIGRATIONS: tuple[Migration, ...] = (_VERSION_1, _VERSION_2, _VERSION_3)
+_VERSION_4 = """
+CREATE TABLE shipped (
+    root INTEGER NOT NULL,
+    package TEXT NOT NULL,
+    version TEXT NOT NULL,
+    since_ns INTEGER NOT NULL,
+    until_ns INTEGER,
+    files BLOB NOT NULL,
+    PRIMARY KEY (root, package, version)
+) WITHOUT ROWID;
+
+CREATE TABLE surveys (
+    root INTEGER PRIMARY KEY,
+    asked_ns INTEGER NOT NULL
+);
+"""
+
+MIGRATIONS: tuple[Migration, ...] = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4)

@@ -21,6 +21,7 @@ from filewatchd.actions.checksum.packages.reading import contents
 
 _DIRECTORY = b"/var/lib/dpkg"
 _INSTALLED = (b"installed", b"triggers-pending", b"triggers-awaited")
+_REMOVED = (b"config-files", b"not-installed")
 _LINE = re.compile(rb"([0-9a-f]{32})  (.+)")
 _CONFFILE = re.compile(rb" (/.+?) ([0-9a-f]{32})(?: (?:obsolete|remove-on-upgrade))*", re.DOTALL)
 _REMEMBERED = 100  # directories
@@ -31,11 +32,12 @@ _below: dict[tuple[bytes, bytes], tuple[tuple[int, int, int], bool]] = {}  # by 
 
 
 class Package(NamedTuple):
-    """An installed package. ``conffiles``: path -> digest."""
+    """A package. ``conffiles``: path -> digest. ``state``: the last word of its status."""
 
     name: str  # libc6:amd64 where several architectures may be installed side by side, else hello
     version: str
     conffiles: Mapping[bytes, bytes]
+    state: bytes
 
 
 class Dpkg:
@@ -56,6 +58,61 @@ class Dpkg:
     def versions(self) -> dict[str, str]:
         """The versions of all packages that are installed, by name."""
         return {package.name: package.version for package in self._packages().values()}
+
+    def standing(self) -> dict[str, str | None]:
+        """The same, and None of those that are half installed: those that aren't here are removed.
+
+        Raises:
+            OSError: the database can't be read.
+        """
+        return {
+            package.name: package.version if package.state in _INSTALLED else None
+            for _, package in self._known()
+            if package.state not in _REMOVED
+        }
+
+    def written_ns(self) -> int:
+        """When the database was written; 0: there is none."""
+        try:
+            return os.stat(self._base + b"/status").st_mtime_ns
+        except FileNotFoundError:
+            return 0
+
+    def names(self) -> Names:
+        """What the lists call files.
+
+        Raises:
+            OSError: the database can't be read.
+        """
+        return Names(merged(self._root), diversions(contents(self._base + b"/diversions")))
+
+    def files_below(self, directory: str, packages: Collection[str]) -> Iterator[tuple[str, list[bytes]]]:
+        """Each of these packages with the canonical names of its files beneath a directory.
+
+        Raises:
+            OSError: the database can't be read.
+        """
+        names = self.names()
+        top = names.canonical(os.fsencode(directory).rstrip(b"/") + b"/")
+        for key, package in self._packages().items():
+            if package.name in packages:
+                lines = contents(self._base + b"/info/" + key + b".md5sums").split(b"\n")
+                listed = (*package.conffiles, *(b"/" + line[34:] for line in lines if len(line) > 34))
+                yield package.name, [name for each in listed if (name := names.canonical(each)).startswith(top)]
+
+    def owned(self, wanted: Collection[bytes]) -> set[bytes]:
+        """Those canonical names that a package owns in any state, with or without a digest: a list has them.
+
+        Raises:
+            OSError: the database can't be read.
+        """
+        names = self.names()
+        found: set[bytes] = set()
+        with os.scandir(self._base + b"/info") as entries:
+            lists = [entry.path for entry in entries if entry.name.endswith(b".list")]
+        for path in lists:
+            found.update(name for line in contents(path).split(b"\n") if (name := names.canonical(line)) in wanted)
+        return found
 
     def with_files_below(self, directories: Collection[str]) -> list[str]:
         """Those directories beneath which a package has a file; asked once for each state of the database.
@@ -95,7 +152,7 @@ class Dpkg:
         Raises:
             OSError: the database can't be read.
         """
-        names = Names(merged(self._root), diversions(contents(self._base + b"/diversions")))
+        names = self.names()
         wanted: dict[bytes, list[tuple[str, Listed]]] = {}
         for path in paths:
             listed = names.listed(os.fsencode(path))
@@ -128,16 +185,20 @@ class Dpkg:
 
     def _packages(self) -> dict[bytes, Package]:
         """Those installed whole, by the name that their files in ``info`` have."""
-        found = {}
+        return {key: package for key, package in self._known() if package.state in _INSTALLED}
+
+    def _known(self) -> Iterator[tuple[bytes, Package]]:
+        """Those that the database says anything of."""
         for stanza in contents(self._base + b"/status").split(b"\n\n"):
             fields = _fields(stanza)
             name, architecture = fields.get(b"Package", b""), fields.get(b"Architecture", b"")
-            if not name or b"/" in name or fields.get(b"Status", b"").rpartition(b" ")[2] not in _INSTALLED:
+            if not name or b"/" in name:
                 continue
             key = name + b":" + architecture if fields.get(b"Multi-Arch") == b"same" else name
             version = fields.get(b"Version", b"").decode("ascii", "replace")
-            found[key] = Package(key.decode("ascii", "replace"), version, _conffiles(fields.get(b"Conffiles", b"")))
-        return found
+            state = fields.get(b"Status", b"").rpartition(b" ")[2]
+            conffiles = _conffiles(fields.get(b"Conffiles", b""))
+            yield key, Package(key.decode("ascii", "replace"), version, conffiles, state)
 
     def _owners(self, names: Names) -> dict[bytes, Owner]:
         """What dpkg-statoverride says: user, group, mode, path on a line; ``#123`` is a number."""

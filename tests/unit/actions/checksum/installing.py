@@ -29,7 +29,12 @@ def dpkg(root: Path, *arguments: object) -> None:
 
 def dpkg_in_place(database: Path, built: Path) -> None:
     """Install a package where its files say, but into a database of our own."""
-    command = ["dpkg", f"--admindir={database}/var/lib/dpkg", "--instdir=/", "--force-not-root", "-i", str(built)]
+    in_place(database, "-i", built)
+
+
+def in_place(database: Path, *arguments: object) -> None:
+    """Run dpkg upon such packages."""
+    command = ["dpkg", f"--admindir={database}/var/lib/dpkg", "--instdir=/", "--force-not-root", *map(str, arguments)]
     subprocess.run(command, check=True, capture_output=True)
 
 
