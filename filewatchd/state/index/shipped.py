@@ -3,7 +3,7 @@
 A list is the current one of its package until another version is found, or none; then it is a former one, for a week,
 and two of a package are kept. `since_ns` and `until_ns` are a former list's: when the database last agreed with it (our
 clock), and when the database was written that doesn't (the kernel's, so that it can be held against a file's ctime).
-Lists are compressed: 6 bytes a file. A package with nothing beneath the root has an empty one, or it would be looked
+Lists are compressed: 8 bytes a file. A package with nothing beneath the root has an empty one, or it would be looked
 for at each survey.
 """
 
