@@ -19,7 +19,9 @@ from pathlib import Path
 
 import pytest
 
+from filewatchd.actions.rotate import freeing
 from filewatchd.testing.waiting import wait_until
+from filewatchd.work.ranges import collapse
 from tests.amounts import amount
 from tests.rotation import failing
 from tests.rotation.trial import Trial, options
@@ -250,6 +252,31 @@ def test_in_a_pid_namespace_nothing_is_proven(tmp_path: Path, program: Callable[
     assert found.stdout.startswith("False punch: ")
     assert "no writer can be seen" in found.stdout
     assert "pid namespace" in found.stdout
+
+
+_OPEN_LATE = "import os, sys; print(os.fstat(os.open(sys.argv[1], os.O_RDWR)).st_size)"
+
+
+def test_who_opens_the_log_between_the_last_look_and_the_cut_waits_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would write at an offset that is another one after the cut."""
+    if os.geteuid() != 0:
+        pytest.skip("only root may hold up who opens a file")
+    log = tmp_path / "app.log"
+    log.write_bytes(bytes(65536))
+    late: list[subprocess.Popen[bytes]] = []
+
+    def cut(fd: int, length: int) -> None:
+        late.append(subprocess.Popen([sys.executable, "-S", "-c", _OPEN_LATE, str(log)], stdout=subprocess.PIPE))
+        waits_in = Path(f"/proc/{late[0].pid}/wchan")
+        wait_until(lambda: "fanotify" in waits_in.read_text(), "it is held up")
+        collapse(fd, length)
+
+    monkeypatch.setattr(freeing, "collapse", cut)
+    with log.open("r+b") as file:
+        assert freeing.cut_off(file.fileno(), 32768, proven=False)
+    assert late[0].communicate(timeout=20)[0] == b"32768\n", "it opened what was left"
 
 
 @pytest.mark.parametrize("how", ["plain", "mapped"])
