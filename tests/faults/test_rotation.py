@@ -26,7 +26,7 @@ from tests.amounts import amount
 from tests.rotation import failing
 from tests.rotation.trial import Trial, options
 from tests.rotation.writing import line
-from tests.scripts.mounts import Mounts
+from tests.scripts.mounts import Mounts, programs
 
 
 @pytest.fixture
@@ -40,6 +40,36 @@ def mounts(tmp_path: Path) -> Iterator[Mounts]:
         yield found
     finally:
         found.close()
+
+
+@pytest.fixture(params=["tmpfs", "ext4"])
+def small(
+    request: pytest.FixtureRequest, tmp_path: Path, mounts: Mounts, program: Callable[[str], str]
+) -> Callable[[int], Path]:
+    """What mounts a filesystem that has room for so many bytes."""
+    for name in programs(request.param):
+        program(name)
+
+    def mounted(room: int) -> Path:
+        place = tmp_path / "small"
+        place.mkdir()
+        mounts.mount(request.param, str(place), size=str(room))
+        if request.param != "tmpfs":
+            leave(place, room)
+        return place
+
+    return mounted
+
+
+def leave(place: Path, room: int) -> None:
+    """Fill a filesystem until it has room for so many bytes."""
+    with (place / "filling").open("wb") as filling:
+        while (more := free(place) - room) > 0:
+            try:
+                os.posix_fallocate(filling.fileno(), os.fstat(filling.fileno()).st_size, more)
+            except OSError:  # what is free is not all for files
+                break
+            os.fsync(filling.fileno())
 
 
 def trial_in(tmp_path: Path, root: Path, method: str, lines: int = 1500) -> Trial:
@@ -123,11 +153,9 @@ def archives(trial: Trial) -> list[Path]:
     return [path for path in trial.root.iterdir() if path.name.startswith("app.log-")]
 
 
-def test_little_space_is_never_made_less(tmp_path: Path, mounts: Mounts) -> None:
+def test_little_space_is_never_made_less(tmp_path: Path, small: Callable[[int], Path]) -> None:
     """A log of 40 chunks with room for 4: it is archived in place of itself."""
-    place = tmp_path / "small"
-    place.mkdir()
-    mounts.mount("tmpfs", str(place), size="820k")
+    place = small(820 << 10)
     trial = trial_in(tmp_path, place / "root", "punch", 8000)
     trial.short = True
     trial.options["compress"] = {"codec": "none"}
@@ -145,11 +173,11 @@ def test_little_space_is_never_made_less(tmp_path: Path, mounts: Mounts) -> None
 
 
 @pytest.mark.parametrize("method", ["punch", "copytruncate"])
-def test_little_space_where_archives_go_to_another_filesystem(method: str, tmp_path: Path, mounts: Mounts) -> None:
+def test_little_space_where_archives_go_to_another_filesystem(
+    method: str, tmp_path: Path, small: Callable[[int], Path]
+) -> None:
     """It fills up while the log is being freed member by member; what is recorded by then stays, and it goes on."""
-    place = tmp_path / "small"
-    place.mkdir()
-    mounts.mount("tmpfs", str(place), size="400k")
+    place = small(400 << 10)
     trial = trial_in(tmp_path, tmp_path / "root", method, 3000)
     trial.short = True
     trial.options |= {"compress": {"codec": "none"}, "into": {"dir": str(place / "old")}}

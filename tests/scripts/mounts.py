@@ -19,7 +19,7 @@ _CLONE_NEWNS = 0x00020000
 
 #: How an image is made: its size in MiB, and the command. They are the smallest that the makers accept.
 _MAKERS = {
-    "ext4": (16, ["mkfs.ext4", "-q"]),
+    "ext4": (16, ["mkfs.ext4", "-q", "-m", "0"]),  # what is kept for root would hide that it is full
     "ext4-128": (16, ["mkfs.ext4", "-q", "-I", "128"]),  # timestamps of whole seconds, ext4(5)
     "xfs": (300, ["mkfs.xfs", "-q"]),
     "btrfs": (110, ["mkfs.btrfs", "-q"]),
