@@ -24,7 +24,7 @@ from filewatchd.testing.waiting import wait_until
 from filewatchd.work.ranges import collapse
 from tests.amounts import amount
 from tests.rotation import failing
-from tests.rotation.trial import Trial, options
+from tests.rotation.trial import Trial, options, stopped
 from tests.rotation.writing import line
 from tests.scripts.mounts import Mounts, programs
 
@@ -238,6 +238,32 @@ def test_an_unfinished_archive_that_is_deleted_takes_what_was_freed_and_no_more(
     live_until(trial, lambda: any(path.name.startswith("app.log-") for path in old.glob("*")), "the rest is archived")
     (told,) = {int(each.replace(",", "")) for each in re.findall(r" and ([\d,]+) bytes with it", trial.log.read_text())}
     whole = b"".join(line("filler", number) for number in range(6000))
+    assert trial.read() == whole[told:]
+
+
+@pytest.mark.parametrize("method", ["exchange", "punch"])
+def test_nothing_more_is_freed_for_an_archive_that_was_deleted(method: str, tmp_path: Path) -> None:
+    """While it is being written: what was freed by then is lost, and told; the rest isn't written into nowhere."""
+    trial = trial_in(tmp_path, tmp_path / "root", method, 20000)
+    trial.short = True
+    trial.options |= {"compress": {"codec": "lz4"}, "into": {"dir": "old"}}
+    old = trial.root / "old"
+    process = trial.start()
+    while not any(members(path) > 3 for path in (old.iterdir() if old.exists() else ())):
+        assert process.poll() is None, trial.output()
+    process.send_signal(signal.SIGSTOP)
+    wait_until(lambda: stopped(process.pid), "it stands still")
+    (unfinished,) = old.iterdir()
+    most = (members(unfinished) + 1) * 16384
+    shutil.rmtree(old)
+    process.send_signal(signal.SIGCONT)
+    trial.stop_file.touch()
+    assert process.wait(20) == 0, trial.output()
+    trial.stop_file.unlink()
+    live_until(trial, lambda: any(path.name.startswith("app.log-") for path in old.glob("*")), "the rest is archived")
+    (told,) = {int(each.replace(",", "")) for each in re.findall(r" and ([\d,]+) bytes with it", trial.log.read_text())}
+    assert told <= most
+    whole = b"".join(line("filler", number) for number in range(20000))
     assert trial.read() == whole[told:]
 
 

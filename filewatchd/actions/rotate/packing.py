@@ -136,6 +136,8 @@ def _pack(archive: Archive, setting: Setting, source: int, target: int) -> Itera
         if done < archive.end and (short or (not live and len(unread) >= _RECORDED)):
             yield Sync(target)
             check(target, setting, unread)
+            if short:
+                still_there(archive, setting, target)
             yield _member(archive, setting, path, source, target, done, size)
             if short:
                 free_head(source, begun_at, done, keep_first=live)
@@ -143,6 +145,17 @@ def _pack(archive: Archive, setting: Setting, source: int, target: int) -> Itera
     yield Sync(target)
     check(target, setting, unread)
     yield _member(archive, setting, path, source, target, done, size)
+
+
+def still_there(archive: Archive, setting: Setting, target: int) -> None:
+    """Nothing is freed for an archive that somebody has taken away: it is written into nowhere.
+
+    Raises:
+        ActionError: it isn't where it is looked for.
+    """
+    with archives_of(archive.live, setting) as into:
+        if inode_at(into, temporary(archive)) != inode_of(target):
+            raise ActionError(f"somebody has taken the unfinished archive of {archive.live} away; it is tried again")
 
 
 def written(archive: Archive, setting: Setting, source: int, target: int, threads: int) -> Iterator[codecs.Member]:
