@@ -17,7 +17,7 @@ import pexpect
 from filewatchd.control.api import socket_in
 from filewatchd.state.index.reading import Reader
 from tests.e2e.running import Daemon, eventually
-from tests.e2e.steps import configure, rule
+from tests.e2e.steps import configure, lines, rule
 
 CONTROL = "import sys; from filewatchd.cli.control import main; sys.exit(main())"
 NAMES = [b"plain", b"d/b", b"d/e/line\nbreak", b"\xff\\", b"d/cr\r", b"-", b" lead", b"\\n", "é".encode()]
@@ -161,7 +161,7 @@ def test_a_seal_and_an_audit_that_finds_what_was_done_behind_it(daemon: Daemon) 
     ctl(daemon, "seal", "--new-key", key)
     sealed = document(daemon, "seal", "--key", key)
     assert sealed["head"] in daemon.log()  # which journald keeps, and may send elsewhere
-    eventually(heard.exists, "the head is sent elsewhere", 20)
+    eventually(lambda: lines(heard), "the head is sent elsewhere", 20)  # the shell makes the file before it writes
     assert heard.read_text() == f"the index was sealed: head {sealed['number']}:{sealed['head']}, 2 files\n"
     (daemon.root / "a").write_text("proper")
     eventually(lambda: chained(daemon) > sealed["number"], "the change is chained", 20)
