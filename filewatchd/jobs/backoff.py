@@ -67,7 +67,7 @@ class BackOff:
         A move that waits and came from one of them is no move any more: told later, it would say that the path is gone,
         though it may be there anew.
         """
-        for key in keys if self.waiting else ():
+        for key in keys:
             self.supersede(key)
             if (record := self.sources.pop(key, None)) is not None:
                 for moved in [item.key for item in record.items.values() if item.old_key == key]:

@@ -93,7 +93,8 @@ class Batches:
             pipeline.skipped.clear()
             pipeline.engine.doubted()
         pipeline.taken.update((key, entry.first) for key, entry in taken)
-        pipeline.backoff.yield_to([key for key, _ in taken], now)
+        if pipeline.backoff.waiting:
+            pipeline.backoff.yield_to([key for key, _ in taken], now)
         if pipeline.open:
             pipeline.untold.update(key for key, _ in taken if key in pipeline.open)
         return taken

@@ -206,6 +206,14 @@ def test_a_root_that_was_forgotten_is_no_fault_and_told(index: Index, root: int)
     assert len(faults(index)) == 1, "the others' rows are compared all the same"
 
 
+def test_a_root_that_is_only_said_to_be_forgotten_is_compared(index: Index, root: int) -> None:
+    index.seal()
+    with index.edit():
+        index.chain.forgot(root, "rule", b"/r", 0)
+    past(index, "UPDATE files SET size = 77 WHERE name = CAST('b' AS BLOB)")
+    assert len(faults(index)) == 1
+
+
 def test_old_entries_go_and_that_is_told(index: Index, root: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chain, "KEPT", 50)
     monkeypatch.setattr(chain, "_SLACK", 10)
