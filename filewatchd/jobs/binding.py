@@ -245,8 +245,12 @@ class Binding:
 
     # ---- full scans
 
-    def comparison(self, *, appeared: bool, lost: bool = False) -> _Comparison:
-        """Begin a full scan; the first one begins the baseline. ``lost``: because events were."""
+    def comparison(self, *, appeared: bool, lost: bool = False, came_ns: int = 0) -> _Comparison:
+        """Begin a full scan; the first one begins the baseline. ``lost``: because events were.
+
+        A root that is there, ``came_ns`` 0, counts from the moment on in which the rule was in force: what is written
+        before its scan begins is a change.
+        """
         settings = self.pipeline.settings
         take = settings.initial is Initial.PROCESS
         scanned = self.baseline is not None and self.baseline.closed and not appeared
@@ -254,7 +258,8 @@ class Binding:
         old: Selection | None = None
         started = self.pipeline.clock.wall_ns()
         if self.baseline is None:
-            began = 0 if appeared else started  # all of a root that appeared is new, also to a scan that begins anew
+            # All of a root that appeared is new, also to a scan that begins anew.
+            began = 0 if appeared else max(self._since_ns, came_ns)
             self.baseline = self._manifest.begin(
                 settings.name, self.root, self.selection.digest, began, parameters=parameters_of(settings)
             )

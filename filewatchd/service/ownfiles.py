@@ -121,7 +121,7 @@ class OwnFiles:
         """A fresh directory."""
         self._touched()
 
-    def comparison(self, *, appeared: bool, lost: bool) -> _Nothing:
+    def comparison(self, *, appeared: bool, lost: bool, came_ns: int) -> _Nothing:
         """A full scan only says that something may have happened."""
         return _Nothing()
 

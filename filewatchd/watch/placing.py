@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from filewatchd.clock import Clock
 from filewatchd.model import RootState
 from filewatchd.watch.backends.base import Backend
 from filewatchd.watch.cover import Cover
@@ -43,6 +44,7 @@ class Placing:
         self,
         backend: Backend,
         pool: Pool,
+        clock: Clock,
         cover: Cover,
         ways: Ways[object],
         mounts: MountView,
@@ -59,6 +61,7 @@ class Placing:
         """
         self._backend = backend
         self._pool = pool
+        self._clock = clock
         self._cover = cover
         self._found = found
         self._gone = gone
@@ -155,6 +158,7 @@ class Placing:
         if old is None or old.real is None:
             made = place.device == (old.device if old is not None else root.made_on)
             root.appeared = made and not ground.begins_at(place.real)
+            root.came_ns = 0 if old is None else self._clock.wall_ns()
         elif not root.scans:
             root.appeared = False  # otherwise the scan of what appeared is still under way, and this repeats it
         self.move(root, Happening.FOUND, "")

@@ -26,7 +26,9 @@ class FullScan:
         self.regions = root.ground.regions
         self.void = False  # something was mounted or unmounted meanwhile: another scan will tell
         lost = root.doubted_ns is not None
-        self._comparisons = {id(s): s.comparison(appeared=appeared, lost=lost) for s in self.subscribers}
+        self._comparisons = {
+            id(s): s.comparison(appeared=appeared, lost=lost, came_ns=root.came_ns) for s in self.subscribers
+        }
         for comparison in self._comparisons.values():
             for alias in root.ground.aliases:
                 comparison.skip(alias)

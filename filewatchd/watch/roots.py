@@ -99,10 +99,10 @@ class Subscriber(Protocol):
         """A fresh directory holds these selected files."""
         ...
 
-    def comparison(self, *, appeared: bool, lost: bool) -> Comparison:
+    def comparison(self, *, appeared: bool, lost: bool, came_ns: int) -> Comparison:
         """Begin a full scan. ``appeared``: the root was made while we looked, so that all in it is new.
 
-        ``lost``: events of it were.
+        ``lost``: events of it were. ``came_ns``: when it was found after it had not been there (wall clock), else 0.
         """
         ...
 
@@ -159,6 +159,7 @@ class Root:
         self.doubted_ns: int | None = None  # since when it is in doubt (wall clock)
         self.made_on: int | None = None  # a glob's new member: the device that it may have been made on
         self.appeared = False  # it was made while we looked
+        self.came_ns = 0  # when it was found after it had not been there (wall clock); 0: it always was
         self.evaluating = False
         self.again = False  # something happened while it was being evaluated
         self.again_scan = False  # its directory was replaced, even if it looks the same

@@ -60,7 +60,7 @@ class Watcher:
         self.globs: dict[str, Glob] = {}
         self._ways: Ways[object] = Ways(backend)
         self._placing = Placing(
-            backend, pool, self._cover, self._ways, mounts or MountView(),
+            backend, pool, clock, self._cover, self._ways, mounts or MountView(),
             found=self._found, gone=self._lost, changed=changed, members=members, led=self._led,
         )  # fmt: skip
         self.stands = self._placing.stands

@@ -41,6 +41,7 @@ class Recorder:
         self.regions: Sequence[Region] = ()
         self.scans: list[bool] = []
         self.appeared: list[bool] = []
+        self.came: list[int] = []
 
     @property
     def seen(self) -> set[str]:
@@ -66,8 +67,9 @@ class Recorder:
     def found(self, directory: str, entries: Sequence[Entry], now: float) -> None:
         self.found_files += [f"{directory}/{name}" if directory else name for name, _, _ in entries]
 
-    def comparison(self, *, appeared: bool, lost: bool) -> Recorder:
+    def comparison(self, *, appeared: bool, lost: bool, came_ns: int) -> Recorder:
         self.appeared.append(appeared)
+        self.came.append(came_ns)
         return self
 
     def feed(self, directories: Sequence[tuple[str, Sequence[Entry]]]) -> list[str]:

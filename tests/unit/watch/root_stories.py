@@ -150,6 +150,15 @@ class RootStories(Played):
             (path / "first").write_text("x")
             await r.until(lambda: root.state is RootState.LIVE and "first" in told.seen, "live without any flush")
             assert told.appeared[-1]
+            assert root.came_ns == told.came[-1] > 0
+
+        self.play(rig, story)
+
+    def test_a_root_that_is_there_never_came(self, rig: Rig, tmp_path: Path) -> None:
+        async def story(r: Any) -> None:
+            _, told = await r.watch(tmp_path)
+            await r.until(lambda: told.scans, "it was scanned")
+            assert set(told.came) == {0}
 
         self.play(rig, story)
 

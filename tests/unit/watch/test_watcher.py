@@ -73,9 +73,8 @@ def test_what_does_not_answer_is_in_the_way_of_nothing(
             answers.set()
             r.watcher.hangs(lambda root: True, False)
             r.watcher.glob_hangs(pattern, False)
-            await r.until(lambda: r.watcher.settled, "both are looked for")
-            assert r.watcher.roots[RootKey(path)].state is RootState.LIVE
-            assert r.watcher.globs[pattern].known
+            root, glob = r.watcher.roots[RootKey(path)], r.watcher.globs[pattern]
+            await r.until(lambda: root.state is RootState.LIVE and glob.known, "both are looked for")
 
     asyncio.run(story())
 
@@ -209,9 +208,9 @@ class Failing(Recorder):
             self.times -= 1
             raise StateError("journal.db: database or disk is full; free space on this filesystem")
 
-    def comparison(self, *, appeared: bool, lost: bool) -> Recorder:
+    def comparison(self, *, appeared: bool, lost: bool, came_ns: int) -> Recorder:
         self.fail("begin")
-        return super().comparison(appeared=appeared, lost=lost)
+        return super().comparison(appeared=appeared, lost=lost, came_ns=came_ns)
 
     def compared(self, result: Any, now: float) -> None:
         self.fail("compared")
