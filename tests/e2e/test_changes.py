@@ -258,13 +258,14 @@ def test_replayed_changes_make_a_copy_over_overflows_kills_and_restarts(
 
 def burst(daemon: Daemon, name: str, files: int) -> float:
     """What it costs the daemon, in seconds of CPU, from the first file to the end of the last one's job."""
-    before = ask(daemon, "status")["process"]["cpu_seconds"]
+    before: float = ask(daemon, "status")["process"]["cpu_seconds"]
     directory = daemon.root / name
     directory.mkdir()
     for number in range(files):
         (directory / f"{number}").write_text("x")
     flush(daemon)
-    return float(ask(daemon, "status")["process"]["cpu_seconds"]) - before
+    after: float = ask(daemon, "status")["process"]["cpu_seconds"]
+    return after - before
 
 
 def test_five_hundred_followers_of_which_half_never_read(daemon: Daemon) -> None:
