@@ -18,6 +18,7 @@ from filewatchd.actions.rotate.expiring import Expiring
 from filewatchd.actions.rotate.ledger import Archive, Ledger, where_named
 from filewatchd.actions.rotate.machine import State
 from filewatchd.actions.rotate.options import Options
+from filewatchd.actions.rotate.packing import source_of
 from filewatchd.actions.rotate.rotation import Ended, Rotation
 from filewatchd.errors import ActionError
 from filewatchd.model import Outcome, Verdict
@@ -103,7 +104,8 @@ class Finishing:
             except Ended:
                 return
             except (OSError, ActionError) as error:
-                if self._is_lost(archive, error):
+                if isinstance(error, FileNotFoundError) and await self._is_lost(archive):
+                    self._give_up(archive, error)
                     return
                 self._doubted.add(archive.id)
                 why = remedied(error) if isinstance(error, OSError) else str(error)
@@ -137,13 +139,16 @@ class Finishing:
                 raise
         self._told.add(archive.id)
 
-    def _is_lost(self, archive: Archive, error: Exception) -> bool:
-        """Somebody took away the file that was to be archived: that is told, and nothing more can be done."""
-        if not isinstance(error, FileNotFoundError) or not os.path.isdir(os.path.dirname(archive.live)):
-            return False
+    async def _is_lost(self, archive: Archive) -> bool:
+        """Whether somebody took away the file that was to be archived, and not something else on the way."""
+        with suppress(KeyError):
+            return await self._ctx.pool.run("", _source_is_gone, self._ledger.get(archive.id))
+        return False
+
+    def _give_up(self, archive: Archive, error: OSError) -> None:
+        """That is told, and nothing more can be done."""
         self._lost.add(archive.id)
         self._ctx.finding(f"archive:{archive.id}", f"{archive.live}: what was to be archived is gone: {error}")
-        return True
 
     # ---- the command after
 
@@ -183,3 +188,8 @@ class Finishing:
                 self._running.discard(archive.id)
         if archive.id in self._ledger.owed():
             await self._ledger.paid(archive.id)
+
+
+def _source_is_gone(archive: Archive) -> bool:
+    """Blocking. A log's whole directory may only be away."""
+    return os.path.isdir(os.path.dirname(archive.live)) and not os.path.lexists(source_of(archive))

@@ -310,3 +310,36 @@ def test_what_is_left_is_asked_of_an_index(tmp_path: Path) -> None:
         assert "archives_left" in str(plan), plan
     left = {state for state in State if state not in (State.DONE, State.GONE, State.NONE)}
     assert left == UNFINISHED | {State.EXPIRING}
+
+
+@pytest.mark.parametrize("taken", [True, False], ids=["the log", "something else"])
+def test_what_is_not_there_is_a_loss_only_if_it_is_the_log(
+    taken: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = Place(tmp_path, method="exchange", compress={"codec": "gzip"})
+    place.log.write_text(LINES)
+    finishing = place.action._finishing
+    finish = finishing.rotation.finish
+    tries: list[Archive] = []
+
+    async def failing(archive: Archive) -> None:
+        if not tries:
+            tries.append(archive)
+            if taken:
+                Path(ledger.where_plain(archive)).unlink()
+            raise FileNotFoundError(2, "No such file or directory")
+        await finish(archive)
+
+    async def story() -> None:
+        monkeypatch.setattr(finishing.rotation, "finish", failing)
+        await place.action.run(FakeJob([changed(str(place.log), str(tmp_path))]))
+        task = place.ctx.follow_ups["archive 1"]
+        await until(lambda: bool(place.ctx.findings))
+        if not taken:
+            finishing._driven[1].set()
+        await asyncio.wait_for(task, 5)
+        await place.action.stop(0.0)
+
+    play(story)
+    assert place.action.statistics()["lost"] == int(taken)
+    assert (len(list(tmp_path.glob("app.log-*.gz"))), bool(place.ctx.findings)) == (int(not taken), taken)
