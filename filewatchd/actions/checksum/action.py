@@ -58,6 +58,7 @@ class Checksum:
         self._answers = Answers(self.index, ctx.rule.name, ctx.pool, self, lambda: self.options.keep.versions)
         self._recount = False
         self._reporting = asyncio.Lock()
+        self._following: set[asyncio.Task[Any]] = set()
         if self.index.set_aside is not None:
             ctx.finding(
                 "index-set-aside",
@@ -134,8 +135,14 @@ class Checksum:
             await self.stands(root)
 
     async def stop(self, grace: float) -> None:
-        """Walks stop where their cursors are; the last user closes the index."""
+        """Walks stop where their cursors are, what else goes on has the grace; the last user closes the index."""
         await self.runs.stop()
+        if self._following:
+            await asyncio.wait(list(self._following), timeout=grace)
+        for task in list(self._following):
+            task.cancel()
+        if self._following:
+            await asyncio.wait(list(self._following))
         for ledger in self.ledgers.values():
             await self.ctx.pool.run(LANE, ledger.close)
         shared.release(self.index, *self._user)
@@ -185,10 +192,18 @@ class Checksum:
         self.ctx.follow_up(name, self._told(name, work))
 
     async def _told(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        if self.runs.stopping:  # the index is about to be closed, or is
+            work.close()
+            return
+        task = asyncio.current_task()
+        assert task is not None, "a follow-up is a task"
+        self._following.add(task)
         try:
             await work
         except (FilewatchdError, OSError) as error:
             self.ctx.log.error("%s: %s", name, error)
+        finally:
+            self._following.discard(task)
 
     async def _repeat(self, by_root: Mapping[str, Sequence[str]]) -> None:
         for root, paths in by_root.items():

@@ -65,7 +65,7 @@ class Labelling:
         if self._running:
             self.news()
         else:
-            self._action.ctx.follow_up("packages", self._label())
+            self._action.follow("packages", self._label())
 
     async def remember(self) -> None:
         """A root was walked: after the first time, the versions of today are those that its files are of."""

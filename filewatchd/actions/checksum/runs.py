@@ -190,6 +190,8 @@ class Runs:
         """A run that the task at hand does."""
         task = asyncio.current_task()
         assert task is not None, "a follow-up is a task"
+        if self.stopping:
+            task.cancel()  # at its next step
         self.running[run.id] = Running(run, task, walk)
         try:
             yield

@@ -646,3 +646,28 @@ async def test_directories_that_are_gone_are_forgotten(tmp_path: Path) -> None:
         written(scene.root, ["d/c"])
         await scene.changed("d/c", kind=Kind.CREATED)
         assert set(scene.rows()) == {"a", "d/c"}
+
+
+@pytest.mark.parametrize("grace", [10.0, 0.0])
+@story
+async def test_a_stop_waits_for_what_still_uses_the_index(tmp_path: Path, grace: float) -> None:
+    """A walk that has just ended counts what waits; it did so in a closed index."""
+    scene, ended, go_on = await built(tmp_path, "a"), asyncio.Event(), asyncio.Event()
+    action = scene.action
+
+    async def remember() -> None:
+        ended.set()
+        await go_on.wait()
+
+    await action.recover()
+    await scene.follow()
+    action.labelling.remember = remember  # type: ignore[method-assign]
+    (scene.root / "a").write_text("other")
+    await scene.ask("verify", mode="full", path=None)
+    await ended.wait()
+    if grace:
+        asyncio.get_running_loop().call_later(0.01, go_on.set)
+    await action.stop(grace)
+    action.follow("late", action.rewritten())
+    found = await asyncio.gather(*scene.ctx.follow_ups.values(), return_exceptions=True)
+    assert [type(error) for error in found if error is not None] == [asyncio.CancelledError] * (not grace)
