@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from filewatchd import codecs
 from filewatchd.actions.rotate.ledger import Archive, Part
-from filewatchd.actions.rotate.offline import Ledgers, named_parts, unknown
+from filewatchd.actions.rotate.offline import Ledgers, named_parts, unknown, unlisted
 from filewatchd.actions.rotate.reader import Reader
 from filewatchd.actions.rotate.stream import Piece, Stream, Whole
 from filewatchd.cli.asking import Session
@@ -62,7 +62,7 @@ def find(path: str, state_dir: str, folders: Sequence[str] = (), daemon: Daemon 
     except StateError as error:
         why = str(error)
         if (told := daemon(os.path.abspath(path)) or daemon(live)) is not None:
-            return Log(live, told, ())
+            return Log(live, _behind(live, told, folders), ())
     found = named_parts(live, folders)
     if all(part.archive is None for part in found) and not os.path.lexists(live):
         raise FatalError(f"there is neither {path} nor an archive of it ({why})")
@@ -99,6 +99,16 @@ def bounded(pieces: Iterator[Piece]) -> Iterator[tuple[bytes, float]]:
 
 
 # ---- the daemon's word
+
+
+def _behind(live: str, told: Callable[[], Sequence[Part]], folders: Sequence[str]) -> Callable[[], Sequence[Part]]:
+    """What the daemon says, behind what was there before its first rotation."""
+    archives = [part for part in told() if part.archive is not None]
+    first = min((part.last_ns or 0 for part in archives), default=0)
+    found = unlisted(live, [part.path for part in archives], first, folders)
+    renamed = {part.path for part in told()}  # its numbers may have shifted meanwhile
+    before = [part for part in found if part.path not in renamed]
+    return lambda: [*before, *told()]
 
 
 def from_daemon(session: Session, live: str) -> Callable[[], Sequence[Part]] | None:

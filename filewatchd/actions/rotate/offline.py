@@ -11,7 +11,7 @@ import os
 import re
 import sqlite3
 import stat
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -20,7 +20,7 @@ from filewatchd.actions.rotate.ledger import Archive, Part, goes_on, parts
 from filewatchd.actions.rotate.machine import State
 from filewatchd.actions.rotate.reader import Reader
 from filewatchd.errors import StateError
-from filewatchd.work.inodes import inode_of
+from filewatchd.work.inodes import Inode, inode_of
 
 _FOLDERS = ("", "archive", "archives", "old")  # beside the log, where archives usually are
 _SUFFIXES = tuple(codec.suffix for codec in codecs.CODECS.values() if codec.suffix)
@@ -96,7 +96,7 @@ def named(live: str, folders: Iterable[str] = ()) -> list[Named]:
     found: dict[str, Named] = {}
     for place in dict.fromkeys(map(os.path.normpath, places)):
         for each in _in_folder(place, os.path.basename(live)):
-            bare = each.path.removesuffix(codecs.codec(each.codec).suffix)
+            bare = _bare(each.path)
             if bare not in found or each.codec == "none":  # beside the plain file its compression was broken off
                 found[bare] = each
     return sorted(found.values(), key=_age([each.mark for each in found.values()]))
@@ -147,14 +147,35 @@ def named_parts(live: str, folders: Iterable[str] = ()) -> list[Part]:
 def unknown(live: str, rows: Sequence[Archive], folders: Iterable[str] = ()) -> list[Part]:
     """Archives from before the first that the ledger knows: another program's, or ours of a journal that was lost.
 
-    Their numbers are below all others.
+    Those of a log that was copied and emptied are younger than its inode, but none is younger than our first rotation.
+    Our own is known by its inode as well: its number may be shifting just now.
     """
-    known = {path for row in rows for path in (row.path, row.plain, row.was)}
-    first = min((row.first_ns for row in rows), default=0)
-    older = [each for each in named(live, folders) if each.path not in known and each.mtime_ns < first]
+    paths = [path for row in rows for path in (row.path, row.plain, row.was) if path is not None]
+    found = unlisted(live, paths, min((row.last_ns for row in rows), default=0), folders)
+    ours = {inode for row in rows for inode in (row.file, row.inode)}
+    return [part for part in found if _inode(part.path) not in ours]
+
+
+def unlisted(live: str, paths: Collection[str], first_ns: int, folders: Iterable[str] = ()) -> list[Part]:
+    """Archives by name that are older than the first rotation, but for these paths, compressed or not.
+
+    They are looked for where these are, too. Their numbers are below all others.
+    """
+    places, known = [*folders, *map(os.path.dirname, paths)], set(map(_bare, paths))
+    older = [each for each in named(live, places) if _bare(each.path) not in known and each.mtime_ns < first_ns]
     return [
         Part(each.path, each.codec, 0, None, 0, each.mtime_ns, number - len(older)) for number, each in enumerate(older)
     ]
+
+
+def _bare(path: str) -> str:
+    return path.removesuffix(codecs.codec_of(path).suffix)
+
+
+def _inode(path: str) -> Inode | None:
+    with suppress(OSError):
+        return inode_of(path)
+    return None
 
 
 def _hole(path: str) -> int:

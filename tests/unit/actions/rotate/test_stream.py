@@ -231,6 +231,30 @@ def test_archives_from_before_the_ledger_come_first(rotation: Rotation) -> None:
     assert b"".join(piece.data for piece in Stream(str(live), ledgers)) == b"oldest\nolder\n" + rotation.text()
 
 
+def test_archives_that_another_program_made_of_the_same_file_come_first(rotation: Rotation) -> None:
+    """Those of copytruncate are younger than the log's inode; they may lie where ours go, whose names may shift."""
+    live, folder = rotation.live, rotation.live.with_name("elsewhere")
+    folder.mkdir()
+    rotation.write()
+    for _ in rotation.exchange():
+        pass
+    reader = Reader(str(rotation.state))
+    rows = reader.archives(str(live))
+    path, plain = Path(rows[0].path or ""), live.with_name("app.log.7")
+    for other in (live.with_name("app.log.1"), folder / "app.log.2"):
+        other.write_bytes(other.name.encode() + b"\n")
+        os.utime(other, ns=(0, rows[0].last_ns - 1))
+    os.utime(path, ns=(0, rows[0].last_ns - 1))
+    assert [os.path.basename(part.path) for part in unknown(str(live), rows)] == ["app.log.1"]
+    live.with_name(path.name.removesuffix(".gz")).write_bytes(rotation.text())  # somebody has unpacked ours
+    os.utime(live.with_name(path.name.removesuffix(".gz")), ns=(0, rows[0].last_ns - 1))
+    assert [os.path.basename(part.path) for part in unknown(str(live), rows)] == ["app.log.1"]
+    live.with_name(path.name.removesuffix(".gz")).unlink()
+    path.rename(plain)  # numbers shift between two looks
+    found = unknown(str(live), [rows[0]._replace(path=str(folder / "app.log.9"))])
+    assert [os.path.basename(part.path) for part in found] == ["app.log.2", "app.log.1"]
+
+
 # ---- by names
 
 
