@@ -22,6 +22,7 @@ _RESOLVE_NO_MAGICLINKS, _RESOLVE_NO_SYMLINKS, _RESOLVE_BENEATH = 0x02, 0x04, 0x0
 _SAFELY = _RESOLVE_BENEATH | _RESOLVE_NO_SYMLINKS | _RESOLVE_NO_MAGICLINKS
 _HOLD = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 _LIST = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_NOT = " isn't opened:"
 _TRIES = 16  # EAGAIN: a rename elsewhere in the tree came between
 
 _How = ctypes.c_uint64 * 3  # struct open_how
@@ -149,14 +150,22 @@ def check(fd: int, path: str, owner: int | None) -> None:
         ActionError: it isn't.
     """
     found = os.fstat(fd)
+    if stat.S_ISLNK(found.st_mode):
+        raise refusal(path, "it is a symlink: name what it points to")
     if not stat.S_ISREG(found.st_mode):
         raise refusal(path, "it is not a regular file")
     if found.st_nlink != 1:
-        raise refusal(path, f"it has {found.st_nlink} names, and the others may be anywhere")
+        find = f"`find -xdev -inum {found.st_ino}` finds on its filesystem"
+        raise refusal(path, f"it has {found.st_nlink} names: remove the others, which {find}")
     if owner is not None and found.st_uid != owner:
         raise refusal(path, f"it belongs to uid {found.st_uid}, not to {owner}")
 
 
 def refusal(path: str, why: str) -> ActionError:
     """The error that names the path and the reason."""
-    return ActionError(f"{path} isn't opened: {why}", retryable=False)
+    return ActionError(f"{path}{_NOT} {why}", retryable=False)
+
+
+def reason(error: ActionError, path: str) -> str:
+    """Of such an error, why; for who names the path anyway."""
+    return str(error).removeprefix(f"{path}{_NOT} ")

@@ -211,6 +211,7 @@ class RotateAction:
         if not seen.there:
             return self._gone(live)
         if seen.refused:
+            self._judging.note(live, known.since)
             return self._refuse(live, seen.refused)
         if seen.failed:
             raise ActionError(seen.failed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 
 from filewatchd.actions import keeping, telling
 from filewatchd.actions.base import Problem
@@ -13,8 +14,10 @@ from filewatchd.actions.rotate.naming import zone_of
 from filewatchd.actions.rotate.options import Options, When
 from filewatchd.actions.template import TemplateError, parse
 from filewatchd.codecs import codec
+from filewatchd.errors import ActionError
 from filewatchd.model import RuleSettings
 from filewatchd.security import others_may_write
+from filewatchd.work.attributes import uid_of
 
 
 def problems(options: Options, rule: RuleSettings) -> Iterator[Problem]:
@@ -26,6 +29,7 @@ def problems(options: Options, rule: RuleSettings) -> Iterator[Problem]:
     if options.keep is not None:
         yield from keeping.problems(options.keep, 1)
     yield from _into(options, rule)
+    yield from _owners(options, rule)
     for key, command in options.commands():
         for number, word in enumerate(command.command):
             try:
@@ -47,6 +51,17 @@ def _into(options: Options, rule: RuleSettings) -> Iterator[Problem]:
         return
     if os.path.isdir(into.dir) and (why := others_may_write(into.dir)):
         yield Problem(f"archives would go where others may write: {why}", "set the rule's user", ("into", "dir"))
+
+
+def _owners(options: Options, rule: RuleSettings) -> Iterator[Problem]:
+    """Only root gives files away. A group may be the directory's, by its setgid bit: that shows when it is tried."""
+    if rule.user is None:
+        return
+    for key, said in (("create", options.create.owner), ("into", options.into.owner if options.into else None)):
+        with suppress(ActionError):  # there is no such user: that is told elsewhere
+            if said is not None and uid_of(rule.user) not in (0, uid_of(said)):
+                message = f"{rule.user}, who does the rule's work, can't give files to {said}"
+                yield Problem(message, "leave owner out, or set the rule's user to root", (key, "owner"))
 
 
 def _when(when: When) -> Iterator[Problem]:

@@ -13,6 +13,7 @@ from filewatchd.errors import ActionError
 from filewatchd.work.files import filesystem_magic, is_written_to
 from filewatchd.work.holders import Hold, Holder, Holders, holders_of, holders_of_each
 from filewatchd.work.inodes import Inode, inode_of
+from filewatchd.work.opening import reason
 from filewatchd.work.remedies import remedied
 
 # f_type of statfs(2), linux/magic.h. xfs can collapse, too, but not under kill -9: it has moved what is behind by then
@@ -52,7 +53,7 @@ def see(live: str, beneath: str) -> Seen:
     except (FileNotFoundError, NotADirectoryError):
         return Seen(there=False)
     except ActionError as error:
-        return Seen(refused=str(error))
+        return Seen(refused=reason(error, live))
     except OSError as error:
         return Seen(failed=f"{live} can't be opened: {remedied(error)}")
 

@@ -54,12 +54,15 @@ class Judging:
 
     def due(self, live: str, size: int, since: tuple[int, bool] | None, *, note: bool = True) -> Due:
         """Whether it is due, or when it will be. ``note``: remember when it was first seen."""
+        if note:
+            self.note(live, since)
         now = self._ctx.clock.wall_ns()
+        return due(self.options.when, size, *(since or (now, False)), now)
+
+    def note(self, live: str, since: tuple[int, bool] | None) -> None:
+        """Remember when a log was first seen. One that is refused is asked for, too, and looked at again."""
         if since is None:
-            since = now, False
-            if note:
-                self._ledger.begun(live, now)
-        return due(self.options.when, size, *since, now)
+            self._ledger.begun(live, self._ctx.clock.wall_ns())
 
     async def decide(self, live: str, skip: int, seen: Seen) -> Decision:
         """Its method."""

@@ -34,11 +34,12 @@ class Move(NamedTuple):
     copy_ino: int | None = None
     copy_btime_ns: int | None = None
     grown: bool = False  # lines came after the end that was recorded: they are another archive's
+    foreign: str = ""  # the owner or group of the log that the fresh one couldn't be given
     lost: int = 0  # bytes that are nowhere any more: somebody has taken away what had them
 
     @property
     def values(self) -> dict[str, Any]:
         """The row's new values."""
         told = self._asdict()
-        del told["step"], told["also"], told["grown"], told["lost"]
+        del told["step"], told["also"], told["grown"], told["foreign"], told["lost"]
         return {name: value for name, value in told.items() if value is not None}

@@ -98,6 +98,8 @@ class Rotation:
         for archive, move in moves:
             if move.grown:
                 self._go_on(archive)
+            if move.step is Step.SWAP:
+                self._compare(archive.live, move.foreign)
             if move.lost:
                 message = (
                     f"{archive.live}: somebody has taken its unfinished archive away, and {move.lost:,} bytes with it "
@@ -105,6 +107,12 @@ class Rotation:
                 )
                 self._ctx.announce(f"lost:{archive.id}", message)
         return self._ledger.steps(moves, owed=self.options.after is not None)
+
+    def _compare(self, live: str, foreign: str) -> None:
+        if foreign:
+            self._ctx.finding(f"owner:{live}", swapping.not_given(live, foreign, self._ctx.rule.user), live)
+        else:
+            self._ctx.clear_finding(f"owner:{live}")
 
     def _go_on(self, archive: Archive) -> None:
         """A swapped file has grown after its end was recorded: what came is another archive's, of the same file."""

@@ -48,7 +48,7 @@ def swap(archive: Archive, setting: Setting, names: Names | None = None) -> Iter
     spare = hidden(name, archive.txn, "rotated")
     with folder_of(archive.live, setting.beneath) as folder:
         try:
-            target = make_spare(archive, setting, folder, spare)
+            target, foreign = make_spare(archive, setting, folder, spare)
             try:
                 yield Sync(target)
             finally:
@@ -58,7 +58,7 @@ def swap(archive: Archive, setting: Setting, names: Names | None = None) -> Iter
             if inode_at(folder, spare) != archive.inode:
                 remove(folder, spare)
             raise
-        move = Move(Step.SWAP, plain=beside(archive), skip=0)
+        move = Move(Step.SWAP, plain=beside(archive), skip=0, foreign=foreign)
         if names is not None:
             # What fails here is tried again beside the jobs: it has been swapped.
             with suppress(OSError, ActionError), archives_of(archive.live, setting) as into:
@@ -70,22 +70,29 @@ def swap(archive: Archive, setting: Setting, names: Names | None = None) -> Iter
         yield move
 
 
-def make_spare(archive: Archive, setting: Setting, folder: int, spare: str) -> int:
-    """The fresh file: like the log, or as the options want it. The caller syncs and closes it."""
+def make_spare(archive: Archive, setting: Setting, folder: int, spare: str) -> tuple[int, str]:
+    """The fresh file, like the log or as the options want it, and whose it couldn't be. Sync and close it."""
     source = open_log(folder, archive.live)
     try:
         target = fresh(folder, spare)
         try:
-            take_over(
+            foreign = take_over(
                 source, target, owner=uid_of(setting.create_owner), group=gid_of(setting.create_group),
                 mode=setting.create_mode, times=False,
             )  # fmt: skip
         except BaseException:
             os.close(target)
             raise
-        return target
+        return target, foreign
     finally:
         os.close(source)
+
+
+def not_given(live: str, foreign: str, user: str | None) -> str:
+    """What is told of a fresh log that isn't the old one's owner's or group's: who could read or write may not now."""
+    who = f"the user {user}" if user is not None else "the daemon's user"
+    remedy = "make it a member of the group, set the directory's setgid bit, or have root do the rule's work"
+    return f"{live} belonged to {foreign}; the fresh log doesn't, for {who} can't give files to it: {remedy}"
 
 
 def swapped(archive: Archive, folder: int, name: str, spare: str) -> None:

@@ -17,6 +17,7 @@ import pytest
 
 from filewatchd.actions import rotate
 from filewatchd.actions.rotate.action import RotateAction
+from filewatchd.actions.rotate.documents import Which
 from filewatchd.actions.rotate.ledger import Part
 from filewatchd.model import Outcome, RuleSettings, Trigger
 from filewatchd.testing import FakeContext, FakeJob, FakeSpawn, changed
@@ -109,7 +110,7 @@ def test_links_fifos_and_files_with_two_names_are_refused(tmp_path: Path) -> Non
     os.link(tmp_path / "other", hard)
 
     async def story() -> None:
-        for path, why in ((link, "it is not a regular file"), (fifo, "it is not a regular file"), (hard, "2 names")):
+        for path, why in ((link, "name what it points to"), (fifo, "it is not a regular file"), (hard, "2 names")):
             outcome = await place.run(path)
             assert (outcome.verdict, why in outcome.message) == ("rejected", True), outcome
         await place.action.stop(0.0)
@@ -140,6 +141,41 @@ def test_modes_that_are_asked_for(tmp_path: Path) -> None:
     (archive,) = (tmp_path / "old/er").iterdir()
     assert stat.S_IMODE(archive.stat().st_mode) == 0o400
     assert stat.S_IMODE(place.log.stat().st_mode) == 0o600
+
+
+def as_nobody(target: Path, *said: str) -> subprocess.CompletedProcess[str]:
+    """`take_over` by somebody who has no rights."""
+    script = (
+        "import os, sys; from filewatchd.work.attributes import *\n"
+        "source = os.open(sys.argv[1], os.O_RDONLY); target = os.open(sys.argv[2], os.O_RDWR)\n"
+        "os.setgroups([]); os.setresgid(*3 * [65534]); os.setresuid(*3 * [65534])\n"
+        "said = dict(word.split('=') for word in sys.argv[3:])\n"
+        "print(take_over(source, target, **{key: int(value) for key, value in said.items()}))\n"
+    )
+    target.unlink(missing_ok=True)
+    target.touch()
+    os.chown(target, 65534, 65534)
+    words = [sys.executable, "-c", script, str(target.with_name("app.log")), str(target), *said]
+    return subprocess.run(words, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has users to become")
+def test_what_a_rules_user_may_not_give_away_is_told_and_opens_nothing(tmp_path: Path) -> None:
+    log, target = tmp_path / "app.log", tmp_path / "fresh"
+    log.touch()
+    os.chown(log, 0, 4)
+    for mode, as_found in ((0o640, 0o600), (0o664, 0o644), (0o600, 0o600)):
+        log.chmod(mode)
+        found = as_nobody(target)
+        assert (found.stdout, found.stderr) == ("the group adm and the user root\n", "")
+        assert stat.S_IMODE(target.stat().st_mode) == as_found
+    assert as_nobody(target, "mode=416").returncode == 0
+    assert stat.S_IMODE(target.stat().st_mode) == 0o640
+    os.chown(log, 65534, 4)
+    assert as_nobody(target).stdout == "the group adm\n"
+    refused = "nobody can't give files to the group adm: make nobody a member of it, or leave it out of the rule"
+    assert refused in as_nobody(target, "group=4").stderr
+    assert "nobody can't give files to the user root: only root may" in as_nobody(target, "owner=0").stderr
 
 
 def test_a_folder_for_archives_that_is_a_link_is_refused(tmp_path: Path) -> None:
@@ -294,9 +330,9 @@ def test_an_archive_folder_that_vanishes_is_made_again(tmp_path: Path) -> None:
     wait_until(lambda: place.names() == {"app.log"}, "only the log is left")
 
 
-def problems(**options: Any) -> list[str]:
+def problems(user: str | None = None, **options: Any) -> list[str]:
     said = msgspec.convert({"when": {"size": 100}, **options}, rotate.Options)
-    rule = RuleSettings(name="rule", roots=("/var/log/app",), actions=())
+    rule = RuleSettings(name="rule", roots=("/var/log/app",), actions=(), user=user)
     return [problem.message for problem in rotate.check(said, rule)]
 
 
@@ -332,6 +368,9 @@ def test_mistakes(tmp_path: Path) -> None:
     assert problems(compress={"codec": "gzip", "level": 12}) == ["gzip has no level 12"]
     assert "reopen does nothing" in problems(method="punch", reopen={"command": ["/bin/true"]})[0]
     assert problems(after={"command": ["/bin/true", "{archives}"]}) != []
+    given = {"create": {"owner": "root"}, "into": {"dir": "old", "owner": "root"}}
+    assert problems("nobody", **given) == 2 * ["nobody, who does the rule's work, can't give files to root"]
+    assert problems("root", create={"owner": "nobody"}) == problems("nobody", create={"owner": "nobody"}) == []
     program = tmp_path / "program"
     assert problems(before={"command": [str(program)]}) == [f"there is no program {program}"]
     assert problems(after={"command": ["true"], "env": {"A": {"file": str(program)}}}) == [
@@ -439,3 +478,33 @@ def test_a_refused_log_is_a_finding_until_it_can_be_rotated(tmp_path: Path) -> N
         await place.action.stop(0.0)
 
     play(story)
+
+
+def test_a_log_that_is_refused_is_known_all_the_same(tmp_path: Path) -> None:
+    """Whoever asks for the rule's logs is told of it, and another life looks at it again."""
+    place = Place(tmp_path)
+    place.log.write_text("line\n" * 50)
+    os.link(place.log, tmp_path / "other")
+
+    async def story() -> None:
+        assert (await place.run()).verdict == "rejected"
+        assert place.action.logs() == [str(place.log)]
+        planned = await place.action.answer("plan", Which())
+        inode = place.log.stat().st_ino
+        why = f"it has 2 names: remove the others, which `find -xdev -inum {inode}` finds on its filesystem"
+        assert [(log.method, log.reasons) for log in planned.logs] == [("refuse", [why])]
+        message, _ = place.ctx.findings[f"refused:{place.log}"]
+        assert message == f"{place.log} isn't rotated: {why}"
+        await place.action.stop(0.0)
+
+    play(story)
+    (tmp_path / "other").unlink()
+    again = rotate.open(place.options, place.ctx)
+
+    async def next_life() -> None:
+        await again.recover()
+        await asyncio.wait_for(place.ctx.follow_ups["logs"], 10)
+        await until(lambda: (Trigger.SCHEDULE, (str(place.log),)) in place.ctx.requested)
+        await again.stop(0.0)
+
+    play(next_life)
