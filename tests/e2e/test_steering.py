@@ -6,7 +6,6 @@ import base64
 import json
 import os
 import pwd
-import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,7 +30,7 @@ def in_state_json(daemon: Daemon) -> Mapping[str, Any]:
 
 def newest(daemon: Daemon) -> int:
     """The number of the job that runs, or ran last."""
-    return int(re.findall(r"job (\d+): ", daemon.log())[-1])
+    return int(ask(daemon, "jobs", limit=1)["jobs"][0]["id"])
 
 
 # ---- pause

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from textual.widgets import DataTable, Static
+from textual.worker import WorkerCancelled
 
 from filewatchd.cli.top import figures
 from filewatchd.cli.top.app import Pausing, Story, Top
@@ -128,6 +129,15 @@ class Asked:
         return {}
 
 
+async def settled(app: Top) -> None:
+    """Wait until nothing is being asked; a look that a newer one took the place of was cancelled."""
+    while True:
+        try:
+            return await app.workers.wait_for_complete()
+        except WorkerCancelled:
+            await asyncio.sleep(0)
+
+
 def press(*keys: str) -> tuple[Asked, str, list[str]]:
     """Press keys, each once the last has done its work: what was asked, what is said, and the screens."""
 
@@ -135,11 +145,11 @@ def press(*keys: str) -> tuple[Asked, str, list[str]]:
         asked = Asked()
         app = Top(asked)
         async with app.run_test(size=(120, 40)) as pilot:
-            await app.workers.wait_for_complete()
+            await settled(app)
             await pilot.pause()
             for key in keys:
                 await pilot.press(key)
-                await app.workers.wait_for_complete()
+                await settled(app)
                 await pilot.pause()
             said = str(app.screen_stack[0].query_one("#message", Static).render())
             assert app.screen_stack[0].query_one("#rules", DataTable).row_count == 2
