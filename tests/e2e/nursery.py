@@ -68,9 +68,10 @@ class Nursery:
         self._born = 0
         self._lock = threading.Lock()  # the oracle tries two seeds at a time, in threads
 
-    def bear(self, argv: list[str], directory: Path, output: int) -> Born:
-        """Start a daemon; ``output`` is a descriptor for both of its streams."""
-        asked = json.dumps({"argv": argv, "cwd": str(directory), "environ": dict(os.environ)}).encode()
+    def bear(self, argv: list[str], directory: Path, output: int, first: str = "") -> Born:
+        """Start a daemon; ``output`` is a descriptor for both of its streams, ``first`` code that it runs first."""
+        told = {"argv": argv, "cwd": str(directory), "environ": dict(os.environ), "first": first}
+        asked = json.dumps(told).encode()
         with self._lock:
             self._born = 0
             self._sock.sendmsg([asked], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [output]))])
@@ -101,9 +102,9 @@ def _nursery(mounts: str, process: int) -> Nursery:
     return Nursery()
 
 
-def bear(argv: list[str], directory: Path, output: int) -> Born:
+def bear(argv: list[str], directory: Path, output: int, first: str = "") -> Born:
     """Start a daemon from a nursery in this process' mounts."""
-    return _nursery(os.readlink("/proc/self/ns/mnt"), os.getpid()).bear(argv, directory, output)
+    return _nursery(os.readlink("/proc/self/ns/mnt"), os.getpid()).bear(argv, directory, output, first)
 
 
 # ---- the nursery itself
@@ -152,6 +153,7 @@ def _live(asked: dict[str, Any], output: int) -> None:
         os.environ.clear()
         os.environ.update(asked["environ"])
         sys.argv = ["filewatchd", *asked["argv"]]
+        exec(asked["first"], {})
         from filewatchd.cli.daemon import main
 
         code = main()

@@ -145,6 +145,7 @@ class Daemon:
         self.process: subprocess.Popen[bytes] | Born | None = None
         self.through: Sequence[str] = ()  # a program, with its arguments, that becomes the daemon
         self.quickly = False  # born by a nursery, unless it goes through a program
+        self.first = ""  # code that it runs before anything else
         self.root.mkdir(parents=True, exist_ok=True)
 
     # ---- its configuration
@@ -165,10 +166,10 @@ class Daemon:
         """Start the process and don't wait for anything."""
         words = ["run", "--config", str(self.config)]
         words += ["--state-dir", str(self.state_dir), "--runtime-dir", str(self.directory / "run")]
-        command = [*self.through, sys.executable, "-c", RUN, *words]
+        command = [*self.through, sys.executable, "-c", f"{self.first}\n{RUN}", *words]
         with self.log_path.open("ab") as log:
             if self.quickly and not self.through:
-                return bear(words, self.directory, log.fileno())
+                return bear(words, self.directory, log.fileno(), self.first)
             return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.directory)
 
     def start(self) -> Daemon:

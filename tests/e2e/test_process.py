@@ -15,6 +15,7 @@ from typing import NamedTuple
 import pytest
 
 from tests.amounts import amount
+from tests.e2e.families import family
 from tests.e2e.running import Daemon, eventually
 
 # SQLite can't close a descriptor while the process has a lock on its file, since that would end the lock (fcntl(2)).
@@ -37,18 +38,6 @@ class Held(NamedTuple):
             if name.endswith("/journal.db"):
                 allowed[name] = max(allowed[name], CONNECTIONS)
         return self.descriptors <= allowed and self.threads <= other.threads and self.processes <= other.processes
-
-
-def family(pid: int) -> list[int]:
-    """A process and its descendants, zombies too."""
-    parents = {}
-    for entry in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):  # it ended while we looked
-            parents[int(entry.parent.name)] = int(entry.read_text().rpartition(")")[2].split()[1])
-    found = [pid]
-    for one in found:  # grows while it is walked
-        found += [child for child, parent in parents.items() if parent == one]
-    return found
 
 
 def held(pid: int) -> Held:
