@@ -26,7 +26,7 @@ def take_over(
     """Make the target look like the source, but for what is said. Both are descriptors.
 
     What we may not set, or the target's filesystem can't hold, is left out. Returns which of owner and group was, in
-    words. A group that isn't the source's may then do what everybody may, and no more.
+    words, if they could do more than everybody. Another group than the source's may then do no more than that.
 
     Raises:
         OSError: the target's filesystem fails.
@@ -56,9 +56,12 @@ def _own(fd: int, like: os.stat_result, owner: int, group: int) -> str:
     with tolerated():
         os.fchown(fd, *wanted)
         return ""
-    left = [_give(fd, -1, wanted[1], asked=group >= 0)] if found.st_gid != wanted[1] else []
-    left += [_give(fd, wanted[0], -1, asked=owner >= 0)] if found.st_uid != wanted[0] else []
-    return " and ".join(filter(None, left))
+    left = []
+    if found.st_gid != wanted[1] and (to := _give(fd, -1, wanted[1], asked=group >= 0)):
+        left += [to] if like.st_mode >> 3 & ~like.st_mode & 0o7 else []
+    if found.st_uid != wanted[0] and (to := _give(fd, wanted[0], -1, asked=owner >= 0)):
+        left += [to] if like.st_mode >> 6 & ~like.st_mode & 0o7 else []
+    return " and ".join(left)
 
 
 def _give(fd: int, owner: int, group: int, *, asked: bool) -> str:

@@ -175,6 +175,8 @@ class RotateAction:
         live = change.path
         if live in ours or naming.is_temporary(live):
             return Outcome(Verdict.SKIPPED, "an archive of its own")
+        if naming.is_packed(live):
+            return Outcome(Verdict.SKIPPED, "an archive by its name")
         if change.kind is Kind.DELETED:
             return self._gone(live)
         async with self._ctx.lock([live]), self._rotation.lock(live):

@@ -108,7 +108,7 @@ class Judging:
 
     def plan(self, live: str, number: int) -> str:
         """The method of a plan's n-th log, and why."""
-        if self._ledger.owns(live) or naming.is_temporary(live):
+        if self._ledger.owns(live) or naming.is_temporary(live) or naming.is_packed(live):
             return f"leave {live}: it is an archive"
         if number >= _PLANNED:
             return f"rotate {live} if it is due, as those before"

@@ -22,6 +22,8 @@ from filewatchd.actions.rotate.places import Names, Setting, archives_of, folder
 from filewatchd.work.exchange import rename_free
 
 _TRANSACTION = re.compile(r"\..+\.\d{8}-\d{6}-[0-9a-f]{8}\.(rotated|archive)", re.DOTALL)
+_SUFFIXES = "|".join(re.escape(codec.suffix) for codec in codecs.CODECS.values() if codec.suffix)
+_PACKED = re.compile(rf".+[.-]\d[\dTZ:_+.-]*({_SUFFIXES})", re.DOTALL)
 _MOST = 99
 
 
@@ -39,6 +41,14 @@ def zone_of(name: str | None) -> tzinfo | None:
 def is_temporary(path: str) -> bool:
     """Whether a name is one that a rotation makes for a while."""
     return _TRANSACTION.fullmatch(os.path.basename(path)) is not None
+
+
+def is_packed(path: str) -> bool:
+    """Whether a name is that of an archive which another program has compressed: a number or time, and then a suffix.
+
+    A rule that selects more than logs, such as a whole directory, would pack logrotate's archives once more.
+    """
+    return _PACKED.fullmatch(os.path.basename(path)) is not None
 
 
 def stamped_names(live: str, txn: str, codec: str) -> Names:

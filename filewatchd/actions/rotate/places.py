@@ -124,7 +124,8 @@ def _below(above: int, name: str, live: str) -> int:
         os.fsync(above)
         return fd
     except NotADirectoryError as error:
-        raise ActionError(f"archives of {live} can't be put into {name}: it is a link or a file") from error
+        why = "it is a symlink or a file; name the directory that is meant by its absolute path"
+        raise ActionError(f"archives of {live} can't be put into {name}: {why}") from error
     finally:
         os.close(above)
 

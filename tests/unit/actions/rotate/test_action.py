@@ -101,6 +101,20 @@ def test_what_others_left_stays(method: str, tmp_path: Path) -> None:
     assert (tmp_path / "app.log.2").read_text() == "line\n" * 50
 
 
+def test_archives_that_others_have_packed_are_no_logs(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    packed = tmp_path / "app.log.2.gz"
+    packed.write_bytes(gzip.compress(b"line\n") + bytes(200))
+
+    async def story() -> None:
+        assert (await place.run(packed)).message == "an archive by its name"
+        await place.action.stop(0.0)
+
+    play(story)
+    assert place.names() == {packed.name}
+    assert place.action._judging.plan(str(packed), 0) == f"leave {packed}: it is an archive"
+
+
 def test_links_fifos_and_files_with_two_names_are_refused(tmp_path: Path) -> None:
     place = Place(tmp_path)
     (tmp_path / "other").write_text("line\n" * 50)
@@ -164,14 +178,19 @@ def test_what_a_rules_user_may_not_give_away_is_told_and_opens_nothing(tmp_path:
     log, target = tmp_path / "app.log", tmp_path / "fresh"
     log.touch()
     os.chown(log, 0, 4)
-    for mode, as_found in ((0o640, 0o600), (0o664, 0o644), (0o600, 0o600)):
+    group, user = "the group adm", "the user root"
+    for mode, as_found, told in (
+        (0o640, 0o600, f"{group} and {user}"), (0o664, 0o644, f"{group} and {user}"), (0o600, 0o600, user),
+        (0o444, 0o444, ""),
+    ):  # fmt: skip
         log.chmod(mode)
         found = as_nobody(target)
-        assert (found.stdout, found.stderr) == ("the group adm and the user root\n", "")
+        assert (found.stdout, found.stderr) == (f"{told}\n", "")
         assert stat.S_IMODE(target.stat().st_mode) == as_found
     assert as_nobody(target, "mode=416").returncode == 0
     assert stat.S_IMODE(target.stat().st_mode) == 0o640
     os.chown(log, 65534, 4)
+    log.chmod(0o640)
     assert as_nobody(target).stdout == "the group adm\n"
     refused = "nobody can't give files to the group adm: make nobody a member of it, or leave it out of the rule"
     assert refused in as_nobody(target, "group=4").stderr
@@ -189,7 +208,7 @@ def test_a_folder_for_archives_that_is_a_link_is_refused(tmp_path: Path) -> None
     async def story() -> None:
         outcome = await place.run()
         assert outcome.verdict == "failed"
-        assert "old: it is a link" in outcome.message
+        assert "old: it is a symlink or a file; name the directory" in outcome.message
         await place.action.stop(0.0)
 
     play(story)

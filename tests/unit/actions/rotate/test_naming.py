@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from filewatchd.actions.rotate.naming import is_temporary, number_of, numbers, stamped_names, transaction
+import pytest
+
+from filewatchd.actions.rotate.naming import is_packed, is_temporary, number_of, numbers, stamped_names, transaction
 
 
 def test_numbers_shift_as_far_as_they_must() -> None:
@@ -45,3 +47,16 @@ def test_temporary_names() -> None:
     txn = transaction(1_800_000_000_000_000_000, None)
     assert is_temporary(f"/l/.app.log.{txn}.rotated")
     assert not is_temporary("/l/.app.log.rotated")
+
+
+@pytest.mark.parametrize(
+    ("name", "so"),
+    [
+        ("app.log.1.gz", True), ("app.log-20260131.gz", True), ("app.log-2026-01-31T00:00:00.xz", True),
+        ("app\n.log.12.zst", True), ("app.log.1", False), ("app-20260131.log", False), ("access.log.gz", False),
+        ("app-2.log.gz", False), (".1.gz", False),
+    ],
+)  # fmt: skip
+def test_what_another_program_has_packed(name: str, so: bool) -> None:
+    """A program may write a compressed log, such as nginx: that has no number or time behind its name."""
+    assert is_packed(f"/var/log/{name}") is so
