@@ -270,7 +270,10 @@ class Context(Protocol):
         ...
 
     def on_scan(self, callback: Callable[[str], None]) -> None:
-        """Be told when a full scan of one of the rule's roots begins: what changes from now on there brings a job."""
+        """Be told when a full scan of one of the rule's roots is over: what changed there since it began brings a job.
+
+        A walk that begins then isn't in the way of the scan, and all of a rule's changes are told meanwhile.
+        """
         ...
 
     def safe_open(self, path: str, flags: int = 0) -> int:

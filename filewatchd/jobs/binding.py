@@ -273,7 +273,6 @@ class Binding:
         for key in self.pipeline.attempted():
             if key[0] == self.number:
                 self.pipeline.mark(key, hint, now)
-        self.pipeline.engine.scanning(self.pipeline, self.root)
         return _Comparison(
             self.pipeline.reader(),
             self.baseline,
@@ -329,3 +328,4 @@ class Binding:
             self._manifest.reselect(self.baseline.id, self.selection.digest, parameters_of(self.pipeline.settings))
         self.baseline = self._manifest.bind(self.pipeline.settings.name, self.root, self.selection.digest)
         self._stand()
+        self.pipeline.engine.scanned(self.pipeline, self.root)

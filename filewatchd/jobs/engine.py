@@ -200,8 +200,8 @@ class Engine:
         for callback in list(self.effects.values()):
             callback(kind, old, new)
 
-    def scanning(self, pipeline: Pipeline, root: str) -> None:
-        """Tell the rule's actions that asked that a full scan of a root begins."""
+    def scanned(self, pipeline: Pipeline, root: str) -> None:
+        """Tell the rule's actions that asked that a full scan of a root is over."""
         for opened in pipeline.actions:
             if opened.context in self.scans:
                 self.scans[opened.context](root)

@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 IDLE = 60.0  # seconds until an idle worker is let go
 AT_ONCE = 4  # calls of one worker
+_AHEAD = 2  # of one that works at one after the other: the next one is there when one ends
 _TAIL = 4096  # bytes of what it prints
 _GRACE = 5.0  # seconds to end in, when it was let go
 _HOME = str(Path(__file__).parents[2])
@@ -41,7 +42,10 @@ class Starts(Protocol):
 
 
 class Process:
-    """One worker. ``rights``: None are the daemon's; ``idle``: seconds until it is let go."""
+    """One worker. ``rights``: None are the daemon's; ``alone``: it works at one call after the other.
+
+    ``idle``: seconds until it is let go.
+    """
 
     def __init__(
         self,
@@ -50,10 +54,11 @@ class Process:
         modules: frozenset[str],
         starts: Starts,
         *,
-        at_once: int = AT_ONCE,
+        alone: bool = False,
         idle: float | None = None,
     ) -> None:
         self.modules = modules
+        self._alone = alone
         self._linger = IDLE if idle is None else idle
         self._user = user
         self._rights = rights
@@ -61,7 +66,7 @@ class Process:
         self._last = False  # no further call comes
         self._numbers = itertools.count(1)
         self._answers: dict[int, asyncio.Queue[dict[str, Any]]] = {}
-        self._turns = asyncio.Semaphore(at_once)
+        self._turns = asyncio.Semaphore(_AHEAD if alone else AT_ONCE)
         self._idle: asyncio.TimerHandle | None = None
         self._said = b""
         loop = asyncio.get_running_loop()
@@ -116,7 +121,8 @@ class Process:
         over = True
         try:
             async with self._turns:
-                await self._send({"id": number, "work": name_of(work), "args": list(args), "series": series})
+                asked = {"work": name_of(work), "args": list(args), "series": series, "alone": self._alone}
+                await self._send({"id": number, **asked})
                 over = False
                 while not over:
                     answer = await answers.get()

@@ -9,10 +9,11 @@ It starts as root, since the user need not be able to read the interpreter or ou
 told, and drops its rights before it listens. As there is no exec afterwards, the user can't trace it either. One that
 is there only to do much work beside the daemon's interpreter keeps the daemon's rights.
 
-Asked is ``{id, work: "module:function", args, series}``. The answer is ``{id, value}`` or ``{id, error}``. Of a
+Asked is ``{id, work: "module:function", args, series, alone}``. The answer is ``{id, value}`` or ``{id, error}``. Of a
 series each value is ``{id, value}``, after which the function waits for ``{id, go: true}`` (or ``false``: it is
-closed where it stands), and the end is ``{id, over: true}``. Calls run side by side, each in a thread of its own; how
-many there are at once is the daemon's business. When the daemon is gone, the socket ends and so does the process,
+closed where it stands), and the end is ``{id, over: true}``. Calls run side by side, each in a thread of its own; those
+that are ``alone`` one after the other, so that the next one is there when one ends. How many there are at once is the
+daemon's business. When the daemon is gone, the socket ends and so does the process,
 in the middle of whatever it does: as with kill -9, the next recovery finds what was journaled.
 """
 
@@ -25,6 +26,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from queue import SimpleQueue
 from typing import Any
 
@@ -44,6 +46,7 @@ class Calls:
     def __init__(self, send: Callable[[bytes], object]) -> None:
         self._send = send
         self._lock = threading.Lock()
+        self._turn = threading.Lock()  # for those that run alone
         self._waiting: dict[int, SimpleQueue[bool]] = {}
 
     def take(self, message: dict[str, Any]) -> None:
@@ -59,17 +62,21 @@ class Calls:
 
     def _run(self, number: int, message: dict[str, Any]) -> None:
         try:
-            work = function_of(message["work"])
-            args = arguments_for(work, message["args"])
-            if message["series"]:
-                self._serve(number, work(*args))
-                self._tell({"id": number, "over": True})
-            else:
-                self._tell({"id": number, "value": work(*args)})
+            with self._turn if message["alone"] else nullcontext():
+                self._work(number, message)
         except BaseException as error:  # noqa: BLE001 - it travels to whoever asked
             self._tell({"id": number, "error": told(error)})
         finally:
             self._waiting.pop(number, None)
+
+    def _work(self, number: int, message: dict[str, Any]) -> None:
+        work = function_of(message["work"])
+        args = arguments_for(work, message["args"])
+        if message["series"]:
+            self._serve(number, work(*args))
+            self._tell({"id": number, "over": True})
+        else:
+            self._tell({"id": number, "value": work(*args)})
 
     def _serve(self, number: int, series: Iterator[Any]) -> None:
         try:

@@ -81,7 +81,7 @@ class Workers:
         if idlest is None or (idlest.busy and len(able) < abreast()):
             self._modules.add(work.__module__)
             idlest = Process(
-                user or own_name(), rights, frozenset(self._modules), self._starts, at_once=1, idle=_LINGER
+                user or own_name(), rights, frozenset(self._modules), self._starts, alone=True, idle=_LINGER
             )
             able.append(idlest)
         self._crews[user] = able

@@ -63,3 +63,20 @@ def test_what_is_written_after_a_rule_is_in_force_and_before_its_first_scan_is_a
         assert (found.dirty, len(found.adopt)) == (fresh, 2 - len(fresh))
 
     play(database, tmp_path / "root", RecordingAction(), story)
+
+
+def test_actions_are_told_when_a_scan_is_over(database: Database, tmp_path: Path) -> None:
+    """What they walk then isn't walked twice at once."""
+
+    async def story(stage: Stage) -> None:
+        await stage.configure()
+        told: list[str] = []
+        (opened,) = stage.pipeline.actions
+        opened.context.on_scan(told.append)
+        (binding,) = stage.pipeline.bindings.values()
+        binding.comparison(appeared=False)
+        assert told == []
+        binding.scan_ended(whole=True, now=stage.engine.clock.monotonic())
+        assert told == [str(stage.root)]
+
+    play(database, tmp_path / "root", RecordingAction(), story)
