@@ -60,11 +60,17 @@ class Finishing:
         if self._options.reopen is None or not swapped:
             return None
         try:
-            await telling.tell(self._options.reopen, self._ctx, output)
+            await self._tell(self._options.reopen, output)
         except ActionError as error:
             return Outcome(Verdict.FAILED, str(error), error.retryable)
         self._told |= {archive.id for archive in swapped}
         return None
+
+    async def _tell(self, reopen: telling.Telling, output: Callable[[bytes], None]) -> None:
+        try:
+            await telling.tell(reopen, self._ctx, output)
+        except ActionError as error:
+            raise ActionError(f"reopen: {error}", retryable=error.retryable, after=error.after) from error
 
     def drive(self, archive: Archive) -> None:
         """Finish an archive beside the jobs; where that is under way it doesn't wait for its next try."""
@@ -133,7 +139,7 @@ class Finishing:
         left = await self.rotation.writers_left(archive)
         try:
             if left is not False:
-                await telling.tell(self._options.reopen, self._ctx)
+                await self._tell(self._options.reopen, telling.nothing)
         except ActionError:
             if left:
                 raise

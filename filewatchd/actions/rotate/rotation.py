@@ -25,6 +25,7 @@ from filewatchd.actions.rotate.swapping import Left
 from filewatchd.work.gathering import Gathered
 
 _FIRST_ASK, _LAST_ASK = 0.05, 5.0  # seconds between two questions whether the last writer has gone
+_LATE_NS = 3_600 * 10**9  # after its rotation: a server's old workers may have something to finish
 STILL = 10.0  # seconds without growth that stand for a lease where none can tell
 _NAMED = (State.NAMED, State.STAMPED, State.DONE)
 _MOST, _MOST_PACKED = 64, 16  # archives of one call of the worker
@@ -228,15 +229,21 @@ class Rotation:
         return self.options.compress.codec == "none" and archive.begin == 0
 
     async def _wait_for_writers(self, archive: Archive) -> None:
-        pause, still, size = _FIRST_ASK, 0.0, -1
+        pause, still, size, told = _FIRST_ASK, 0.0, -1, False
         while (left := await self.writers_left(archive)) is not False:
             if left is None:
                 grown, size = size, await self._ctx.worker.call(swapping.size_of, archive, self.setting(archive.live))
                 still = still + pause if grown == size else 0.0
                 if still >= STILL:
-                    return
+                    break
+            if not told and self._ctx.clock.wall_ns() - archive.last_ns >= _LATE_NS:
+                told = True
+                why = await self._ctx.worker.call(swapping.still_written, archive, self.setting(archive.live))
+                self._ctx.finding(f"archive:{archive.id}", why, archive.live)
             await self.pause(pause)
             pause = min(pause * 1.5, _LAST_ASK)
+        if told:
+            self._ctx.clear_finding(f"archive:{archive.id}")
 
     async def writers_left(self, archive: Archive) -> bool | None:
         """See `swapping.writers_left`."""

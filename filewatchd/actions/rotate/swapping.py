@@ -165,6 +165,20 @@ def writers_left(archive: Archive, setting: Setting) -> bool | None:
         return told
 
 
+def still_written(archive: Archive, setting: Setting) -> str:
+    """What is told of a swapped file whose writer doesn't go.
+
+    Raises:
+        FileNotFoundError: it is gone.
+    """
+    path = where_plain(archive)
+    with folder_of(path, setting.beneath) as folder, opened(folder, path) as fd:
+        writers = sorted({f"{writer.program} ({writer.pid})" for writer in holders_of(fd).writers})
+    who = ", ".join(writers[:3]) or "somebody"
+    remedy = "have it open its log anew (see to reopen), or restart it"
+    return f"{archive.live} isn't archived yet: {who} still writes to the old file, {path}: {remedy}"
+
+
 def close(archive: Archive, setting: Setting) -> Iterator[Move | Sync]:
     """Nobody writes to the swapped file any more: this is its end."""
     path = where_plain(archive)

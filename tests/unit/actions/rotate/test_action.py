@@ -477,6 +477,34 @@ def test_a_writer_that_may_not_have_been_told_is_told_after_a_crash(tmp_path: Pa
     assert place.names() == {"app.log", archive.name}
 
 
+def test_a_writer_that_goes_on_in_the_old_file_is_told_of_until_it_has_gone(tmp_path: Path) -> None:
+    """`reopen` may succeed and do nothing."""
+    place = Place(tmp_path, compress={"codec": "gzip"}, reopen={"command": ["reopen"]})
+    place.log.write_text("line\n" * 50)
+
+    async def story() -> None:
+        script = "import sys; f = open(sys.argv[1], 'a'); print(flush=True); sys.stdin.read()"
+        with subprocess.Popen(  # noqa: ASYNC220 - nothing else runs on this loop
+            [sys.executable, "-c", script, str(place.log)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        ) as other:
+            assert other.stdout is not None
+            other.stdout.readline()
+            rotating = asyncio.ensure_future(place.run())
+            await until(lambda: any(name.endswith(".rotated") for name in place.names()))
+            assert place.ctx.findings == {}
+            place.ctx.clock.advance(3600)
+            await until(lambda: bool(place.ctx.findings))
+            ((message, path),) = place.ctx.findings.values()
+            assert f"({other.pid}) still writes to the old file" in message
+            assert path == str(place.log)
+            other.communicate(b"")
+        await rotating
+        assert place.ctx.findings == {}
+        await place.action.stop(0.0)
+
+    play(story)
+
+
 def test_a_refused_log_is_a_finding_until_it_can_be_rotated(tmp_path: Path) -> None:
     place = Place(tmp_path, method="collapse")
     place.log.write_text("line\n" * 50)

@@ -68,7 +68,7 @@ def test_all_logs_of_a_job_fail_if_their_writer_can_not_be_told(tmp_path: Path) 
         await place.action.stop(0.0)
 
     play(story)
-    assert [(outcome.verdict, outcome.message) for outcome in found] == [("failed", "there is no reopen")] * 3
+    assert [(outcome.verdict, outcome.message) for outcome in found] == [("failed", "reopen: there is no reopen")] * 3
 
 
 def test_logs_of_one_job_share_their_commits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
