@@ -142,6 +142,10 @@ class Worker(Protocol):
 class Spawn(Protocol):
     """Runs commands so that nothing they start outlives them (cgroup where delegated, else best effort)."""
 
+    def foresee(self) -> None:
+        """Hint: a command with a ``unit`` comes within milliseconds. What it would wait for may begin now."""
+        ...
+
     async def run(self, command: Command, output: Callable[[bytes], None]) -> Finished:
         """Run to the end; merged stdout and stderr go to ``output``. Cancelling ends the command and what it started.
 

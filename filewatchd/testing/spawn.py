@@ -20,15 +20,20 @@ class Scripted(NamedTuple):
 
 
 class FakeSpawn:
-    """`filewatchd.actions.base.Spawn` without processes. ``commands`` has what was asked for.
+    """`filewatchd.actions.base.Spawn` without processes. ``commands`` has what was asked for, ``foreseen`` the hints.
 
     Give it `Scripted` results, used in turn, or a function from the command to one; without any all succeed silently.
     """
 
     def __init__(self, *script: Scripted, answer: Callable[[Command], Scripted] | None = None) -> None:
         self.commands: list[Command] = []
+        self.foreseen = 0
         self._script = list(script)
         self._answer = answer
+
+    def foresee(self) -> None:
+        """Count it."""
+        self.foreseen += 1
 
     async def run(self, command: Command, output: Callable[[bytes], None]) -> Finished:
         """Note the command and do what the script says."""

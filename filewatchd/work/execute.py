@@ -1,19 +1,17 @@
 """Becoming a program, the last step of every command. It imports as little as possible."""
 
-from __future__ import annotations
-
-import os
+import posix
 
 
 def execute(argv: list[bytes], env: dict[bytes, bytes]) -> None:
     """Replace this process by the program, searched on the PATH of its own environment; returns never."""
     if b"/" in argv[0]:
-        os.execve(argv[0], argv, env)
+        posix.execve(argv[0], argv, env)
     worst: OSError = FileNotFoundError(2, "not on PATH")
     for directory in env.get(b"PATH", b"/usr/bin:/bin").split(b":"):
         try:
             if directory:  # an empty one would mean the working directory
-                os.execve(directory + b"/" + argv[0], argv, env)
+                posix.execve(directory + b"/" + argv[0], argv, env)
         except (FileNotFoundError, NotADirectoryError):
             continue
         except PermissionError as error:

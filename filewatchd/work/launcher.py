@@ -7,19 +7,18 @@ before all of it has come: a daemon that died or gave up meanwhile has closed th
 
 Standard output is the command's; standard error is a pipe for reports: `BEGUN`, and after it, if the command can't be
 started, the errno and the stage. It closes on exec. The unit has the user, the limits and the cgroup already.
+
+Every command in a unit waits for this program's start, so it imports nothing but itself and what every Python has
+built in: os, signal and contextlib would be as much as the bare start of Python.
 """
 
-from __future__ import annotations
-
-import contextlib
-import fcntl
+import _signal  # type: ignore[import-not-found]  # the built-in part of signal
 import marshal
-import os
-import signal
+import posix
 
 from filewatchd.work.execute import execute
 
-TYPE_CHECKING = False  # the module typing would be most of what this process imports
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
@@ -33,37 +32,44 @@ def request(argv: list[bytes], env: dict[bytes, bytes], cwd: bytes | None, stdin
     return len(said).to_bytes(HEADER, "little") + said + (stdin or b"")
 
 
-def main() -> NoReturn:
+def main() -> "NoReturn":
     """Become the command, or report why not."""
-    report = fcntl.fcntl(2, fcntl.F_DUPFD_CLOEXEC, 3)
+    report = posix.dup(2)  # closes on exec
     stage = "start"
     try:
-        os.dup2(1, 2)
-        os.write(report, BEGUN)
+        posix.dup2(1, 2)
+        posix.write(report, BEGUN)
         argv, env, cwd, reads = marshal.loads(take(int.from_bytes(take(HEADER), "little")))
         if not reads:
-            os.dup2(os.open(os.devnull, os.O_RDWR), 0)
+            posix.dup2(posix.open("/dev/null", posix.O_RDWR), 0)
         if cwd is not None:
             stage = "cwd"
-            os.chdir(cwd)
+            posix.chdir(cwd)
         stage = "exec"
-        for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
-            signal.signal(number, signal.SIG_DFL)  # what Python ignores, the command would ignore too
+        for number in (_signal.SIGPIPE, _signal.SIGXFSZ):  # Python ignores them, and the command would, too
+            _signal.signal(number, _signal.SIG_DFL)
         execute(argv, env)
     except BaseException as error:  # noqa: BLE001 - all of it is told, nothing may escape
-        with contextlib.suppress(OSError):  # the daemon has gone
-            os.write(report, marshal.dumps((getattr(error, "errno", None) or 0, stage)))
+        tell(report, error, stage)
     finally:
-        os._exit(127)
+        posix._exit(127)
+
+
+def tell(report: int, error: BaseException, stage: str) -> None:
+    """Say why the command can't be started."""
+    try:  # noqa: SIM105 - contextlib is a large import
+        posix.write(report, marshal.dumps((getattr(error, "errno", None) or 0, stage)))
+    except OSError:  # the daemon has gone
+        pass
 
 
 def take(size: int) -> bytes:
     """Exactly so many bytes of standard input; ends the process if there won't be as many."""
     pieces = []
     while size:
-        piece = os.read(0, size)
+        piece = posix.read(0, size)
         if not piece:
-            os._exit(0)
+            posix._exit(0)
         pieces.append(piece)
         size -= len(piece)
     return b"".join(pieces)

@@ -114,9 +114,11 @@ class Manager:
 
     async def start(self, name: str, properties: Sequence[Property], descriptors: Sequence[int]) -> None:
         """Have a transient unit started; its signals begin. Returns when systemd has taken it on."""
-        await self._call("AddMatch", "s", _changes_of(name), to=_BUS)
         said = [[each.name, Variant(each.signature, each.value)] for each in properties]
-        await self._call("StartTransientUnit", "ssa(sv)a(sa(sv))", name, "fail", said, [], descriptors=descriptors)
+        await asyncio.gather(  # the bus takes one after the other, so no change is missed
+            self._call("AddMatch", "s", _changes_of(name), to=_BUS),
+            self._call("StartTransientUnit", "ssa(sv)a(sa(sv))", name, "fail", said, [], descriptors=descriptors),
+        )
 
     async def stop(self, name: str) -> None:
         """Have a unit stopped: its signal, its grace, then what is left is killed."""

@@ -28,6 +28,7 @@ from filewatchd.errors import ActionError, FilewatchdError
 from filewatchd.work import failures, launcher, transient
 from filewatchd.work.command import Command, Finished, Unit
 from filewatchd.work.ending import wait_out
+from filewatchd.work.grace import pass_grace
 from filewatchd.work.pool import Pool
 from filewatchd.work.unitrun import Run
 from filewatchd.work.unitsweep import end_all, leftovers, quietly, tell_stuck
@@ -58,7 +59,13 @@ class Units:
         self._own_unit = ""
         self._connecting: asyncio.Task[Manager] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._grace: asyncio.Future[None] | None = None
         self._leftover = 0
+
+    def foresee(self) -> None:
+        """As `filewatchd.actions.base.Spawn.foresee`."""
+        if self._grace is None or self._grace.done():
+            self._grace = self._pool.run("cgroups", pass_grace)
 
     async def run(self, command: Command, output: Callable[[bytes], None]) -> Finished:
         """Run a command, which has a ``unit``, to its end; as `filewatchd.work.helper.Commands.run`.
@@ -67,6 +74,7 @@ class Units:
             ActionError: it can't be started, or the connection to systemd was lost meanwhile.
         """
         assert command.unit is not None
+        self.foresee()
         encoded = failures.encode(command)
         rights = await self._users.rights(command.user, command.group)
         manager = await self._connected()

@@ -20,6 +20,10 @@ class Ways:
         self._commands = commands
         self._units = units
 
+    def foresee(self) -> None:
+        """As `Units.foresee`."""
+        self._units.foresee()
+
     async def run(self, command: Command, output: Callable[[bytes], None]) -> Finished:
         """As `Commands.run` and `Units.run`."""
         way = self._commands if command.unit is None else self._units

@@ -55,6 +55,8 @@ class Attempt:
             ActionError: it can't be done now; trying again may help.
         """
         desk, record = self._desk, self._record
+        if desk.options.check is not None:
+            desk.checker.foresee()
         if record.state in PASSING:  # an earlier attempt was cancelled, or failed by an error
             await desk.move(Happening.CUT_OFF)
         taken = await desk.taker.take()

@@ -59,6 +59,11 @@ class Checker:
         """How the next check will see the candidate."""
         return self._ways[0]
 
+    def foresee(self) -> None:
+        """A check is likely to come soon."""
+        if self.way is Way.UNIT:
+            self._ctx.spawn.foresee()
+
     async def check(
         self, option: CommandOption, binds: Sequence[Bind], job: int, output: Callable[[bytes], None]
     ) -> Verdict:

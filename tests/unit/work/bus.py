@@ -11,6 +11,8 @@ from typing import Any
 from dbus_fast import Message, MessageType, RequestNameReply, Variant
 from dbus_fast.aio import MessageBus
 
+from filewatchd.work.transient import path_of
+
 NAME, PATH = "org.freedesktop.systemd1", "/org/freedesktop/systemd1"
 
 
@@ -47,6 +49,10 @@ class SystemdOnBus:
             missing = {"LoadState": "not-found", "ActiveState": "inactive", "SubState": "dead"}
             state: dict[str, Any] = {k: Variant("s", v) for k, v in self.units.get(unit, missing).items()}
             return Message.new_method_return(message, "a{sv}", [state])
+        if member == "StartTransientUnit":  # a change comes before the answer
+            changed = [f"{NAME}.Service", {"ExecMainCode": Variant("i", 1)}, []]
+            properties = "org.freedesktop.DBus.Properties"
+            self.bus.send(Message.new_signal(path_of(body[0]), properties, "PropertiesChanged", "sa{sv}as", changed))
         if member.endswith("Unit"):
             return self._job(message, body[0])
         return Message.new_method_return(message)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import marshal
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -46,6 +47,22 @@ def test_without_input_it_reads_nothing() -> None:
 )
 def test_why_it_cant_is_reported(argv: list[bytes], cwd: bytes | None, number: int, stage: str) -> None:
     assert launch(request(argv, ENV, cwd, None)) == (127, b"", BEGUN + marshal.dumps((number, stage)))
+
+
+def test_it_imports_nothing_but_itself() -> None:
+    script = "import sys; known = set(sys.modules)\n" + transient._PROGRAM.removesuffix("\nmain()")
+    script += "\nprint(*sorted(set(sys.modules) - known))"
+    words = [sys.executable, "-I", "-S", "-c", script, transient._HOME]
+    done = subprocess.run(words, capture_output=True, text=True, env={}, check=True)
+    ours = ["filewatchd", "filewatchd.work", "filewatchd.work.execute", "filewatchd.work.launcher"]
+    assert done.stdout.split() == ours
+
+
+def test_the_command_ignores_no_signal() -> None:
+    status, output, _ = launch(request([b"grep", b"SigIgn", b"/proc/self/status"], ENV, None, None))
+    ignored = int(output.split()[1], 16)
+    python_ignores = 1 << (signal.SIGPIPE - 1) | 1 << (signal.SIGXFSZ - 1)
+    assert (status, ignored & python_ignores) == (0, 0)
 
 
 @pytest.mark.parametrize("length", [0, 4, 20])

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -128,6 +129,32 @@ def test_a_command_runs_to_its_end(systemd: Systemd) -> None:
         assert output == b"in"
         assert await ways.run(command("kill -9 $$"), output.extend) == Finished(None, 9, False, 0)
         assert ways.statistics() == {"running": [], "leftover_ended": 0}
+
+    play(scene)
+
+
+def test_what_units_wait_for_in_the_kernel_begins_before_they_are_asked_for(
+    systemd: Systemd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    asked = threading.Event()
+
+    def pass_grace() -> None:
+        told.append("grace")
+        asked.wait(60)
+
+    monkeypatch.setattr(units, "pass_grace", pass_grace)
+
+    async def scene(ways: Units) -> None:
+        ways.foresee()
+        ways.foresee()  # that goes on already
+        await eventually(lambda: told, "it to begin")
+        assert (await ways.run(command("true"), lambda data: None)).code == 0  # nobody waits for it
+        assert told == ["grace"]
+        asked.set()
+        await eventually(lambda: ways._grace is not None and ways._grace.done(), "it to end")
+        assert (await ways.run(command("true"), lambda data: None)).code == 0
+        await eventually(lambda: len(told) == 2, "it again")
 
     play(scene)
 

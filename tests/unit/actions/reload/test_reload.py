@@ -12,6 +12,7 @@ from filewatchd.actions import reload
 from filewatchd.actions.base import Command, Finished
 from filewatchd.actions.probes import Probe
 from filewatchd.actions.reload import deeds
+from filewatchd.actions.reload.checking import Way
 from filewatchd.actions.reload.states import State
 from filewatchd.errors import ActionError
 from filewatchd.model import Trigger, Verdict
@@ -41,6 +42,23 @@ def test_a_good_set_is_applied_once(tmp_path: Path) -> None:
         await save(scene, "one")
         assert scene.asked == ["check", "apply", "probe"]
         assert (scene.record.applied, len(scene.record.versions)) == (1, 2)
+
+    within(work, tmp_path)
+
+
+@pytest.mark.parametrize(("way", "hints"), [(Way.UNIT, 1), (Way.NAMESPACE, 0)])
+def test_a_check_in_a_unit_is_foreseen_when_the_set_is_looked_at(tmp_path: Path, way: Way, hints: int) -> None:
+    async def work(scene: Scene) -> None:
+        scene.action._desk.checker._ways = [way, Way.STAGED]
+        seen = []
+
+        def check(command: Command) -> Scripted:
+            seen.append((scene.spawn.foreseen, command.unit is not None))
+            return Scripted()
+
+        scene.answers["check"] = check
+        await save(scene, "one")
+        assert seen == [(hints, way is Way.UNIT)]
 
     within(work, tmp_path)
 
