@@ -159,10 +159,14 @@ def unknown(live: str, rows: Sequence[Archive], folders: Iterable[str] = ()) -> 
 def unlisted(live: str, paths: Collection[str], first_ns: int, folders: Iterable[str] = ()) -> list[Part]:
     """Archives by name that are older than the first rotation, but for these paths, compressed or not.
 
-    They are looked for where these are, too. Their numbers are below all others.
+    They are looked for where these are, too, but only below the log's folder: elsewhere logs of one name may share a
+    folder. Their numbers are below all others.
     """
-    places, known = [*folders, *map(os.path.dirname, paths)], set(map(_bare, paths))
-    older = [each for each in named(live, places) if _bare(each.path) not in known and each.mtime_ns < first_ns]
+    below, known = os.path.join(os.path.dirname(live), ""), set(map(_bare, paths))
+    places = [os.path.dirname(path) for path in paths if path.startswith(below)]
+    older = [
+        each for each in named(live, [*folders, *places]) if _bare(each.path) not in known and each.mtime_ns < first_ns
+    ]
     return [
         Part(each.path, each.codec, 0, None, 0, each.mtime_ns, number - len(older)) for number, each in enumerate(older)
     ]

@@ -30,7 +30,7 @@ _BAD = ("rejected", "failed")
 def rotate(session: Session, target: str, dry_run: bool, force: bool) -> int:
     """Rotate the logs of RULE that are due, or the log at PATH; with --force although they aren't.
 
-    What waits for the last writer to go is finished afterwards; `filewatchctl status` shows it.
+    What waits for the last writer to go is finished afterwards; `filewatchctl archive ls PATH` shows it.
     """
     name, acts = ("plan", False) if dry_run else ("rotate", True)
     said: dict[str, Any] = {} if dry_run else {"force": force or None}

@@ -231,7 +231,9 @@ def test_archives_from_before_the_ledger_come_first(rotation: Rotation) -> None:
     assert b"".join(piece.data for piece in Stream(str(live), ledgers)) == b"oldest\nolder\n" + rotation.text()
 
 
-def test_archives_that_another_program_made_of_the_same_file_come_first(rotation: Rotation) -> None:
+def test_archives_that_another_program_made_of_the_same_file_come_first(
+    rotation: Rotation, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     """Those of copytruncate are younger than the log's inode; they may lie where ours go, whose names may shift."""
     live, folder = rotation.live, rotation.live.with_name("elsewhere")
     folder.mkdir()
@@ -253,6 +255,11 @@ def test_archives_that_another_program_made_of_the_same_file_come_first(rotation
     path.rename(plain)  # numbers shift between two looks
     found = unknown(str(live), [rows[0]._replace(path=str(folder / "app.log.9"))])
     assert [os.path.basename(part.path) for part in found] == ["app.log.2", "app.log.1"]
+    shared = tmp_path_factory.mktemp("shared")  # where another log of this name may have its archives
+    (shared / "app.log.3").touch()
+    os.utime(shared / "app.log.3", (0, 0))
+    found = unknown(str(live), [rows[0]._replace(path=str(shared / "app.log.9"))])
+    assert [os.path.basename(part.path) for part in found] == ["app.log.1"]
 
 
 # ---- by names
