@@ -19,7 +19,7 @@ from errno import EOPNOTSUPP
 
 from filewatchd.actions.rotate.ledger import Archive, stamp, stamped, where_plain
 from filewatchd.actions.rotate.machine import State, Step
-from filewatchd.actions.rotate.packing import free_head
+from filewatchd.actions.rotate.packing import free_head, has_name
 from filewatchd.actions.rotate.places import (
     Move,
     Setting,
@@ -184,9 +184,8 @@ def _delete(archive: Archive, path: str, setting: Setting) -> Iterator[Sync]:
     folder = folder_for(archive.live, path, setting)
     try:
         name = os.path.basename(path)
-        found = os.stat(name, dir_fd=folder, follow_symlinks=False)
-        alike = archive.was is None and found.st_size == archive.size  # copied back from somewhere
-        if inode_at(folder, name) == archive.file or alike:
+        ours = inode_at(folder, name) == archive.file if archive.was is not None else has_name(archive, folder, name)
+        if ours:
             os.unlink(name, dir_fd=folder)
             yield Sync(folder)
     finally:

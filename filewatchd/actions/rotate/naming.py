@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, tzinfo
 from typing import NamedTuple
@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 
 from filewatchd import codecs
 from filewatchd.actions.rotate.ledger import Archive
-from filewatchd.actions.rotate.packing import named
+from filewatchd.actions.rotate.packing import has_name, named
 from filewatchd.actions.rotate.places import Names, Setting, archives_of, folder_name, inode_at
 from filewatchd.work.exchange import rename_free
 
@@ -88,17 +88,17 @@ class Taken(NamedTuple):
     own: str | None
 
 
-def taken(archive: Archive, setting: Setting, ours: list[str]) -> Taken:
-    """Look at the archives' folder.
+def taken(archive: Archive, setting: Setting, ours: Mapping[str, Archive]) -> Taken:
+    """Look at the archives' folder. ``ours``: what should have these names, which another program may have shifted.
 
     Raises:
         OSError, ActionError: it can't be read.
     """
     with archives_of(archive.live, setting) as into:
         own = named(archive, into)
-        names = [name for name in os.listdir(into) if name not in ours and name != own]
-    found = {number for name in names if (number := number_of(archive.live, name)) is not None}
-    return Taken(sorted(found), own)
+        names = {name for name in os.listdir(into) if number_of(archive.live, name) is not None and name != own}
+        names -= {name for name, other in ours.items() if name in names and has_name(other, into, name)}
+    return Taken(sorted({number for name in names if (number := number_of(archive.live, name)) is not None}), own)
 
 
 def shift(live: str, setting: Setting, archives: list[Archive]) -> list[str]:
@@ -118,8 +118,10 @@ def _shifted(archive: Archive, into: int) -> str:
     if inode_at(into, new) == archive.file:
         return new
     with suppress(FileNotFoundError):
-        try:
-            rename_free(old, new, into, into)
-        except FileExistsError:
-            return old
-    return new
+        if has_name(archive, into, old):
+            try:
+                rename_free(old, new, into, into)
+            except FileExistsError:
+                return old
+            return new
+    return named(archive, into) or new  # another program has shifted it, or it is away

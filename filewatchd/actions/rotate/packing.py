@@ -266,6 +266,17 @@ def named(archive: Archive, into: int) -> str | None:
     return next((name for name in names if inode_at(into, name) == wanted), None)
 
 
+def has_name(archive: Archive, into: int, name: str) -> bool:
+    """Whether a name is a whole archive's: by its inode, or, if that is nowhere, by its size: it was copied back."""
+    try:
+        if inode_at(into, name) == archive.file:
+            return True
+        found = os.stat(name, dir_fd=into, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return found.st_size == archive.size and named(archive, into) is None
+
+
 def where_hidden(archive: Archive) -> str:
     """The hidden name of what is about to get its own."""
     return where_plain(archive._replace(path=None)) if archive.state is State.SWAPPED else temporary(archive)

@@ -291,7 +291,7 @@ class Rotation:
             if other.state in _NAMED and other.id != archive.id and os.path.dirname(other.path or "") == folder
         ]
         rows = sorted([*others, archive], key=lambda row: row.id, reverse=True)
-        ours = [os.path.basename(other.path or "") for other in others]
+        ours = {os.path.basename(other.path or ""): other for other in others}
         taken = await self._ctx.worker.call(naming.taken, archive, setting, ours)
         if taken.own is not None:  # a crash came after it had got it
             return Names(taken.own)

@@ -251,6 +251,29 @@ def test_archives_that_somebody_took_away_cost_none_that_are_there(name: str, tm
     assert len(place.parts()) == 4
 
 
+def test_numbers_that_another_program_has_shifted_too(tmp_path: Path) -> None:
+    """A log that logrotate rotates as well: its files are never taken for ours, and ours are found again."""
+    place = Place(tmp_path, name="numbered", keep={"count": 3})
+
+    async def story() -> None:
+        for text in ("one", "two"):
+            place.log.write_text(f"{text}\n" * 50)
+            assert (await place.run()).verdict == "ok"
+        for number in (2, 1):
+            (tmp_path / f"app.log.{number}").rename(tmp_path / f"app.log.{number + 1}")
+        (tmp_path / "app.log.1").write_text("theirs\n")
+        for text in ("three", "four"):
+            place.log.write_text(f"{text}\n" * 50)
+            assert (await place.run()).verdict == "ok"
+        await place.action.stop(0.0)
+
+    play(story)
+    assert (tmp_path / "app.log.1").read_text() == "theirs\n"
+    archives = [Path(part.path).read_text() for part in place.parts() if part.archive is not None]
+    assert archives == [f"{text}\n" * 50 for text in ("two", "three", "four")]
+    assert len(place.names()) == 5, "the log, theirs and three of ours"
+
+
 def test_archives_of_a_log_that_is_gone_expire_too(tmp_path: Path) -> None:
     place = Place(tmp_path, keep={"age": 10.0, "min_count": 0})
     place.log.write_text("line\n" * 50)
