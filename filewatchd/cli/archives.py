@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from filewatchd import codecs
 from filewatchd.actions.rotate.ledger import Archive, Part
-from filewatchd.actions.rotate.offline import Ledgers, named_parts, unknown, unlisted
+from filewatchd.actions.rotate.offline import Ledgers, named_parts, strangers, unknown, unlisted
 from filewatchd.actions.rotate.reader import Reader
 from filewatchd.actions.rotate.stream import Piece, Stream, Whole
 from filewatchd.cli.asking import Session
@@ -33,12 +33,16 @@ _LARGEST = 2 * codecs.MEMBER  # a member with more content isn't given to a proc
 
 
 class Log(NamedTuple):
-    """A log. ``rows``: what the ledger has of it, None by names alone; ``why``: then, why so."""
+    """A log. ``rows``: what the ledger has of it, None by names alone; ``why``: then, why so.
+
+    ``strangers``: files that look like archives of it, and aren't shown.
+    """
 
     path: str
     parts: Callable[[], Sequence[Part]]
     rows: Sequence[Archive] | None
     why: str = ""
+    strangers: Sequence[str] = ()
 
 
 Daemon = Callable[[str], Callable[[], Sequence[Part]] | None]
@@ -57,7 +61,9 @@ def find(path: str, state_dir: str, folders: Sequence[str] = (), daemon: Daemon 
         for name in dict.fromkeys((os.path.abspath(path), live)):  # a rule's root may be reached through a link
             reader = Reader(state_dir)
             if rows := reader.archives(name):
-                return Log(name, Ledgers(reader, name, unknown(live, rows, folders)), rows)
+                ledgers = Ledgers(reader, name, unknown(live, rows, folders))
+                others = strangers(live, partial(reader.archives, name), folders)
+                return Log(name, ledgers, rows, strangers=others)
         why = "no rule has rotated it so far"
     except StateError as error:
         why = str(error)

@@ -148,25 +148,54 @@ def unknown(live: str, rows: Sequence[Archive], folders: Iterable[str] = ()) -> 
     """Archives from before the first that the ledger knows: another program's, or ours of a journal that was lost.
 
     Those of a log that was copied and emptied are younger than its inode, but none is younger than our first rotation.
-    Our own is known by its inode as well: its number may be shifting just now.
     """
-    paths = [path for row in rows for path in (row.path, row.plain, row.was) if path is not None]
-    found = unlisted(live, paths, min((row.last_ns for row in rows), default=0), folders)
-    ours = {inode for row in rows for inode in (row.file, row.inode)}
-    return [part for part in found if _inode(part.path) not in ours]
+    return _numbered([each for each in _foreign(live, rows, folders) if each.mtime_ns < _first_ns(rows)])
+
+
+def strangers(live: str, rows: Callable[[], Sequence[Archive]], folders: Sequence[str] = ()) -> list[str]:
+    """Files with names of archives that are neither ours nor from before: another program may rotate the log, too.
+
+    ``rows``: the log's, read again where there are some: one may have been rotated in between.
+    """
+    found: list[str] = []
+    for turn in range(2):
+        known = rows()
+        young = [each.path for each in _foreign(live, known, folders) if each.mtime_ns >= _first_ns(known)]
+        found = [path for path in young if not path.endswith(".rotated") and (turn == 0 or path in found)]
+        if not found:
+            break
+    return found
 
 
 def unlisted(live: str, paths: Collection[str], first_ns: int, folders: Iterable[str] = ()) -> list[Part]:
-    """Archives by name that are older than the first rotation, but for these paths, compressed or not.
+    """As `unknown`, where only the paths of our archives are known."""
+    return _numbered([each for each in _others(live, paths, folders) if each.mtime_ns < first_ns])
+
+
+def _first_ns(rows: Sequence[Archive]) -> int:
+    return min((row.last_ns for row in rows), default=0)
+
+
+def _foreign(live: str, rows: Sequence[Archive], folders: Iterable[str]) -> list[Named]:
+    """Our own is known by its inode as well: its number may be shifting just now."""
+    ours = {inode for row in rows for inode in (row.file, row.inode)}
+    paths = [path for row in rows for path in (row.path, row.plain, row.was) if path is not None]
+    return [each for each in _others(live, paths, folders) if _inode(each.path) not in ours]
+
+
+def _others(live: str, paths: Collection[str], folders: Iterable[str]) -> list[Named]:
+    """Archives by name, but for these paths, compressed or not.
 
     They are looked for where these are, too, but only below the log's folder: elsewhere logs of one name may share a
-    folder. Their numbers are below all others.
+    folder.
     """
     below, known = os.path.join(os.path.dirname(live), ""), set(map(_bare, paths))
     places = [os.path.dirname(path) for path in paths if path.startswith(below)]
-    older = [
-        each for each in named(live, [*folders, *places]) if _bare(each.path) not in known and each.mtime_ns < first_ns
-    ]
+    return [each for each in named(live, [*folders, *places]) if _bare(each.path) not in known]
+
+
+def _numbered(older: Sequence[Named]) -> list[Part]:
+    """Their numbers are below all of ours."""
     return [
         Part(each.path, each.codec, 0, None, 0, each.mtime_ns, number - len(older)) for number, each in enumerate(older)
     ]

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 _NOTHING = 3
+_STRANGERS = 3  # named
 
 
 @click.group(
@@ -243,10 +244,15 @@ def _found(
 
 
 def _explain(log: Log) -> None:
-    """Say it where names had to do."""
+    """Say it where names had to do, and what is left out by its name."""
     if log.rows is None:
         note = "after a rotation that was cut off, lines may be missing or come twice"
         click.echo(f"filewatchctl: archives are found by their names ({one_line(log.why)}); {note}", err=True)
+    for path in log.strangers[:_STRANGERS]:
+        note = "it is younger than our first archive, and not ours: does another program, such as logrotate, rotate it?"
+        click.echo(f"filewatchctl: {one_line(path)} isn't shown: {note}", err=True)
+    if len(log.strangers) > _STRANGERS:
+        click.echo(f"filewatchctl: and {len(log.strangers) - _STRANGERS} more", err=True)
 
 
 def _complete(reading: Stream) -> int:

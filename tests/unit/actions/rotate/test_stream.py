@@ -15,7 +15,7 @@ from filewatchd import codecs
 from filewatchd.actions.rotate import stream as module
 from filewatchd.actions.rotate.ledger import Archive, Ledger, hidden, stamp
 from filewatchd.actions.rotate.machine import State, Step
-from filewatchd.actions.rotate.offline import Ledgers, named, named_parts, unknown
+from filewatchd.actions.rotate.offline import Ledgers, named, named_parts, strangers, unknown
 from filewatchd.actions.rotate.reader import Reader
 from filewatchd.actions.rotate.stream import Stream
 from filewatchd.errors import StateError
@@ -227,7 +227,9 @@ def test_archives_from_before_the_ledger_come_first(rotation: Rotation) -> None:
         for _ in rotation.exchange():
             pass
     reader = Reader(str(rotation.state))
-    ledgers = Ledgers(reader, str(live), unknown(str(live), reader.archives(str(live))))
+    rows = reader.archives(str(live))
+    ledgers = Ledgers(reader, str(live), unknown(str(live), rows))
+    assert strangers(str(live), lambda: rows) == [str(live.with_name("app.log.3"))]
     assert b"".join(piece.data for piece in Stream(str(live), ledgers)) == b"oldest\nolder\n" + rotation.text()
 
 
