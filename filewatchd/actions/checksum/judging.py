@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from filewatchd.actions.checksum.seeing import Presence, Seen
-from filewatchd.state.index.rows import NO_ATTRIBUTES, RACY, Attributes, Record, State, Verdict, stamp
+from filewatchd.state.index.rows import NO_ATTRIBUTES, RACY, WAITING, Attributes, Record, State, Verdict, stamp
 
 
 class Content(StrEnum):
@@ -203,7 +203,8 @@ def to_read(row: Record | None, now: tuple[int, int, int, int] | None, track: Tr
         return ()
     if row is None or row.digest is None:
         return (track.algorithm,)
-    same = now is not None and stamp(*row.identity) == now and not row.flags & RACY
+    # What waits may be over, as a directory that was away and is back: only its content tells.
+    same = now is not None and stamp(*row.identity) == now and not row.flags & (RACY | WAITING)
     if how is Reading.QUICK and same:
         return ()
     return (track.algorithm,) if row.algorithm == track.algorithm else (row.algorithm, track.algorithm)

@@ -287,7 +287,12 @@ def checked_page(document: Mapping[str, Any]) -> Sequence[Block]:
     weak = [name for name in document["algorithms"] if name in ("md5", "sha1")]
     notes: list[Text] = [Cell(note, FAINT) for note in document["notes"]]
     if weak:
-        notes.append(Cell(f"{' and '.join(weak)} tell of accidents, not of somebody who means harm", FAINT))
+        notes.append(
+            Cell(
+                f"{' and '.join(weak)} {'tell' if weak[1:] else 'tells'} of accidents, not of somebody who means harm",
+                FAINT,
+            )
+        )
     otherwise = len(document["findings"])
     end = f"{number(document['files'], 'file')}: {document['ok']:,} ok, {otherwise:,} otherwise"
     return [

@@ -287,7 +287,7 @@ def test_check_tells_what_is_otherwise(ctl: Ctl, tree: Path, tmp_path: Path) -> 
     ]  # fmt: skip
     assert [each["line"] for each in document["bad_lines"]] == [4]
     page = ctl("index", "check", str(tmp_path / "sums"), "--base", str(tree))
-    assert "md5 tell of accidents" in page.out
+    assert "md5 tells of accidents" in page.out
     assert "3 files: 0 ok, 3 otherwise" in page.out
 
 

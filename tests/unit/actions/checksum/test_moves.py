@@ -86,3 +86,31 @@ async def test_what_waits_and_is_gone_unseen_waits_no_more(tmp_path: Path) -> No
         assert sorted(change.path for change in scene.changes("pending")) == ["a", "moved"]
         await scene.verify("quick")
         assert [(c.verdict.value, c.path) for c in scene.changes("pending")] == [("deleted", "kept")]
+
+
+@story
+async def test_a_directory_that_comes_back_as_it_was_waits_no_more(tmp_path: Path) -> None:
+    async with Scene(tmp_path, approval="required") as scene:
+        written(scene.root, ["d/x", "d/y", "kept"])
+        await scene.verify()
+        await scene.ask("approve", all=True)
+        (scene.root / "d").rename(tmp_path / "away")
+        await scene.changed("d/x", "d/y", kind=Kind.DELETED)
+        assert scene.told("pending") == [("deleted", "d/x"), ("deleted", "d/y")]
+        (tmp_path / "away").rename(scene.root / "d")  # the files' own times stay
+        await scene.changed("d/x", "d/y", kind=Kind.CREATED)
+        assert scene.told("pending", "open") == []
+
+
+@story
+async def test_a_quick_verify_sees_that_a_directory_is_back(tmp_path: Path) -> None:
+    async with Scene(tmp_path, approval="required") as scene:
+        written(scene.root, ["d/x", "kept"])
+        await scene.verify()
+        await scene.ask("approve", all=True)
+        (scene.root / "d").rename(tmp_path / "away")
+        await scene.verify("quick")
+        assert scene.told("pending") == [("deleted", "d/x")]
+        (tmp_path / "away").rename(scene.root / "d")
+        await scene.verify("quick")
+        assert scene.told("pending", "open") == []
