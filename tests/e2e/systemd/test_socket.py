@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.e2e.running import eventually
 from tests.e2e.systemd.service import Service
 
 
@@ -18,7 +19,7 @@ def activated(service: Service) -> Service:
 def test_asking_starts_the_daemon_and_is_answered(activated: Service) -> None:
     assert activated["ActiveState"] == "inactive"
     assert activated.ask("status")["pid"] == activated.pid
-    assert activated["ActiveState"] == "active"
+    eventually(lambda: activated["ActiveState"] == "active", "it is ready, too")
     activated.machine.run("systemctl", "stop", activated.unit)
     assert activated.ask("status")["pid"] == activated.pid, "the socket has outlived the daemon"
     activated.saw(activated.touch("file"))
