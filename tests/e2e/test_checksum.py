@@ -146,6 +146,24 @@ def test_what_changed_while_it_was_down(indexed: Indexed) -> None:
     assert set(indexed.rows()) == {"written", "there"}
 
 
+def test_a_root_that_is_moved_away_and_back(indexed: Indexed) -> None:
+    """One finding, and no row is lost; when it is back, what is otherwise is told by itself."""
+    root, away = indexed.root, indexed.root.with_name("away")
+    for name in ("a", "d/b", "c"):
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).write_text(name)
+    indexed.start()
+    before = indexed.rows()
+    root.rename(away)
+    eventually(lambda: indexed.told("open") == [("root-gone", "")], "the root is told as gone", 20)
+    assert indexed.rows() == before
+    (away / "a").unlink()
+    away.rename(root)
+    eventually(lambda: ("deleted", "a") in indexed.told("accepted"), "what was deleted meanwhile is told", 20)
+    assert indexed.told("open") == []
+    assert sorted(indexed.told()) == [("deleted", "a"), ("root-gone", "")]
+
+
 @root_only
 def test_damage_on_a_disk_that_was_away(indexed: Indexed, mounts: Mounts, tmp_path: Path) -> None:
     """Unmounted: nothing is lost. Mounted with another device number: nothing is told. Bytes flipped: corrupt."""

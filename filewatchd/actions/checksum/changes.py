@@ -13,9 +13,10 @@ from filewatchd.actions.base import JobContext
 from filewatchd.actions.checksum.glance import LANE, look_at
 from filewatchd.actions.checksum.judging import Reading, to_read
 from filewatchd.actions.checksum.keeping import Ledger, still_waits
+from filewatchd.actions.checksum.listing import is_away
 from filewatchd.actions.checksum.paths import full, path_of, relative
 from filewatchd.actions.checksum.rotated import Rotated
-from filewatchd.actions.checksum.seeing import Seen, Wanted
+from filewatchd.actions.checksum.seeing import Presence, Seen, Wanted
 from filewatchd.actions.checksum.settling import Looked
 from filewatchd.actions.checksum.vanished import Vanished
 from filewatchd.model import OK, Change, Kind, Outcome
@@ -47,11 +48,24 @@ class Changes:
         ground = self._action.ground(root)
         tracking = self._action.tracking(ground.granularity_ns if ground is not None else 0)
         seen = await look_at(self._action.ctx, root, wanted, tracking, self._progress(job, root))
+        if await self._is_away(ledger, seen):
+            return {}
         looked = [
             self._looked(ledger, each, want, *asked[path_of(each)], places)
             for each, want in zip(seen, wanted, strict=True)
         ]
         return await self._settle(ledger, looked, places)
+
+    async def _is_away(self, ledger: Ledger, seen: Sequence[Seen]) -> bool:
+        """Whether files are missing because their root is, which is one finding and deletes nothing.
+
+        What became of them is told by the verify that begins when the root is back.
+        """
+        missing = any(each.presence is Presence.ABSENT and each.name for each in seen)  # no name: the root is a file
+        if not missing or not await self._action.ctx.worker.call(is_away, ledger.root):
+            return False
+        self._action.settled(ledger, await self._action.ctx.pool.run(LANE, ledger.root_gone, True))
+        return True
 
     async def _from_waiting(
         self, ledger: Ledger, rowless: Sequence[str], old: dict[str, str], places: dict[str, Change]

@@ -84,6 +84,8 @@ def _list(
 ) -> tuple[Listing | None, list[str]]:
     """What is in a directory; None if it is gone since it was listed itself: what is missed there finds its rows."""
     assert callable(chooses)
+    if not directory and (alone := _alone(root, looked=looked)) is not None:
+        return Listing("", [alone]), []
     try:
         fd = open_directory(root, directory)
     except (OSError, ActionError) as error:
@@ -109,6 +111,17 @@ def _list(
     return Listing(directory, entries), inside
 
 
+def _alone(root: str, *, looked: bool) -> Entry | None:
+    """The only entry of a root that is a file: it has no name below itself, and what is beside it isn't the rule's."""
+    try:
+        found = os.stat(root)
+    except OSError:
+        return None
+    if not stat.S_ISREG(found.st_mode):
+        return None
+    return Entry("", _identity_of(found) if looked else None)
+
+
 def _name(entry: Entry) -> bytes:
     return os.fsencode(entry.name)
 
@@ -120,6 +133,10 @@ def _identity(fd: int, entry: os.DirEntry[str], follow: bool) -> FileIdentity | 
         return None
     if not stat.S_ISREG(found.st_mode):
         return None
+    return _identity_of(found)
+
+
+def _identity_of(found: os.stat_result) -> FileIdentity:
     return FileIdentity(found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 
@@ -131,6 +148,14 @@ def is_bare(root: str) -> bool:
             return not stat.S_ISREG(status.st_mode)
         with os.scandir(root) as entries:
             return next(entries, None) is None
+    except OSError as error:
+        return error.errno in GONE
+
+
+def is_away(root: str) -> bool:
+    """Whether a root's directory isn't there at all."""
+    try:
+        return not stat.S_ISDIR(os.stat(root).st_mode)
     except OSError as error:
         return error.errno in GONE
 

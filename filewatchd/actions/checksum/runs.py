@@ -14,9 +14,10 @@ from filewatchd.actions.checksum.cycle import Cycle
 from filewatchd.actions.checksum.glance import LANE
 from filewatchd.actions.checksum.judging import Reading
 from filewatchd.actions.checksum.keeping import Ledger
+from filewatchd.actions.checksum.listing import is_bare
 from filewatchd.actions.checksum.walking import Walk
 from filewatchd.errors import ActionError, FilewatchdError
-from filewatchd.state.index.rows import Run
+from filewatchd.state.index.rows import Run, Verdict
 
 if TYPE_CHECKING:
     from filewatchd.actions.checksum.action import Checksum
@@ -62,10 +63,18 @@ class Runs:
         for run in cut_off:
             if run.kind == "verify":
                 await self._start(root, run)
+        if await self._is_back(ledger):
+            await self.verify(root, "", Reading.QUICK.value, None)
         if first:
             await action.again_racy(ledger)
             await action.stands(root)
         self.cycle.stands(root)
+
+    async def _is_back(self, ledger: Ledger) -> bool:
+        """Whether a root is there that was told as gone."""
+        waiting = await self._action.ctx.pool.run(LANE, ledger.waiting, "")
+        gone = any(change.verdict is Verdict.ROOT_GONE for change in waiting)
+        return gone and not await self._action.ctx.worker.call(is_bare, ledger.root)
 
     async def _build(self, root: str, ledger: Ledger, cut_off: Run | None) -> None:
         """Build a root that isn't built, or not by the patterns that the rule has now."""

@@ -36,7 +36,8 @@ class Scene:
 
     def __init__(self, place: Path, clock: FakeClock | None = None, root: Path | None = None, **options: Any) -> None:
         self.root = root or place / "root"
-        self.root.mkdir(exist_ok=True)
+        if not self.root.is_file():
+            self.root.mkdir(exist_ok=True)
         (place / "state").mkdir(exist_ok=True)
         self.clock = clock or FakeClock()
         rule = RuleSettings(name="rule", roots=(str(self.root),), actions=())

@@ -114,3 +114,47 @@ async def test_a_quick_verify_sees_that_a_directory_is_back(tmp_path: Path) -> N
         (tmp_path / "away").rename(scene.root / "d")
         await scene.verify("quick")
         assert scene.told("pending", "open") == []
+
+
+@pytest.mark.parametrize("approval", ["none", "required"])
+@story
+async def test_a_root_that_goes_while_it_is_watched_deletes_nothing(tmp_path: Path, approval: str) -> None:
+    async with Scene(tmp_path, approval=approval) as scene:
+        written(scene.root, ["d/x", "y"])
+        await scene.verify()
+        await scene.ask("approve", all=True)
+        before = scene.rows()
+        gone = [scene.change(name, Kind.DELETED) for name in ("d/x", "y")]
+        scene.root.rename(tmp_path / "away")
+        await scene.job(*gone)
+        assert scene.told("open", "pending", "accepted")[-1:] == [("root-gone", "")]
+        assert scene.told("open", "pending") == [("root-gone", "")]
+        assert scene.rows() == before
+        (tmp_path / "away").rename(scene.root)
+        (scene.root / "y").unlink()  # unseen: only that is told
+        scene.action.runs.scanned(str(scene.root))
+        await scene.follow()
+        assert scene.told("open") == []
+        assert ("deleted", "y") in scene.told()
+        assert ("deleted", "d/x") not in scene.told()
+
+
+@story
+async def test_a_root_that_is_one_file_is_all_that_is_known(tmp_path: Path) -> None:
+    written(tmp_path, ["only", "beside"])
+    only = tmp_path / "only"
+    async with Scene(tmp_path, root=only) as scene:
+        await scene.verify()
+        assert list(scene.rows()) == [""]
+        assert scene.told() == []
+        only.write_text("other")
+        await scene.verify("quick")
+        await scene.verify()
+        assert scene.told() == [("modified", "")]
+        only.write_text("and again")
+        await scene.job(Change(Kind.MODIFIED, str(only), str(only), None))
+        assert scene.told() == [("modified", "")] * 2
+        only.unlink()
+        await scene.job(Change(Kind.DELETED, str(only), str(only)))
+        assert scene.told()[-1] == ("deleted", "")
+        assert scene.rows() == {}
