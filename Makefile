@@ -36,7 +36,7 @@ soak: $(VENV)/.test ## the core's and the control API's properties, then SOAK_SE
 	@HYPOTHESIS_PROFILE=soak $(BIN)/pytest -q -n auto -m hypothesis tests/unit
 	@HYPOTHESIS_PROFILE=soak $(BIN)/pytest -q tests/e2e/test_openapi.py
 	@FILEWATCHD_SOAK=1 $(BIN)/pytest -q tests/e2e -k 'leak_nothing or same_bytes or large_hole or death_of_a_publish or replayed or followers or renamed_at_once'
-	@FILEWATCHD_SOAK=1 $(BIN)/pytest -q tests/e2e/test_crew_deaths.py
+	@FILEWATCHD_SOAK=1 $(BIN)/pytest -q tests/e2e/test_crew_deaths.py tests/faults/test_unmounts.py
 	@FILEWATCHD_SOAK=1 $(BIN)/pytest -q tests/faults/test_reload_calls.py tests/unit/actions/reload tests/e2e/systemd/test_howto.py
 	@$(BIN)/python -m tests.oracle
 	@$(BIN)/python -m tests.oracle --rounds 20

@@ -22,12 +22,12 @@ import msgspec
 from filewatchd import codecs
 from filewatchd.actions import rotate
 from filewatchd.actions.base import Command
-from filewatchd.actions.rotate import naming, packing, rotation
+from filewatchd.actions.rotate import finishing, naming, packing, rotation
 from filewatchd.actions.rotate.action import RotateAction
 from filewatchd.actions.rotate.ledger import Ledger
 from filewatchd.actions.rotate.machine import Step
 from filewatchd.clock import SystemClock
-from filewatchd.model import RuleSettings
+from filewatchd.model import Outcome, RuleSettings
 from filewatchd.state.database import Database
 from filewatchd.state.tables import ActionTables
 from filewatchd.testing import (
@@ -113,9 +113,14 @@ async def opened(case: Case) -> AsyncIterator[tuple[RotateAction, FakeContext]]:
 
 
 async def rotated(action: RotateAction, case: Case) -> list[str]:
-    """A job; what of it went wrong."""
+    """A job; what of it went wrong, or can't be begun."""
     outcomes = await action.run(FakeJob([changed(log, case.root) for log in (case.live, *case.others)]))
-    return [outcome.message for outcome in outcomes.values() if outcome.verdict not in ("ok", "skipped")]
+    return [each.message for each in outcomes.values() if each.verdict not in ("ok", "skipped") or is_away(each)]
+
+
+def is_away(outcome: Outcome) -> bool:
+    """Whether a log isn't there, and isn't gone."""
+    return outcome.message.startswith("nothing is mounted")
 
 
 async def live(case: Case) -> None:
@@ -135,7 +140,10 @@ async def live(case: Case) -> None:
 
 
 def tell(context: FakeContext, told: dict[str, Any]) -> None:
-    """Print findings and announcements that are new."""
+    """Print findings and announcements that are new, and findings that are gone."""
+    for key in [key for key in told if key not in context.findings and key not in dict(context.announced)]:
+        print("cleared", key, flush=True)
+        del told[key]
     for key, finding in {**context.findings, **dict(context.announced)}.items():
         if told.get(key) != finding:
             print("finding", key, finding, flush=True)
@@ -145,6 +153,7 @@ def tell(context: FakeContext, told: dict[str, Any]) -> None:
 def prepare(case: Case) -> None:
     """Be what the case says."""
     rotation.STILL = 0.5
+    finishing._FIRST = 0.2
     if case.fixed:
         naming.transaction = lambda now_ns, zone: FIXED
     if case.short:

@@ -98,8 +98,11 @@ class RotateAction:
             await asyncio.sleep(0)  # there may be thousands
             if self._rotation.ending.is_set():
                 return
-            if size < 0 or not self._ctx.selects(live):
+            if not self._ctx.selects(live):
                 self._ledger.drop(live)
+                continue
+            if size < 0:
+                await self._missing(live)
                 continue
             self._wait(live, size, since_ns, asked)
 
@@ -192,6 +195,13 @@ class RotateAction:
             self._later(live)  # when the job's own tries are used up
             return failed
 
+    async def _missing(self, live: str) -> Outcome:
+        """A log isn't there: it is gone, or looked at again until its filesystem is there."""
+        if point := await self._judging.is_away(live):
+            self._later(live)
+            return Outcome(Verdict.SKIPPED, f"nothing is mounted at {point}")
+        return self._gone(live)
+
     def _gone(self, live: str) -> Outcome:
         self._watching.forget(live)
         self._ledger.drop(live)
@@ -211,7 +221,7 @@ class RotateAction:
             known = await self._judging.known(live)
         seen = await self._judging.see(live)
         if not seen.there:
-            return self._gone(live)
+            return await self._missing(live)
         if seen.refused:
             self._judging.note(live, known.since)
             return self._refuse(live, seen.refused)
@@ -264,6 +274,7 @@ class RotateAction:
         if decision.method == "refuse":
             return self._refuse(live, decision.text)
         self._ctx.clear_finding(f"refused:{live}")
+        await self._judging.stand(live, seen)
         if self._options.before is not None:
             values = {"path": live, "archive": "", "rule": job.rule}
             await commands.run(self._ctx, "before", self._options.before, values, job.output)

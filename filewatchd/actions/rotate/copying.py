@@ -36,7 +36,10 @@ def copy(archive: Archive, setting: Setting) -> Iterator[Move]:
         OSError, ActionError: it couldn't be done; every byte is still there.
     """
     name = spare(archive)
-    with folder_of(archive.live, setting.beneath) as folder, opened(folder, archive.live, os.O_RDWR) as log:
+    with (
+        folder_of(archive.live, setting.beneath, setting.log_on) as folder,
+        opened(folder, archive.live, os.O_RDWR) as log,
+    ):
         if inode_of(log) != archive.inode:
             raise ActionError(f"{archive.live} was replaced by another file just now; it is tried again")
         target = fresh(folder, name)
@@ -111,7 +114,7 @@ def empty_again(archive: Archive, setting: Setting) -> Iterator[Move]:
     Raises:
         OSError, ActionError: it couldn't be done; every byte is still there.
     """
-    with folder_of(archive.live, setting.beneath) as folder:
+    with folder_of(archive.live, setting.beneath, setting.log_on) as folder:
         if inode_at(folder, spare(archive)) != archive.source:
             yield Move(Step.UNDO, skip=archive.begin)  # somebody took the copy away; the log may have all
             return
@@ -132,7 +135,7 @@ def empty_again(archive: Archive, setting: Setting) -> Iterator[Move]:
 
 def discard(archive: Archive, setting: Setting) -> Iterator[Move]:
     """Give up a copy that isn't recorded."""
-    with folder_of(archive.live, setting.beneath) as folder:
+    with folder_of(archive.live, setting.beneath, setting.log_on) as folder:
         remove(folder, spare(archive))
     yield Move(Step.UNDO, skip=archive.begin)
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from filewatchd.actions.rotate.deciding import Facts
 from filewatchd.actions.rotate.places import folder_of, opened
+from filewatchd.actions.rotate.standing import point_of
 from filewatchd.errors import ActionError
 from filewatchd.work.files import filesystem_magic, is_written_to
 from filewatchd.work.holders import Hold, Holder, Holders, holders_of, holders_of_each
@@ -41,15 +42,19 @@ class Seen(NamedTuple):
     there: bool = True
     refused: str = ""
     failed: str = ""
+    log_on: str = ""  # where the filesystem of its folder is mounted (`standing`)
+    into_on: str = ""  # and that of the folder for its archives
     facts: Facts | None = None  # all that decides about its method, where that takes no look at other processes
 
 
-def see(live: str, beneath: str) -> Seen:
-    """One look at a log."""
+def see(live: str, beneath: str, into: str | None = None) -> Seen:
+    """One look at a log. ``into``: the folder for its archives, if that is another one."""
     try:
         with folder_of(live, beneath) as folder, opened(folder, live) as fd:
             told = _without_looking(live, fd, 0)
-            return Seen(inode_of(fd), os.fstat(fd).st_size, facts=told if isinstance(told, Facts) else None)
+            facts = told if isinstance(told, Facts) else None
+            log_on, into_on = point_of(os.path.dirname(live)), point_of(into) if into is not None else ""
+            return Seen(inode_of(fd), os.fstat(fd).st_size, log_on=log_on, into_on=into_on, facts=facts)
     except (FileNotFoundError, NotADirectoryError):
         return Seen(there=False)
     except ActionError as error:
@@ -58,9 +63,9 @@ def see(live: str, beneath: str) -> Seen:
         return Seen(failed=f"{live} can't be opened: {remedied(error)}")
 
 
-def see_each(lives: list[tuple[str, str]]) -> list[Seen]:
-    """One look at each of some logs: (path, beneath)."""
-    return [see(live, beneath) for live, beneath in lives]
+def see_each(lives: list[tuple[str, str, str | None]]) -> list[Seen]:
+    """One look at each of some logs: (path, beneath, into)."""
+    return [see(*each) for each in lives]
 
 
 def sizes(lives: list[str]) -> list[int]:

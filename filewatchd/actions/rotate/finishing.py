@@ -20,6 +20,7 @@ from filewatchd.actions.rotate.machine import State
 from filewatchd.actions.rotate.options import Options
 from filewatchd.actions.rotate.packing import source_of
 from filewatchd.actions.rotate.rotation import Ended, Rotation
+from filewatchd.actions.rotate.standing import is_mounted
 from filewatchd.errors import ActionError
 from filewatchd.model import Outcome, Verdict
 from filewatchd.work.remedies import remedied
@@ -148,7 +149,8 @@ class Finishing:
     async def _is_lost(self, archive: Archive) -> bool:
         """Whether somebody took away the file that was to be archived, and not something else on the way."""
         with suppress(KeyError):
-            return await self._ctx.pool.run("", _source_is_gone, self._ledger.get(archive.id))
+            point = self._ledger.point(os.path.dirname(archive.live))
+            return await self._ctx.pool.run("", _source_is_gone, self._ledger.get(archive.id), point)
         return False
 
     def _give_up(self, archive: Archive, error: OSError) -> None:
@@ -196,6 +198,8 @@ class Finishing:
             await self._ledger.paid(archive.id)
 
 
-def _source_is_gone(archive: Archive) -> bool:
-    """Blocking. A log's whole directory may only be away."""
+def _source_is_gone(archive: Archive, point: str) -> bool:
+    """Blocking. A log's whole directory, or filesystem, may only be away."""
+    if point and not is_mounted(point):
+        return False
     return os.path.isdir(os.path.dirname(archive.live)) and not os.path.lexists(source_of(archive))

@@ -47,7 +47,7 @@ def free(archive: Archive, setting: Setting, proven: bool) -> Iterator[Move | Sy
     if archive.plain is not None:  # a swapped file, or a copy
         yield from unlink(archive, setting)
         return
-    with folder_of(archive.live, setting.beneath) as folder:
+    with folder_of(archive.live, setting.beneath, setting.log_on) as folder:
         name = os.path.basename(archive.live)
         if inode_at(folder, name) != archive.inode:  # somebody has taken it away: it isn't ours to free
             yield Move(Step.FREE, skip=archive.skip)
@@ -77,7 +77,7 @@ def unlink(archive: Archive, setting: Setting) -> Iterator[Move | Sync]:
         yield Move(Step.FREE)
         return
     name = os.path.basename(plain)
-    with folder_of(plain, setting.beneath) as folder:
+    with folder_of(plain, setting.beneath, setting.log_on) as folder:
         if inode_at(folder, name) == archive.source:
             if os.stat(name, dir_fd=folder, follow_symlinks=False).st_size > archive.end:
                 yield Move(Step.FREE, grown=True)
@@ -113,7 +113,10 @@ def collapsed(archive: Archive, fd: int, proven: bool) -> Iterator[Move]:
 
 def scrub(archive: Archive, setting: Setting) -> None:
     """Take away a stamp that a crash left at the head of a log that was cut."""
-    with folder_of(archive.live, setting.beneath) as folder, opened(folder, archive.live, os.O_RDWR) as fd:
+    with (
+        folder_of(archive.live, setting.beneath, setting.log_on) as folder,
+        opened(folder, archive.live, os.O_RDWR) as fd,
+    ):
         if inode_of(fd) == archive.inode and stamped(fd, archive.txn):
             pad(fd, 0, len(stamp(archive.txn)))
 
@@ -155,7 +158,7 @@ def drop_empty(archive: Archive, setting: Setting) -> Iterator[Move | Sync]:
     """The swapped file had nothing that wasn't archived."""
     plain = where_plain(archive)
     name = os.path.basename(plain)
-    with folder_of(plain, setting.beneath) as folder:
+    with folder_of(plain, setting.beneath, setting.log_on) as folder:
         if inode_at(folder, name) == archive.source:
             os.unlink(name, dir_fd=folder)
             yield Sync(folder)

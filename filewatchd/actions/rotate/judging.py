@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 from filewatchd.actions import telling
 from filewatchd.actions.base import Context
-from filewatchd.actions.rotate import deciding, examining, naming
+from filewatchd.actions.rotate import deciding, examining, naming, standing
 from filewatchd.actions.rotate.deciding import Decision, Facts
 from filewatchd.actions.rotate.due import Due, due
 from filewatchd.actions.rotate.examining import Seen
 from filewatchd.actions.rotate.ledger import Archive, Known, Ledger, goes_on
 from filewatchd.actions.rotate.machine import State
 from filewatchd.actions.rotate.options import Options
+from filewatchd.actions.rotate.places import folder_in
 from filewatchd.errors import ActionError
 from filewatchd.work.gathering import Gathered
 from filewatchd.work.inodes import Inode
@@ -31,7 +33,9 @@ class Judging:
         self.options = options
         self.punched: set[str] = set()
         self._knowing = Gathered[str, Known](self._known_of)
-        self._seeing = Gathered[tuple[str, str], Seen](lambda lives: ctx.worker.call(examining.see_each, lives))
+        self._seeing = Gathered[tuple[str, str, str | None], Seen](
+            lambda lives: ctx.worker.call(examining.see_each, lives)
+        )
         self._inspecting = Gathered[tuple[str, str, int], Facts | None](
             lambda logs: ctx.worker.call(examining.inspect_each, logs)
         )
@@ -75,7 +79,30 @@ class Judging:
 
     async def see(self, live: str) -> Seen:
         """A look at it, together with those at other logs."""
-        return await self._seeing.ask((live, self._ctx.beneath(live)))
+        into = self.options.into
+        folder = folder_in(live, into.dir) if into is not None else None
+        return await self._seeing.ask((live, self._ctx.beneath(live), folder))
+
+    async def stand(self, live: str, seen: Seen) -> None:
+        """Remember where the folders of a log and of its archives stand, before a rotation begins.
+
+        Raises:
+            ActionError: an archive is unfinished on a filesystem that isn't there any more.
+        """
+        folder, into = os.path.dirname(live), self.options.into
+        before = self._ledger.point(folder)
+        if before not in ("", seen.log_on) and folder in {
+            os.path.dirname(row.live) for row in self._ledger.unfinished()
+        }:
+            await self._ctx.worker.call(standing.check, None, folder, before)
+        self._ledger.stands(folder, seen.log_on)
+        if into is not None and seen.into_on and not standing.is_within(folder, seen.into_on):
+            self._ledger.stands(folder_in(live, into.dir), seen.into_on)
+
+    async def is_away(self, live: str) -> str:
+        """Where nothing is mounted, if a log may only be away with its filesystem; else empty."""
+        point = self._ledger.point(os.path.dirname(live))
+        return point if point and not await self._ctx.worker.call(standing.is_mounted, point) else ""
 
     async def _known_of(self, lives: list[str]) -> list[Known]:
         return self._ledger.known_of(lives)

@@ -78,6 +78,8 @@ SCHEMA = (
     # archives that have their name, and of which the command after it hasn't ended yet
     "CREATE TABLE {owed} (archive INTEGER PRIMARY KEY)",
     f"CREATE INDEX {{archives_left}} ON {{archives}} (id) WHERE {_LEFT}",
+    # where the filesystem of a folder of logs or archives is mounted, if not at /
+    "CREATE TABLE {points} (folder BLOB PRIMARY KEY, point BLOB NOT NULL) WITHOUT ROWID",
 )
 
 # The steps that aren't undone: from then on a log's schedule asks no more, also if its rotation is cut off.
@@ -93,6 +95,8 @@ class Ledger:
         tables.migrate(SCHEMA)
         self._together = Together(lambda steps, statements: self.record(steps, statements))
         self._last = self._newest()
+        found = tables.execute("SELECT folder, point FROM {points}")
+        self._points = {os.fsdecode(folder): os.fsdecode(point) for folder, point in found}
 
     # ---- steps
 
@@ -236,6 +240,18 @@ class Ledger:
     def lives(self) -> list[str]:
         """Every log that has a row."""
         return [os.fsdecode(live) for (live,) in self._tables.execute("SELECT DISTINCT live FROM {archives}")]
+
+    # ---- where folders stand (`standing`)
+
+    def point(self, folder: str) -> str:
+        """Where something is to be mounted for a folder; empty if nothing need be."""
+        return self._points.get(folder, "")
+
+    def stands(self, folder: str, point: str) -> None:
+        """A folder's filesystem is mounted there; written with whatever is made durable next."""
+        if self.point(folder) != point:
+            self._tables.execute("REPLACE INTO {points} VALUES (?, ?)", (os.fsencode(folder), os.fsencode(point)))
+            self._points[folder] = point
 
     # ---- logs: since when a log's live part grows, and whether its schedule asks for it
 

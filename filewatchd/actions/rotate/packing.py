@@ -73,7 +73,7 @@ def pack(archive: Archive, setting: Setting) -> Iterator[Move | Sync]:
     """
     path = source_of(archive)
     with (
-        folder_of(path, setting.beneath) as folder,
+        folder_of(path, setting.beneath, setting.log_on) as folder,
         opened(folder, path, os.O_RDWR) as source,
         archives_of(archive.live, setting) as into,
     ):
@@ -221,7 +221,7 @@ def give_plain_name(archive: Archive, setting: Setting, names: Names) -> Iterato
         OSError: EXDEV: another filesystem.
     """
     plain = where_hidden(archive)
-    with folder_of(plain, setting.beneath) as folder, archives_of(archive.live, setting) as into:
+    with folder_of(plain, setting.beneath, setting.log_on) as folder, archives_of(archive.live, setting) as into:
         name = renamed(archive, os.path.basename(plain), folder, into, names)
         dress_plain(into, name, setting)
         yield Sync(into)

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
+from filewatchd.actions.rotate import standing
 from filewatchd.actions.rotate.moves import Move as Move
 from filewatchd.actions.rotate.moves import Sync as Sync
 from filewatchd.errors import ActionError
@@ -22,10 +23,14 @@ from filewatchd.work.opening import check, hold, steps_below
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 CHUNK = 16 << 20
+_ELSEWHERE = "mount it again, or give `into` another directory"
 
 
 class Setting(NamedTuple):
-    """What a rotation needs of the options. ``beneath``: the directory below which no link is followed."""
+    """What a rotation needs of the options. ``beneath``: the directory below which no link is followed.
+
+    ``log_on``, ``into_on``: where something is to be mounted for the log's folder and the archives' (`standing`).
+    """
 
     beneath: str
     into: str | None = None
@@ -39,6 +44,8 @@ class Setting(NamedTuple):
     level: int | None = None
     verify: bool = True
     threads: int = 1
+    log_on: str = ""
+    into_on: str = ""
 
 
 class Names(NamedTuple):
@@ -64,14 +71,16 @@ class Names(NamedTuple):
 
 
 @contextmanager
-def folder_of(live: str, beneath: str) -> Iterator[int]:
-    """The folder a log is in.
+def folder_of(live: str, beneath: str, on: str = "") -> Iterator[int]:
+    """The folder a log is in. ``on``: where something is to be mounted for it.
 
     Raises:
-        OSError, ActionError: it can't be opened, or a link is on the way.
+        OSError, ActionError: it can't be opened, a link is on the way, or nothing is mounted there.
     """
+    standing.check(None, os.path.dirname(live), on)  # else the root may be missing, and that tells nobody why
     fd = open_folder(os.path.dirname(live), beneath)
     try:
+        standing.check(fd, os.path.dirname(live), on)
         yield fd
     finally:
         os.close(fd)
@@ -93,8 +102,11 @@ def archives_of(live: str, setting: Setting) -> Iterator[int]:
     """The folder that the archives of a log go to; it is made if it is missing.
 
     Raises:
-        OSError, ActionError: it can't be opened or made, or a link is on the way below the log's folder.
+        OSError, ActionError: it can't be opened or made, a link is on the way below the log's folder, or nothing is
+            mounted where its filesystem was.
     """
+    folder = folder_name(live, setting)
+    standing.check(None, folder, setting.into_on, _ELSEWHERE)
     if setting.into is not None and os.path.isabs(setting.into):
         os.makedirs(setting.into, 0o750, exist_ok=True)
         fd = os.open(setting.into, _FOLDER)
@@ -104,6 +116,7 @@ def archives_of(live: str, setting: Setting) -> Iterator[int]:
             if step != ".":
                 fd = _below(fd, step, live)
     try:
+        standing.check(fd, folder, setting.into_on, _ELSEWHERE)
         yield fd
     finally:
         os.close(fd)
@@ -132,7 +145,12 @@ def _below(above: int, name: str, live: str) -> int:
 
 def folder_name(live: str, setting: Setting) -> str:
     """The path of the archives' folder."""
-    return os.path.normpath(os.path.join(os.path.dirname(live), setting.into or ""))
+    return folder_in(live, setting.into)
+
+
+def folder_in(live: str, into: str | None) -> str:
+    """The same, by what the options say."""
+    return os.path.normpath(os.path.join(os.path.dirname(live), into or ""))
 
 
 def open_log(folder: int, path: str, flags: int = os.O_RDONLY) -> int:

@@ -19,9 +19,11 @@ from filewatchd.actions.rotate.abreast import Abreast
 from filewatchd.actions.rotate.ledger import Archive, Ledger
 from filewatchd.actions.rotate.machine import State, Step
 from filewatchd.actions.rotate.options import Options
-from filewatchd.actions.rotate.places import Move, Names, Setting, folder_name
+from filewatchd.actions.rotate.places import Move, Names, Setting, folder_in, folder_name
+from filewatchd.actions.rotate.standing import is_within
 from filewatchd.actions.rotate.strokes import Task, Work, name_of
 from filewatchd.actions.rotate.swapping import Left
+from filewatchd.errors import ActionError
 from filewatchd.work.gathering import Gathered
 
 _FIRST_ASK, _LAST_ASK = 0.05, 5.0  # seconds between two questions whether the last writer has gone
@@ -64,6 +66,9 @@ class Rotation:
     def setting(self, live: str) -> Setting:
         """The options, as file work needs them."""
         options, into = self.options, self.options.into
+        folder = folder_in(live, into.dir if into is not None else None)
+        log_on = self._ledger.point(os.path.dirname(live))
+        into_on = self._ledger.point(folder) or (log_on if log_on and is_within(folder, log_on) else "")
         return Setting(
             beneath=self._ctx.beneath(live),
             into=into.dir if into is not None else None,
@@ -77,6 +82,8 @@ class Rotation:
             level=options.compress.level,
             verify=options.compress.verify,
             threads=options.compress.threads,
+            log_on=log_on,
+            into_on=into_on,
         )
 
     def lock(self, live: str) -> asyncio.Lock:
@@ -250,6 +257,8 @@ class Rotation:
         left = await self._writing.ask((archive, self.setting(archive.live)))
         if left.gone:
             raise FileNotFoundError(ENOENT, os.strerror(ENOENT), left.gone)
+        if left.failed:
+            raise ActionError(left.failed)
         return left.writers
 
     async def _wait_for_readers(self, archive: Archive) -> None:

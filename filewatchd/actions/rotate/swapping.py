@@ -46,7 +46,7 @@ def swap(archive: Archive, setting: Setting, names: Names | None = None) -> Iter
     """
     name = os.path.basename(archive.live)
     spare = hidden(name, archive.txn, "rotated")
-    with folder_of(archive.live, setting.beneath) as folder:
+    with folder_of(archive.live, setting.beneath, setting.log_on) as folder:
         try:
             target, foreign = make_spare(archive, setting, folder, spare)
             try:
@@ -113,7 +113,7 @@ def swap_again(archive: Archive, setting: Setting) -> Iterator[Move | Sync]:
     """After a crash in `swap`: it had happened, or is undone."""
     name = os.path.basename(archive.live)
     spare = hidden(name, archive.txn, "rotated")
-    with folder_of(archive.live, setting.beneath) as folder:
+    with folder_of(archive.live, setting.beneath, setting.log_on) as folder:
         if inode_at(folder, spare) == archive.inode:
             yield Sync(folder)
             yield Move(Step.SWAP, plain=beside(archive), skip=0)
@@ -133,10 +133,14 @@ def swap_again(archive: Archive, setting: Setting) -> Iterator[Move | Sync]:
 
 
 class Left(NamedTuple):
-    """Whether there may be writers, as `writers_left` has it. ``gone``: the swapped file isn't there."""
+    """Whether there may be writers, as `writers_left` has it; ``gone``: the swapped file isn't there.
+
+    ``failed``: why that can't be told.
+    """
 
     writers: bool | None = None
     gone: str = ""
+    failed: str = ""
 
 
 def writers_left_each(archives: list[tuple[Archive, Setting]]) -> list[Left]:
@@ -149,6 +153,8 @@ def _left(archive: Archive, setting: Setting) -> Left:
         return Left(writers_left(archive, setting))
     except FileNotFoundError:
         return Left(gone=where_plain(archive))
+    except ActionError as error:  # of this one, not of the others
+        return Left(failed=str(error))
 
 
 def writers_left(archive: Archive, setting: Setting) -> bool | None:
@@ -158,7 +164,7 @@ def writers_left(archive: Archive, setting: Setting) -> bool | None:
         FileNotFoundError: it is gone.
     """
     path = where_plain(archive)
-    with folder_of(path, setting.beneath) as folder, opened(folder, path) as fd:
+    with folder_of(path, setting.beneath, setting.log_on) as folder, opened(folder, path) as fd:
         told = is_written_to(fd)
         if told is None and holders_of(fd).writers:
             return True
@@ -172,7 +178,7 @@ def still_written(archive: Archive, setting: Setting) -> str:
         FileNotFoundError: it is gone.
     """
     path = where_plain(archive)
-    with folder_of(path, setting.beneath) as folder, opened(folder, path) as fd:
+    with folder_of(path, setting.beneath, setting.log_on) as folder, opened(folder, path) as fd:
         writers = sorted({f"{writer.program} ({writer.pid})" for writer in holders_of(fd).writers})
     who = ", ".join(writers[:3]) or "somebody"
     remedy = "have it open its log anew (see to reopen), or restart it"
@@ -182,7 +188,7 @@ def still_written(archive: Archive, setting: Setting) -> str:
 def close(archive: Archive, setting: Setting) -> Iterator[Move | Sync]:
     """Nobody writes to the swapped file any more: this is its end."""
     path = where_plain(archive)
-    with folder_of(path, setting.beneath) as folder, opened(folder, path) as fd:
+    with folder_of(path, setting.beneath, setting.log_on) as folder, opened(folder, path) as fd:
         yield Sync(fd)
         end = os.fstat(fd).st_size
     yield Move(Step.CLOSE, end=end, position=max(archive.position, archive.begin))
@@ -191,7 +197,7 @@ def close(archive: Archive, setting: Setting) -> Iterator[Move | Sync]:
 def size_of(archive: Archive, setting: Setting) -> int:
     """The swapped file's size."""
     path = where_plain(archive)
-    with folder_of(path, setting.beneath) as folder, opened(folder, path) as fd:
+    with folder_of(path, setting.beneath, setting.log_on) as folder, opened(folder, path) as fd:
         return os.fstat(fd).st_size
 
 
@@ -206,7 +212,7 @@ def readers_behind_each(archives: list[tuple[Archive, Setting]]) -> list[int]:
         for number, (archive, setting) in enumerate(archives):
             path = source_of(archive)
             try:
-                folder = stack.enter_context(folder_of(path, setting.beneath))
+                folder = stack.enter_context(folder_of(path, setting.beneath, setting.log_on))
                 fd = stack.enter_context(opened(folder, path))
             except FileNotFoundError:
                 continue
