@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -35,6 +36,10 @@ from filewatchd.work.pool import alive
 
 GONE = frozenset({ENOENT, ENOTDIR, ELOOP, EINVAL, ENXIO, ENODEV})
 _ACL = "system.posix_acl_"
+_OTHERS = {
+    stat.S_IFLNK: "a symlink", stat.S_IFDIR: "a directory", stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device", stat.S_IFBLK: "a device",
+}  # fmt: skip
 _LONG = 4096  # bytes of an attribute's value that are kept as they are
 _REPORT = 64 << 20  # bytes between two words on a large file
 
@@ -91,11 +96,11 @@ def _look_at(directory: int, root: str, wanted: Wanted, tracking: Tracking, cach
     try:
         fd = _open(directory, root, wanted, tracking)
     except OSError as error:
-        return _missed(wanted, error)
+        return _missed(wanted, error, directory)
     try:
         status = os.fstat(fd)
         if status.st_mode & 0o170000 != 0o100000:
-            return Seen(wanted.directory, wanted.name, Presence.ABSENT)
+            return _absent(wanted, status)
         if not wanted.algorithms:
             return _seen(fd, wanted, status, tracking, began, (), None, 0)
         if status.st_size > SMALL:
@@ -132,7 +137,7 @@ def _look_slowly(directory: int, root: str, wanted: Wanted, tracking: Tracking) 
         return
     try:
         if not is_regular(os.fstat(fd)):
-            yield Progress(0, Seen(wanted.directory, wanted.name, Presence.ABSENT))
+            yield Progress(0, _absent(wanted, os.fstat(fd)))
             return
         told = 0
         for step in hash_file(fd, wanted.algorithms, Cache(), prefix=wanted.prefix, growing=tracking.growing):
@@ -157,10 +162,24 @@ def _open(directory: int, root: str, wanted: Wanted, tracking: Tracking) -> int:
     return open_file(wanted.name, directory, follow=tracking.follow)
 
 
-def _missed(wanted: Wanted, error: Exception) -> Seen:
+def _status(name: str, directory: int) -> os.stat_result | None:
+    try:
+        return os.stat(name, dir_fd=directory, follow_symlinks=False) if name else None
+    except OSError:
+        return None
+
+
+def _absent(wanted: Wanted, status: os.stat_result | None = None) -> Seen:
+    """No file is there; ``status``: what has its name."""
+    word = None if status is None else _OTHERS.get(stat.S_IFMT(status.st_mode))
+    reason = "" if word is None else f"{word} has its name now"
+    return Seen(wanted.directory, wanted.name, Presence.ABSENT, reason=reason)
+
+
+def _missed(wanted: Wanted, error: Exception, directory: int | None = None) -> Seen:
     number = error.errno if isinstance(error, OSError) else EACCES
     if number in GONE or isinstance(error, ActionError):
-        return Seen(wanted.directory, wanted.name, Presence.ABSENT)
+        return _absent(wanted, None if directory is None else _status(wanted.name, directory))
     if number == EAGAIN:
         reason = "somebody holds a lease on it"
         return Seen(wanted.directory, wanted.name, Presence.UNSTABLE, reason=reason)

@@ -267,7 +267,7 @@ class Walk:
         unknown = {path: ident for path, ident in self._unknown.items() if path not in self.touched}
         missing = {path: row for path, row in self._missing.items() if path not in self.touched}
         self._unknown, self._missing = {}, {}
-        gone = await self._confirmed(missing)
+        gone, reasons = await self._confirmed(missing)
         moved = paired(unknown, gone, await self._in_pool(self._ledger.moves) if gone else {})
         pairs = Pairs(moved, gone)
         for some in slices(sorted(unknown), _SOME):
@@ -276,7 +276,9 @@ class Walk:
             await self._write([each for each in looked if each.path not in self.touched], self._mark())
         left = gone.keys() - set(moved.values())
         for some in slices(sorted(left), _SOME):
-            looked = [Looked(Seen(*split(path), Presence.ABSENT), (), gone[path]) for path in some]
+            looked = [
+                Looked(Seen(*split(path), Presence.ABSENT, reason=reasons[path]), (), gone[path]) for path in some
+            ]
             await self._write([each for each in looked if each.path not in self.touched], self._mark())
 
     async def _overtaken(self) -> None:
@@ -304,9 +306,10 @@ class Walk:
     def _mark(self) -> Mark:
         return Mark(self._run, self._ground.root, self._cursor)
 
-    async def _confirmed(self, missing: dict[str, Record]) -> dict[str, Record]:
-        """Those rows whose files aren't there indeed; rows that the patterns left out since are dropped."""
+    async def _confirmed(self, missing: dict[str, Record]) -> tuple[dict[str, Record], dict[str, str]]:
+        """Rows whose files aren't there indeed, and what is; those that the patterns left out since are dropped."""
         gone: dict[str, Record] = {}
+        reasons: dict[str, str] = {}
         for some in slices(sorted(missing), _SOME):
             wanted = [Wanted(*split(path)) for path in some]
             seen = await self._ctx.worker.call(look, self._ground.root, wanted, self._tracking)
@@ -315,8 +318,8 @@ class Walk:
                 await self._in_pool(self._ledger.forget, outside)
             for path, found in zip(some, seen, strict=True):
                 if found.presence is Presence.ABSENT and path not in outside:
-                    gone[path] = missing[path]
-        return gone
+                    gone[path], reasons[path] = missing[path], found.reason
+        return gone, reasons
 
 
 def with_row(looked: Looked, pairs: Pairs) -> Looked:

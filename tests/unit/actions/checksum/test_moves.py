@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import os
+import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -158,3 +161,30 @@ async def test_a_root_that_is_one_file_is_all_that_is_known(tmp_path: Path) -> N
         await scene.job(Change(Kind.DELETED, str(only), str(only)))
         assert scene.told()[-1] == ("deleted", "")
         assert scene.rows() == {}
+
+
+MADE: dict[str, Callable[[Path], None]] = {
+    "a symlink": lambda path: path.symlink_to("/etc/passwd"),
+    "a directory": Path.mkdir,
+    "a FIFO": lambda path: os.mkfifo(path),
+    "a socket": lambda path: os.mknod(path, stat.S_IFSOCK | 0o600),
+}
+
+
+@pytest.mark.parametrize("what", MADE)
+@pytest.mark.parametrize("by", ["job", "quick", "full"])
+@story
+async def test_a_file_that_something_else_took_the_place_of(tmp_path: Path, what: str, by: str) -> None:
+    async with Scene(tmp_path, approval="required") as scene:
+        written(scene.root, ["d/x", "d/gone", "kept"])
+        await scene.verify()
+        await scene.ask("approve", all=True)
+        (scene.root / "d/x").unlink()
+        MADE[what](scene.root / "d/x")
+        (scene.root / "d/gone").unlink()
+        if by == "job":
+            await scene.changed("d/x", "d/gone", kind=Kind.DELETED)
+        else:
+            await scene.verify(by)
+        told = {change.path: (change.verdict.value, change.message) for change in scene.changes("pending")}
+        assert told == {"d/x": ("deleted", f"{what} has its name now"), "d/gone": ("deleted", "")}
