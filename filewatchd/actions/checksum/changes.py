@@ -90,7 +90,7 @@ class Changes:
         self, path: str, change: Change, rows: Mapping[str, Record], old: Mapping[str, str]
     ) -> tuple[Record | None, str | None]:
         """The row to compare a path with, and where that is if it isn't the path's own."""
-        if path in old and old[path] in rows:
+        if path in old and old[path] != path and old[path] in rows:  # it may be back where it was
             return rows[old[path]], old[path]
         if path in rows:
             return rows[path], None

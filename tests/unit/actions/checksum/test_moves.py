@@ -188,3 +188,22 @@ async def test_a_file_that_something_else_took_the_place_of(tmp_path: Path, what
             await scene.verify(by)
         told = {change.path: (change.verdict.value, change.message) for change in scene.changes("pending")}
         assert told == {"d/x": ("deleted", f"{what} has its name now"), "d/gone": ("deleted", "")}
+
+
+@story
+async def test_a_file_that_is_moved_back_was_moved_once(tmp_path: Path) -> None:
+    async with Scene(tmp_path, approval="required") as scene:
+        written(scene.root, ["kept"])
+        await scene.verify()
+        await scene.ask("approve", all=True)
+        known = len(scene.changes())
+        for old, new in (("kept", "there"), ("there", "kept")):
+            (scene.root / old).rename(scene.root / new)
+            await scene.job(scene.change(new, Kind.MOVED, old))
+        assert [(change.path, change.old_path, change.state.value) for change in scene.changes()[known:]] == [
+            ("there", "kept", "cleared")
+        ]
+        await scene.verify("quick")
+        await scene.verify()
+        assert scene.told("pending", "open") == []
+        assert list(scene.rows()) == ["kept"]
