@@ -39,6 +39,9 @@ class Upkeep:
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._checkpointing = False
+        self._copying: asyncio.TimerHandle | None = (
+            None  # begins another checkpoint: somebody was in the last one's way
+        )
         self._retaining = False
         self._retain_timer: asyncio.TimerHandle | None = None
         self._told: dict[str, str] = {}  # what fails, and why
@@ -58,16 +61,22 @@ class Upkeep:
 
     async def _checkpoint(self) -> None:
         try:
-            await self._pool.run(_LANE, self._database.checkpoint)
+            whole = await self._pool.run(_LANE, self._database.checkpoint)
         except FilewatchdError as error:
             self._failed("checkpoint", f"the journal's log grows: {error}")
             self._loop.call_later(_AGAIN_AFTER, self._checkpoint_over)
         else:
             self._told.pop("checkpoint", None)
             self._checkpoint_over()
+            if not whole and self._copying is None:  # an idle daemon commits nothing that would begin the next one
+                self._copying = self._loop.call_later(_AGAIN_AFTER, self._copy_rest)
 
     def _checkpoint_over(self) -> None:
         self._checkpointing = False
+
+    def _copy_rest(self) -> None:
+        self._copying = None
+        self.committed()
 
     def _failed(self, what: str, why: str) -> None:
         """Say why something fails; once, until it has another reason or has succeeded."""
@@ -126,7 +135,7 @@ class Upkeep:
 
     async def close(self) -> None:
         """Finish what runs, and write state.json once more."""
-        for timer in filter(None, (self._timer, self._retain_timer)):
+        for timer in filter(None, (self._timer, self._retain_timer, self._copying)):
             timer.cancel()
         if self._tasks:
             await asyncio.wait(list(self._tasks))

@@ -191,19 +191,23 @@ class Database(Closing):
         """True once the log has grown by 1,000 pages since the last checkpoint. Costs a stat."""
         return self._log_size() - self._log_floor > _CHECKPOINT_GROWTH
 
-    def checkpoint(self) -> None:
+    def checkpoint(self) -> bool:
         """Copy the log into the database and empty it. Blocks and syncs: call it in a pool thread, one at a time.
+
+        Returns False if somebody who reads or writes was in the way: then not all was copied, or the log isn't empty.
 
         Raises:
             StateError: the disk is full or fails.
         """
+        whole = False
         try:
-            _copy_log(self.path)
+            whole = _copy_log(self.path)
         except sqlite3.Error as error:
             if code(error) != sqlite3.SQLITE_BUSY:
                 raise self._typed(error) from error
         self._checkpoints += 1
         self._log_floor = self._log_size()
+        return whole
 
     def probe(self) -> None:
         """Write something, on a connection of its own and whatever `health` says. Blocks: call it in a pool thread.
@@ -278,15 +282,17 @@ def _size(path: str) -> int:
         return 0
 
 
-def _copy_log(path: str) -> None:
+def _copy_log(path: str) -> bool:
+    """Whether all of it was copied, and the log is empty (https://sqlite.org/pragma.html#pragma_wal_checkpoint)."""
     connection = sqlite3.connect(path, timeout=0, isolation_level=None)
     try:
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("PRAGMA wal_autocheckpoint = 0")
         connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         # The first commit syncs the new log's head. It must write something to count as a commit.
         connection.execute("REPLACE INTO meta VALUES ('checkpointed', hex(randomblob(8)))")
+        return not busy
     finally:
         connection.close()
 

@@ -56,7 +56,7 @@ def test_what_is_told_of_a_life(daemon: Daemon, manager: Manager) -> None:
 def test_what_happened_between_two_lives_is_in_the_queue(daemon: Daemon, manager: Manager) -> None:
     for name in ("stays", "goes", "other"):
         (daemon.root / name).mkdir()
-    daemon.configure(daemon.rule(changes=ALL))
+    daemon.configure(daemon.rule(changes=ALL, settle="500ms"))  # all is one look, on a busy machine, too
     daemon.start()
     eventually(lambda: manager.heard("FDSTORE") and "inotify" in manager.stored, "the descriptor is kept")
     daemon.kill()

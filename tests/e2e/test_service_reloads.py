@@ -158,7 +158,7 @@ def test_a_checkout_of_forty_files_is_one_reload(daemon: Daemon, record: Record,
     same = "test $(cut -d' ' -f1 *.conf | sort -u | wc -l) = 1"
     options = {"check": {"command": ["sh", "-c", f"cd {repository} && {same}"]},
                "apply": ["sh", "-c", f"cat {repository}/39.conf >> {told}"], "cooldown": 0}  # fmt: skip
-    start(daemon, record, rule(repository, options, exclude=[".git/"]))
+    start(daemon, record, rule(repository, options, exclude=[".git/"], settle="500ms"))
     git("checkout", "-q", "two")
     record.becomes("synced", applied=2)
     git("checkout", "-q", "one")

@@ -292,6 +292,15 @@ def test_a_writer_in_the_way_is_not_waited_for(database: Database) -> None:
     assert database.execute(COUNT) == [(1,)]
 
 
+def test_a_checkpoint_says_that_a_reader_is_in_its_way(database: Database) -> None:
+    with contextlib.closing(sqlite3.connect(database.path, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM meta").fetchall()
+        count(database, "a")
+        assert database.checkpoint() is False
+    assert database.checkpoint() is True
+
+
 def test_a_checkpoint_of_a_bad_file_is_said(database: Database) -> None:
     for name in ("", "-wal", "-shm"):
         os.rename(database.path + name, database.path + ".away" + name)
