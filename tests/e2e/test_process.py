@@ -47,7 +47,8 @@ def held(pid: int) -> Held:
     threads = 0
     for one in members:
         with contextlib.suppress(OSError):  # a command that just ended
-            kinds.update(os.readlink(entry.path).partition(":")[0] for entry in os.scandir(f"/proc/{one}/fd"))
+            with os.scandir(f"/proc/{one}/fd") as entries:
+                kinds.update(os.readlink(entry.path).partition(":")[0] for entry in entries)
             threads += len(os.listdir(f"/proc/{one}/task"))
     return Held(kinds, threads, len(members))
 
