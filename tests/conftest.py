@@ -5,10 +5,13 @@ And a fixture for tests that need a program.
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from tests.scripts.mounts import Mounts
 
 settings.register_profile("default", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True)
@@ -28,3 +31,16 @@ def program() -> Callable[[str], str]:
         return path
 
     return find
+
+
+@pytest.fixture
+def mounts(tmp_path: Path) -> Iterator[Mounts]:
+    """Filesystems that end with the test."""
+    if os.geteuid() != 0:
+        pytest.skip("only root mounts")
+    (tmp_path / "images").mkdir()
+    found = Mounts(tmp_path / "images")
+    try:
+        yield found
+    finally:
+        found.close()

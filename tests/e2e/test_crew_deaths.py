@@ -14,7 +14,6 @@ import re
 import shutil
 import signal
 import sqlite3
-import time
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -134,10 +133,10 @@ class Crewed(Indexed):
 
     def is_done_within(self, kind: str, seconds: float) -> bool:
         """The same, with some patience."""
-        deadline = time.monotonic() + seconds
-        while not (done := self.is_done(kind)) and time.monotonic() < deadline:
-            time.sleep(0.005)
-        return done
+        with suppress(AssertionError):
+            eventually(lambda: self.is_done(kind), f"the {kind} is done", seconds)
+            return True
+        return False
 
     def built(self, within: float = 30.0) -> None:
         """Wait for a daemon that has built."""

@@ -13,7 +13,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -27,19 +27,6 @@ from tests.rotation import failing
 from tests.rotation.trial import Trial, options, stopped
 from tests.rotation.writing import line
 from tests.scripts.mounts import Mounts, programs
-
-
-@pytest.fixture
-def mounts(tmp_path: Path) -> Iterator[Mounts]:
-    """Filesystems that end with the test."""
-    if os.geteuid() != 0:
-        pytest.skip("only root mounts")
-    (tmp_path / "images").mkdir()
-    found = Mounts(tmp_path / "images")
-    try:
-        yield found
-    finally:
-        found.close()
 
 
 @pytest.fixture(params=["tmpfs", "ext4"])

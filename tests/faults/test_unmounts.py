@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,21 +18,6 @@ from filewatchd.testing.waiting import wait_until
 from tests.amounts import SOAK
 from tests.rotation.trial import Trial, options, stopped
 from tests.scripts.mounts import Mounts, programs
-
-
-@pytest.fixture
-def mounts(tmp_path: Path, program: Callable[[str], str]) -> Iterator[Mounts]:
-    """Filesystems that end with the test."""
-    if os.geteuid() != 0:
-        pytest.skip("only root mounts")
-    for name in programs("ext4"):
-        program(name)
-    (tmp_path / "images").mkdir()
-    found = Mounts(tmp_path / "images")
-    try:
-        yield found
-    finally:
-        found.close()
 
 
 class Away:
@@ -56,7 +41,9 @@ class Away:
 
 
 @pytest.fixture
-def away(tmp_path: Path, mounts: Mounts) -> Away:
+def away(tmp_path: Path, mounts: Mounts, program: Callable[[str], str]) -> Away:
+    for name in programs("ext4"):
+        program(name)
     return Away(mounts, tmp_path / "disk")
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,19 +12,6 @@ from tests.rotation.cases import KINDS, die_at_random, die_everywhere, trial_of
 from tests.scripts.mounts import Mounts, programs
 
 FILESYSTEMS = {"xfs": "punch", "btrfs": "punch of a plain writer", "tmpfs": "short of space", "overlay": "exchange"}
-
-
-@pytest.fixture
-def mounts(tmp_path: Path) -> Iterator[Mounts]:
-    """Filesystems that end with the test."""
-    if os.geteuid() != 0:
-        pytest.skip("only root mounts")
-    (tmp_path / "images").mkdir()
-    found = Mounts(tmp_path / "images")
-    try:
-        yield found
-    finally:
-        found.close()
 
 
 def test_every_step_has_its_deaths() -> None:
