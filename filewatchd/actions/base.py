@@ -64,6 +64,7 @@ class Needs(NamedTuple):
     capabilities: tuple[str, ...] = ()  # e.g. ("CAP_DAC_READ_SEARCH",)
     extras: tuple[str, ...] = ()  # pip extras of filewatchd, e.g. ("zstd",)
     writes: bool = True  # False, of all actions of a rule that is ready at once: a write to a file is no event
+    sole: bool = False  # no two rules should have it for one file: `check` warns, and see `Context.preceding`
     use: Use = Use.ANY  # of the paths themselves, by (dev, ino), for as long as `run` runs
 
 

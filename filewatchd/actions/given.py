@@ -269,6 +269,13 @@ class Context(Protocol):
         """Whether the rule's patterns select a file with this full path below one of its roots."""
         ...
 
+    def preceding(self, path: str) -> str | None:
+        """The rule that has a file instead of this one: it stands before it, has this action and selects the file, too.
+
+        It is this one if the action stands in it twice; None: the file is this one's. See `Needs.sole`.
+        """
+        ...
+
     def grounds(self) -> Sequence[Ground]:
         """The rule's roots that stand where they are known to, and are watched. One that is unmounted is none."""
         ...

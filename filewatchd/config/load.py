@@ -10,6 +10,8 @@ from __future__ import annotations
 import os
 import pwd
 from collections.abc import Mapping
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -19,13 +21,15 @@ from filewatchd.config.files import Wanted
 from filewatchd.config.layers import Layers
 from filewatchd.config.nodes import Node
 from filewatchd.config.ownfiles import OwnFiles
+from filewatchd.config.rivals import told
 from filewatchd.config.rule import RuleDefaults
-from filewatchd.config.rules import RuleBuilder
+from filewatchd.config.rules import PATIENCE, RuleBuilder
 from filewatchd.config.schema import Control, Daemon, Logging
 from filewatchd.config.show import default_rows, rows
-from filewatchd.errors import ConfigError, Mistake
+from filewatchd.errors import ConfigError, Mistake, StalledError
 from filewatchd.extras import lacks
 from filewatchd.model import RuleSettings
+from filewatchd.patience import attend
 from filewatchd.security import others_may_write
 
 if TYPE_CHECKING:
@@ -104,9 +108,17 @@ class _Loading:
         rules = tuple(rule for _, rule in built)
         digests = {rule.name: _digest(rule) for rule in rules}
         shown = tuple(self._shown or ())
-        warnings = (*self._layers.warnings, *self._builder.warnings)
+        warnings = (*self._layers.warnings, *self._builder.warnings, *self._rivals())
         files, globs, origins = tuple(self._layers.files), tuple(self._layers.globs), self._builder.origins
         return Configuration(daemon, logging, control, rules, digests, files, warnings, shown, origins, globs)
+
+    def _rivals(self) -> list[Mistake]:
+        """Warnings: both rules work, each for what the other one hasn't."""
+        found: list[Mistake] = []
+        for action, rivalling in self._builder.rivalling.items():
+            with suppress(StalledError):  # then it isn't known what lies there
+                found += attend(partial(told, action, rivalling), PATIENCE)
+        return found
 
     def _section(self, name: str, schema: type[S]) -> S | None:
         node = self._layers.sections.get(name)

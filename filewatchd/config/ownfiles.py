@@ -61,15 +61,15 @@ class OwnFiles:
         told = set()
         for index, root in enumerate(rule.roots):
             for what, place, file, exclude in self._written:
-                below = _below(self._real(root), file)
-                if what in told or below is None or not _selects(rule, below):
+                path = below(self._real(root), file)
+                if what in told or path is None or not _selects(rule, path):
                     continue
                 told.add(what)
-                base = file[: len(file) - len(below)].rstrip("/")
-                yield Seen(index, what, place, exclude[len(base) :] if below else "/*")
+                base = file[: len(file) - len(path)].rstrip("/")
+                yield Seen(index, what, place, exclude[len(base) :] if path else "/*")
 
 
-def _below(root: str, file: str) -> str | None:
+def below(root: str, file: str) -> str | None:
     """The file's path below the root ("" if it is the root); None if it isn't there. The root may be a glob."""
     if file == root or root == "/":
         return file[1:] if root == "/" else ""
@@ -79,9 +79,9 @@ def _below(root: str, file: str) -> str | None:
     return "/".join(parts[len(wanted) :])
 
 
-def _selects(rule: RuleSettings, below: str) -> bool:
-    if not below:
+def _selects(rule: RuleSettings, path: str) -> bool:
+    if not path:
         return True
-    if not rule.recursive and "/" in below:
+    if not rule.recursive and "/" in path:
         return False
-    return selects(rule.include, rule.exclude, below)
+    return selects(rule.include, rule.exclude, path)

@@ -59,6 +59,7 @@ class RuleBuilder:
         self._converter = converter
         self._nested: dict[int, ActionNode] = {}  # actions in options and notifications, by their specs' ids
         self._owners: dict[str, tuple[str, ActionNode]] = {}  # rule and action, by the path of a file that is theirs
+        self.rivalling: dict[str, list[tuple[RuleSettings, Node]]] = {}  # who wants its files for itself, by action
         self.warnings: list[Mistake] = []
         converter.actions = self._listed
         self.origins: dict[str, Origins] = {}
@@ -146,6 +147,8 @@ class RuleBuilder:
         needs = self._asked(action, partial(action.package.needs, action.options), None)
         if needs is not None:
             self._check_needs(action, needs)
+            if needs.sole and settings.event is None:
+                self.rivalling.setdefault(action.package.name, []).append((settings, action.node))
         self._check_own_files(action, settings)
 
     def _check_own_files(self, action: ActionNode, settings: RuleSettings) -> None:

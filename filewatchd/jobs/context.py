@@ -13,6 +13,7 @@ from filewatchd.actions.base import Ground, Pool, Services, Spawn, Tables, Timer
 from filewatchd.clock import Clock
 from filewatchd.errors import StateError
 from filewatchd.jobs.filelocks import holding_nothing
+from filewatchd.jobs.precedence import preceding
 from filewatchd.model import Entry, Event, Found, RuleSettings, Trigger
 from filewatchd.rules.match import PRESETS
 from filewatchd.work.opening import safe_open
@@ -84,6 +85,9 @@ class ActionContext:
 
     def selects(self, path: str) -> bool:
         return bool(self._pipeline.keys_of(path))
+
+    def preceding(self, path: str) -> str | None:
+        return preceding(self._engine, self._pipeline, self.action, path)
 
     @property
     def state_dir(self) -> str:

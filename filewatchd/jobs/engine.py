@@ -46,6 +46,7 @@ class RootFacts(NamedTuple):
     stalled: bool = False  # its filesystem doesn't answer
     quick: bool = False  # a local filesystem: to look at a file that was just touched never waits
     polled: bool = False  # rules that insist on no backend have it polled
+    real: str = ""  # where it really is
 
 
 class Watching(NamedTuple):

@@ -6,7 +6,8 @@ inherits the old one's dirty paths; its running jobs, and those of removed rules
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from filewatchd.actions.base import ActionPackage
@@ -34,6 +35,10 @@ class Generations:
     def digest(self, rule: str) -> str:
         """What a rule was configured by; "" for one that is none."""
         return self._digests.get(rule, "")
+
+    def before(self, rule: str) -> Iterator[str]:
+        """The rules that stand before this one in the configuration."""
+        return takewhile(lambda name: name != rule, self._digests)
 
     async def configure(
         self, number: int, rules: Sequence[RuleSettings], digests: Mapping[str, str], grace: float

@@ -16,7 +16,7 @@ from filewatchd.jobs.absences import Absences
 from filewatchd.jobs.attempts import Attempts
 from filewatchd.jobs.backoff import BackOff
 from filewatchd.jobs.batches import AGAIN_AFTER, Batches
-from filewatchd.jobs.binding import Binding, selection_of
+from filewatchd.jobs.binding import Binding, below, selection_of
 from filewatchd.jobs.holding import Holding
 from filewatchd.jobs.looking import Looking
 from filewatchd.jobs.runner import Key, OpenAction, Record
@@ -126,13 +126,14 @@ class Pipeline:
     def keys_of(self, path: str) -> list[Key]:
         """What a full path is to the rule: one key for each root that covers it; none if its patterns don't."""
         found = [(binding.number, binding.relative(path)) for binding in self.bindings.values()]
-        return [
-            (number, relative)
-            for number, relative in found
-            if relative is not None
-            and self.selection.selects_path(relative)
-            and (self.settings.recursive or "/" not in relative)
-        ]
+        return [(number, relative) for number, relative in found if relative is not None and self._selects(relative)]
+
+    def selects(self, root: str, path: str) -> bool:
+        """Whether the rule's patterns select a file below a root."""
+        return (relative := below(root, path)) is not None and self._selects(relative)
+
+    def _selects(self, relative: str) -> bool:
+        return self.selection.selects_path(relative) and (self.settings.recursive or "/" not in relative)
 
     def inherit(self, old: Pipeline) -> None:
         """Take over a replaced pipeline's bindings, dirty paths and open rows; what it runs, it finishes itself."""

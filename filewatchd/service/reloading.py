@@ -142,5 +142,7 @@ def _tell(generation: Generation, found: Differences, late: list[str], *, fresh:
         return
     told = [f"{len(names)} {what}" for what, names in zip(found._fields, found, strict=True) if names]
     log.info("generation %d: rules %s", generation.number, ", ".join(told) or "none")
+    for warning in generation.configuration.warnings:
+        log.warning("%s", warning)
     for key in late:
         log.warning("daemon.%s was changed: it holds from the next start on", key)

@@ -234,7 +234,9 @@ class Rooting:
         choice = self._choices.get((path, "auto"))
         polled = choice is not None and choice.name == "poll"
         stalled = root.state is RootState.STALLED
-        return RootFacts(f"look:{root.place.device}", granularity, stands, stalled, quick, polled)
+        return RootFacts(
+            f"look:{root.place.device}", granularity, stands, stalled, quick, polled, root.place.real or ""
+        )
 
     def _stands(self, root: Root) -> bool:
         return any(watcher.stands(root) for watcher in self._watchers.values())

@@ -111,8 +111,9 @@ class FakeContext:
     """`filewatchd.actions.base.Context`. What the action asked for is in the attributes.
 
     ``findings`` (key -> message, path), ``announced`` (key, message), ``counters``, ``requested`` (trigger, paths),
-    ``follow_ups`` (name -> task), ``held`` (files now locked), and ``interrupted`` (put `Unfinished` jobs there before
-    ``open``). `write` plays a write to a file that the action waits for, `tell` another action's effect.
+    ``follow_ups`` (name -> task), ``held`` (files now locked), ``others`` (path -> the rule that has it instead) and
+    ``interrupted`` (put `Unfinished` jobs there before ``open``). `write` plays a write to a file that the action waits
+    for, `tell` another action's effect.
     """
 
     def __init__(
@@ -143,6 +144,7 @@ class FakeContext:
         self.requested: list[tuple[Trigger, tuple[str, ...]]] = []
         self.follow_ups: dict[str, asyncio.Task[None]] = {}
         self.held: set[str] = set()
+        self.others: dict[str, str] = {}
         self.interrupted: list[Unfinished] = []
         self._freed = asyncio.Condition()
         self._wakers: dict[str, list[Callable[[], None]]] = {}
@@ -187,6 +189,10 @@ class FakeContext:
         below = [path.removeprefix(root.rstrip("/") + "/") for root in self.rule.roots]
         wanted = (selects(self.rule.include, self.rule.exclude, each) for each in below if each != path)
         return path in self.rule.roots or any(wanted)
+
+    def preceding(self, path: str) -> str | None:
+        """What the test has put into ``others``."""
+        return self.others.get(path)
 
     def safe_open(self, path: str, flags: int = os.O_RDONLY) -> int:
         """Open a file below one of the rule's roots, for real and as safely as the daemon.

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from filewatchd.actions.rotate.reader import Reader
 from filewatchd.control.api import socket_in
 from tests.e2e.running import Daemon, eventually
 from tests.e2e.steps import ask, configure, rule
@@ -129,6 +130,57 @@ def test_by_hand(tmp_path: Path) -> None:
         assert ctl(place, "archive", "cat", str(log), "--state-dir", str(place.state_dir)) == "first\nsecond\n"
     finally:
         place.stop()
+
+
+def test_of_two_rules_for_one_log_the_first_one_rotates_it(tmp_path: Path) -> None:
+    """Through another name of its directory, too; when that rule is taken out the other one goes on."""
+    place = Daemon(tmp_path)
+    link = tmp_path / "link"
+    link.symlink_to(place.root)
+    trial = Killed(place)
+    said = json.dumps({"when": {"size": 32768}, "compress": {"codec": "gzip", "level": 1}, "method": "exchange"})
+    first, *others = (
+        rule(name, f"rotate: {said}", roots=[str(root)], include=["*.log"])
+        for name, root in (("first", place.root), ("second", place.root), ("third", link))
+    )
+    configure(place, first, *others)
+    trial.write("loop", "loop")
+    place.start()
+    try:
+        assert place.log().count(": only the first does; leave it to one of them") == 3
+        told = eventually(lambda: findings(place, "second", "third"), "both others are told")
+        for live, message in ((trial.live, told["second"]), (link / "app.log", told["third"])):
+            assert message == (
+                f"{live} isn't rotated: refuse: the rule first has it, which rotates it, too, and stands before this"
+                " one: leave it to one of them"
+            )
+        eventually(lambda: len(archives(place)) >= 3, "the first rule rotates")
+        (planned,) = logs(place, "second", "--dry-run")
+        assert (planned["method"], planned["due"]) == ("refuse", planned["due"])
+        trial.look("while both rules are there")
+        assert rotations(place) == {"first"}
+        configure(place, others[0])
+        ctl(place, "config", "reload")
+        eventually(lambda: rotations(place) == {"first", "second"}, "the second rule goes on", 75)
+        eventually(lambda: "second" not in findings(place), "nothing is left to be told", 20)
+    finally:
+        place.stop()
+    trial.end_writers()
+    stream = ctl(place, "archive", "cat", str(trial.live), "--state-dir", str(place.state_dir)).encode()
+    counts = {name: int((place.directory / name).read_text()) for name in ("w0loop", "w1loop")}
+    trial.check(stream, counts, "at the end")
+
+
+def findings(place: Daemon, *rules: str) -> dict[str, str]:
+    """What is to be told, by rule; nothing as long as one of these rules has none."""
+    found = {each["rule"]: each["message"] for each in ask(place, "status")["findings"]}
+    return found if all(name in found for name in rules) else {}
+
+
+def rotations(place: Daemon) -> set[str]:
+    """The rules that have rotated the log."""
+    with Reader(str(place.state_dir)) as reader:
+        return {name for name, _ in reader.logs()}
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has users to become")

@@ -43,7 +43,7 @@ def needs(options: Options) -> Needs:
     """The extra of its codec, and what its `reopen` needs."""
     extra = codec(options.compress.codec).extra
     told = telling.needs(options.reopen)
-    return told._replace(writes=False, extras=(*told.extras, *((extra,) if extra is not None else ())))
+    return told._replace(writes=False, sole=True, extras=(*told.extras, *((extra,) if extra is not None else ())))
 
 
 def open(options: Options, ctx: Context) -> RotateAction:  # noqa: A001 - the protocol's word

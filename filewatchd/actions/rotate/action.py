@@ -99,7 +99,7 @@ class RotateAction:
             if self._rotation.ending.is_set():
                 return
             if not self._ctx.selects(live):
-                self._ledger.drop(live)
+                self._drop(live)
                 continue
             if size < 0:
                 await self._missing(live)
@@ -204,8 +204,12 @@ class RotateAction:
 
     def _gone(self, live: str) -> Outcome:
         self._watching.forget(live)
-        self._ledger.drop(live)
+        self._drop(live)
         return Outcome(Verdict.SKIPPED, "it is gone")
+
+    def _drop(self, live: str) -> None:
+        self._ledger.drop(live)
+        self._ctx.clear_finding(f"refused:{live}")
 
     async def _undo(self, live: str) -> None:
         """A rotation that failed at its beginning leaves nothing; if that fails, too, the next start does it."""

@@ -70,6 +70,8 @@ class Judging:
 
     async def decide(self, live: str, skip: int, seen: Seen) -> Decision:
         """Its method."""
+        if (other := self._taken(live)) is not None:
+            return other
         if seen.facts is not None:
             return self._decision(seen.facts._replace(skip=skip))
         facts = await self._inspecting.ask((live, self._ctx.beneath(live), skip))
@@ -106,6 +108,12 @@ class Judging:
 
     async def _known_of(self, lives: list[str]) -> list[Known]:
         return self._ledger.known_of(lives)
+
+    def _taken(self, live: str) -> Decision | None:
+        """Two that rotate one log would have a history each, and neither the whole one."""
+        rule = self._ctx.preceding(live)
+        why = f"the rule {rule} has it, which rotates it, too, and stands before this one: leave it to one of them"
+        return Decision("refuse", (why,)) if rule is not None else None
 
     def _decision(self, facts: deciding.Facts) -> Decision:
         options = self.options
@@ -151,7 +159,7 @@ class Judging:
             return f"leave {live}: {seen.refused or seen.failed or 'it is gone'}"
         skip = self.skip(live, seen.size, seen.inode)
         found = self.due(live, seen.size - skip, self._ledger.log(live), note=False)
-        decision = self._decision(examining.inspect(live, beneath, skip))
+        decision = self._taken(live) or self._decision(examining.inspect(live, beneath, skip))
         head = f"rotate {live}, since {found.why}" if found.why else f"leave {live}, which isn't due; it would be"
         told = self.options.reopen if decision.method == "exchange" else None
         return f"{head}, by {decision.text}" + (f"; then {telling.describe(told)}" if told is not None else "")

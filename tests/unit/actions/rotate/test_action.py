@@ -551,6 +551,40 @@ def test_a_refused_log_is_a_finding_until_it_can_be_rotated(tmp_path: Path) -> N
     play(story)
 
 
+def test_a_log_that_another_rule_has_is_refused_until_it_has_it_no_more(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    place.log.write_text("line\n" * 50)
+
+    async def story() -> None:
+        place.ctx.others[str(place.log)] = "first"
+        assert (await place.run()).verdict == "rejected"
+        message, _ = place.ctx.findings[f"refused:{place.log}"]
+        assert "the rule first has it, which rotates it, too, and stands before this one" in message
+        assert place.log.read_text() == "line\n" * 50
+        place.ctx.others.clear()
+        assert (await place.run()).verdict == "ok"
+        assert place.ctx.findings == {}
+        await place.action.stop(0.0)
+
+    play(story)
+
+
+def test_what_is_told_of_a_refused_log_goes_with_it(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    place.log.write_text("line\n" * 50)
+    place.ctx.others[str(place.log)] = "first"
+
+    async def story() -> None:
+        await place.run()
+        assert place.ctx.findings
+        place.log.unlink()
+        await place.run()
+        assert place.ctx.findings == {}
+        await place.action.stop(0.0)
+
+    play(story)
+
+
 def test_a_log_that_is_refused_is_known_all_the_same(tmp_path: Path) -> None:
     """Whoever asks for the rule's logs is told of it, and another life looks at it again."""
     place = Place(tmp_path)
