@@ -56,6 +56,10 @@ def log_end(rule: str, record: Record, items: Sequence[Item], counted: Mapping[s
         path = item.change.path
         verdict = outcome.verdict.value
         log.warning("%s: %s: %s", verdict, path, outcome.message, extra={**extra, "path": path, "outcome": verdict})
+    alone = record.alone  # of a job over no path
+    if alone is not None and alone.verdict not in _GOOD:
+        verdict = alone.verdict.value
+        log.warning("%s: %s", verdict, alone.message, extra={**extra, "outcome": verdict})
     if log.isEnabledFor(logging.INFO):
         told = ", ".join(f"{number} {name}" for name, number in counted.items()) or "done"
         extra["outcome"] = next((verdict for verdict in _WORST_FIRST if verdict in counted), "ok")

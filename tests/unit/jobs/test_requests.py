@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
+
+import pytest
 
 from filewatchd.jobs.steering import Steering
 from filewatchd.model import FileIdentity, Outcome, Retry, Trigger, Verdict
@@ -24,6 +27,22 @@ def test_a_job_over_no_path_runs_each_action_once(database: Database, tmp_path: 
         assert rows == [("schedule", "ok", 0)]
 
     play(database, tmp_path / "root", RecordingAction(), story)
+
+
+def test_why_a_job_over_no_path_failed_is_logged(
+    database: Database, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    action = RecordingAction(answer=lambda _: Outcome(Verdict.FAILED, "the unit is gone", retryable=False))
+
+    async def story(stage: Stage) -> None:
+        await stage.configure()
+        stage.pipeline.request(Trigger.SCHEDULE, ())
+        await eventually(lambda: stage.pipeline.last is not None, "it has ended")
+        (line,) = [record for record in caplog.records if record.levelno == logging.WARNING]
+        assert "the unit is gone" in line.getMessage()
+        assert (line.__dict__["event"], line.__dict__["outcome"]) == ("outcome", "failed")
+
+    play(database, tmp_path / "root", action, story)
 
 
 def test_a_job_over_no_path_goes_to_the_new_pipeline(database: Database, tmp_path: Path) -> None:
