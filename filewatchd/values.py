@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 from collections.abc import Callable
 from typing import Annotated, Any, ClassVar, NamedTuple
@@ -45,7 +46,16 @@ from filewatchd.measures import (
     parse_share,
     parse_size,
 )
-from filewatchd.notation import MalformedError, format_signal, parse_group, parse_path, parse_signal, parse_user, quoted
+from filewatchd.notation import (
+    MalformedError,
+    format_signal,
+    parse_group,
+    parse_path,
+    parse_signal,
+    parse_user,
+    quoted,
+    shown,
+)
 
 
 class Reader(NamedTuple):
@@ -64,6 +74,17 @@ def annotation(reader: Reader, **schema: Any) -> Meta:
     # msgspec would let the Python type win over our "type", so the schema travels whole and is put in its place later.
     READERS[reader.name] = reader
     return Meta(extra={"reader": reader}, extra_json_schema={"x-value": schema, "x-reader": reader.name})
+
+
+def of_form(name: str, pattern: str, hint: str, **schema: Any) -> Meta:
+    """An annotation for text of a form; the hint says what would be right, which no pattern tells people."""
+
+    def read(value: object) -> str:
+        if not isinstance(value, str) or re.search(pattern, value) is None:
+            raise MalformedError(f"{shown(value)} is no {name}", hint)
+        return value
+
+    return annotation(Reader(name, read), type="string", pattern=pattern, **schema)
 
 
 _TEXT_OR_ZERO: dict[str, Any] = {"type": ["string", "integer"], "minimum": 0, "maximum": 0}
@@ -150,6 +171,8 @@ _SECRET_REMEDIES = {
 class Secret(Struct, frozen=True, forbid_unknown_fields=True):
     """A secret kept elsewhere: in a file, or a systemd credential. It is read when it is needed, and never shown."""
 
+    instead: ClassVar[str] = "write {file: PATH}, or {credential: NAME}"
+
     file: Annotated[PathTo | None, Meta(description="A file that holds the secret.")] = None
     credential: Annotated[str | None, Meta(description="A systemd credential (LoadCredential=).")] = None
 
@@ -227,8 +250,8 @@ class CommandOption(Struct, frozen=True, forbid_unknown_fields=True):
     cwd: Annotated[PathTo | None, Meta(description="Its working directory.")] = None
 
 
-TimeOfDay = Annotated[str, Meta(pattern="^([01][0-9]|2[0-3]):[0-5][0-9]$")]
-Weekday = Annotated[str, Meta(pattern="^(mon|tue|wed|thu|fri|sat|sun)$")]
+TimeOfDay = Annotated[str, of_form("time of day", "^([01][0-9]|2[0-3]):[0-5][0-9]$", "write 03:30, or 22:15")]
+Weekday = Annotated[str, of_form("weekday", "^(mon|tue|wed|thu|fri|sat|sun)$", "write mon, tue, ..., or sun")]
 
 
 class ScheduleOption(Struct, frozen=True, forbid_unknown_fields=True):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from msgspec import Meta, Struct
 
@@ -16,6 +16,8 @@ _Count = Annotated[int, Meta(ge=0)]
 
 class Keep(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Limits of what is kept: exceeding any one of them deletes, oldest first."""
+
+    instead: ClassVar[str] = "write {count: 14}, or {age: 30d}"
 
     count: Annotated[_Count | None, Meta(description="So many are kept.")] = None
     age: Annotated[Duration | None, Meta(description="Older ones go.")] = None

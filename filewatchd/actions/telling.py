@@ -22,11 +22,17 @@ from filewatchd.errors import ActionError
 from filewatchd.model import OK, RuleSettings
 from filewatchd.notation import MalformedError
 from filewatchd.security import others_may_write
-from filewatchd.values import Duration, PathTo, Secret, Signal, User
+from filewatchd.values import Duration, PathTo, Secret, Signal, User, of_form
 from filewatchd.work import pids, web
 
 Where = tuple[str | int, ...]
-UnitName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9:_.\\@-]{1,246}\.[a-z]+$", examples=["nginx.service"])]
+UnitName = Annotated[
+    str,
+    of_form(
+        "name of a unit", r"^[A-Za-z0-9:_.\\@-]{1,246}\.[a-z]+$", "write it whole, with its type: nginx.service",
+        examples=["nginx.service"],
+    ),
+]  # fmt: skip
 _WAYS = ("unit", "signal", "command", "http")
 _BELONG = {  # key: the way it says more about
     "do": "unit", "manager": "unit", "pidfile": "signal", "program": "signal",

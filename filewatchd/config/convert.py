@@ -141,9 +141,8 @@ class Converter:
             return self.fail(node, str(error), error.hint)
         return self._bounded(kind, node, value)
 
-    def _wrong(self, node: Node, wanted: str) -> Invalid:
-        """A mistake of type, with the remedy for what people usually meant."""
-        hint = ""
+    def _wrong(self, node: Node, wanted: str, hint: str = "") -> Invalid:
+        """A mistake of type, with the remedy for what people usually meant; ``hint`` if there is no better one."""
         if isinstance(node.value, dict) and any(item.value is None for item in node.value.values()):
             name = next(iter(node.value))
             hint = f'put a placeholder in quotes: "{{{name}}}"'
@@ -241,7 +240,7 @@ class Converter:
         if short is not None and not isinstance(node.value, dict):
             node = Node({short: node}, node.source, node.line, node.column, node.key)
         if not isinstance(node.value, dict):
-            return self._wrong(node, "a mapping")
+            return self._wrong(node, "a mapping", _instead(kind))
         fields = {field.encode_name: field for field in kind.fields}
         open_ended = not fields and not kind.forbid_unknown_fields  # takes whatever stands there
         for key, item in node.value.items():
@@ -268,7 +267,8 @@ class Converter:
         """The members that fit the node's shape are tried; the last one's mistake is told."""
         fitting = [member for member in kind.types if _fits(member, node)]
         if not fitting:
-            return self._wrong(node, " or ".join(dict.fromkeys(_words(member) for member in kind.types)))
+            hint = next(filter(None, map(_instead, kind.types)), "")
+            return self._wrong(node, " or ".join(dict.fromkeys(_words(member) for member in kind.types)), hint)
         for member in fitting[:-1]:
             trial = self.scratch()
             value = trial.convert(member, node)
@@ -320,6 +320,11 @@ def _fits(kind: inspect.Type, node: Node) -> bool:
     if isinstance(kind, inspect.StructType) and hasattr(kind.cls, "short"):
         return node.value is not None
     return any(isinstance(kind, types) and isinstance(node.value, shapes) for types, shapes, _ in _SHAPES)
+
+
+def _instead(kind: inspect.Type) -> str:
+    """What a struct says is to be written where something else stands."""
+    return getattr(kind.cls, "instead", "") if isinstance(kind, inspect.StructType) else ""
 
 
 def _words(kind: inspect.Type) -> str:

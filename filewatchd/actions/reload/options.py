@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta, Struct, structs
 
@@ -16,6 +16,8 @@ Mode = Literal["check", "guard", "publish"]
 
 class KeepVersions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How much is kept."""
+
+    instead: ClassVar[str] = "write {versions: 50}"
 
     versions: Annotated[int, Meta(ge=2, le=10_000, description="So many versions, the newest.")] = 50
 

@@ -19,11 +19,12 @@ from filewatchd.values import (
     TimeOfDay,
     User,
     Weekday,
+    of_form,
 )
 
 Method = Literal["auto", "exchange", "collapse", "punch", "copy", "copytruncate"]
 Codec = Literal["gzip", "zstd", "lz4", "xz", "bz2", "none"]  # `filewatchd.codecs.CODECS`
-Mode = Annotated[str, Meta(pattern="^0?[0-7]{3}$", examples=["0640"])]
+Mode = Annotated[str, of_form("mode", "^0?[0-7]{3}$", 'write it in quotes: "0640"', examples=["0640"])]
 
 
 class When(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -7,14 +7,15 @@ import os
 import signal
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+import msgspec
 import pytest
 
 from filewatchd.actions import reload
 from filewatchd.actions.probes import Probe
 from filewatchd.actions.probing import look
-from filewatchd.actions.telling import Telling, describe, needs, problems, tell
+from filewatchd.actions.telling import Telling, UnitName, describe, needs, problems, tell
 from filewatchd.config.load import load
 from filewatchd.errors import ActionError, ConfigError
 from filewatchd.model import RuleSettings
@@ -158,3 +159,12 @@ def test_mistakes_are_found_before(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert "won't be believed: everybody may write" in message
     tmp_path.chmod(0o755)
     assert messages(Telling(signal=1, pidfile=f"{tmp_path}/x.pid")) == []
+
+
+@pytest.mark.parametrize("written", ["nginx", "nginx.", ".service", "a b.service", 7])
+def test_a_unit_is_named_whole(written: object) -> None:
+    reader = next(meta.extra["reader"] for meta in get_args(UnitName) if isinstance(meta, msgspec.Meta) and meta.extra)
+    assert reader.read("nginx.service") == "nginx.service"
+    with pytest.raises(MalformedError, match="is no name of a unit") as raised:
+        reader.read(written)
+    assert "nginx.service" in raised.value.hint
