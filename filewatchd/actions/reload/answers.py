@@ -51,6 +51,7 @@ class History(Struct, kw_only=True):
     sure: bool
     good: int | None
     differs: str
+    due: Annotated[str | None, Meta(description="When the version that waits is applied.")]
     versions: list[Seen]
 
 
@@ -123,7 +124,7 @@ def seen(version: Version, record: Record) -> Seen:
     return Seen(
         version=version.number, digest=version.digest, seen=moment(version.seen), fate=version.fate, why=version.why,
         origin=version.origin, files=version.files, bytes=version.size, added=version.added, changed=version.changed,
-        removed=version.removed, applied=moment(version.applied) if version.applied else None, job=version.job,
+        removed=version.removed, applied=_moment(version.applied or None), job=version.job,
         marks=marks,
     )  # fmt: skip
 
@@ -133,11 +134,15 @@ def moment(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="microseconds")
 
 
+def _moment(seconds: float | None) -> str | None:
+    return None if seconds is None else moment(seconds)
+
+
 def history(rule: str, record: Record) -> History:
     """All versions."""
     return History(
         rule=rule, state=record.state.value, desired=record.desired, applied=record.applied, sure=record.sure,
-        good=record.good, differs=record.differs,
+        good=record.good, differs=record.differs, due=_moment(record.due),
         versions=[seen(version, record) for version in reversed(record.versions)],
     )  # fmt: skip
 
@@ -197,6 +202,7 @@ def status(desk: Desk) -> Mapping[str, Any]:
         "sure": record.sure,
         "good": record.good,
         "differs": record.differs,
+        "due": _moment(record.due),
         "versions": len(record.versions),
         "files_read": desk.taker.read,
         "check": desk.checker.way.value,
@@ -263,6 +269,8 @@ async def plan(desk: Desk, viewer: Viewer) -> Planned:
     compared = await desk.ctx.pool.run("", compare, rule, desk.store, viewer, desk.roots, *both)
     found = record.find(taken.digest)
     would = list(steps(desk))
+    if found is not None and found.number == record.desired and record.due is not None:
+        would.insert(0, f"wait {desk.left()} more ({record.state.value}); `filewatchctl reload retry {rule}` doesn't")
     if record.sure and applied is not None and applied.selected == taken.selected:
         would = ["nothing: the service has this set"]
     elif not verdict.passed:

@@ -155,7 +155,7 @@ class Attempt:
             self._ctx.finding(FINDING, text)
         if not self._asked and record.hold_off(now, desk.longest_wait(tripped=self._tripped)):
             await self._later(Happening.FLAPPING if self._tripped else Happening.EARLY)
-            return Outcome(Verdict.OK, f"passed; it is applied in {record.not_before - now:.1f} s")
+            return Outcome(Verdict.OK, f"passed; it is applied in {desk.left()}")
         return await self._apply(version, publish=desk.options.publish is not None)
 
     def _is_flapping(self, selected: str) -> bool:
@@ -286,5 +286,5 @@ class Attempt:
 
 def short(text: str) -> str:
     """The beginning of a text, on one line."""
-    line = " ".join(text.split())
+    line = "; ".join(" ".join(part.split()) for part in text.splitlines() if part.strip())
     return line if len(line) <= _MOST_SHOWN else f"{line[:_MOST_SHOWN]} ..."

@@ -18,6 +18,7 @@ from filewatchd.actions.reload.states import PASSING, Happening, State, move
 from filewatchd.actions.reload.store import Store, adopt
 from filewatchd.actions.reload.taking import Taken, Taker
 from filewatchd.errors import ActionError
+from filewatchd.measures import format_duration
 
 FINDING = "reload"
 FLAP_REST = 600.0  # seconds
@@ -196,6 +197,10 @@ class Desk:
         """Whether what waits has to wait on, and there is a timer for it: not if the clock was set meanwhile."""
         left = self.record.not_before - self.now
         return 0 < left <= self.longest_wait(tripped=self.record.state is State.TRIPPED)
+
+    def left(self) -> str:
+        """How long what waits has to wait on, in words."""
+        return format_duration(max(1.0, round(self.record.not_before - self.now)))
 
     # ---- the check
 

@@ -85,6 +85,11 @@ class Record(Struct, kw_only=True):
         """The newest version with this digest."""
         return next((version for version in reversed(self.versions) if version.digest == digest), None)
 
+    @property
+    def due(self) -> float | None:
+        """When what has to wait is applied; None if nothing waits."""
+        return self.not_before if self.state in (State.WAITING, State.TRIPPED) else None
+
     def resolve(self, word: str) -> Version | None:
         """A version by its number, the beginning of its digest, or ``good``, ``applied``, ``desired``."""
         if word in ("good", "applied", "desired"):

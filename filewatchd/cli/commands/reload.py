@@ -116,6 +116,9 @@ def history(session: Session, rule: str, state_dir: str | None) -> None:
 
 def _history(found: Mapping[str, Any]) -> Iterator[Block]:
     rows: list[tuple[str, Text]] = [("rule", found["rule"]), ("state", _state_of(found))]
+    if found["due"] is not None:
+        retry = f"`filewatchctl reload retry {found['rule']}` doesn't wait"
+        rows.append(("due", f"{local(found['due'])} ({ago(found['due'])}); {retry}"))
     if found["differs"]:
         rows.append(("live", Cell(found["differs"], WARNING)))
     yield Fields(rows)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import time
 from pathlib import Path
 
 import pytest
@@ -47,6 +49,16 @@ def test_history(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert ctl(state, "history", "--json") == 0
     found = json.loads(capsys.readouterr().out)
     assert [version["fate"] for version in found["versions"]] == ["refused", "good"]
+
+
+def test_history_of_what_waits_says_until_when(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    directory = str(state / "versions/nginx")
+    record, _ = records.load(directory)
+    record.state, record.not_before = State.WAITING, time.time() + 3600
+    records.save(directory, records.encode(record))
+    assert ctl(state, "history") == 0
+    text = capsys.readouterr().out
+    assert re.search(r"^due: .*\(in [\dhms]+\); `filewatchctl reload retry nginx` doesn't wait$", text, re.MULTILINE)
 
 
 def test_show(state: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -86,7 +86,7 @@ def test_a_refused_set_is_told_and_not_tried_again(tmp_path: Path) -> None:
         scene.fail("check", "unexpected end of file\nin app.conf:1\n")
         outcome = await save(scene, "bad")
         assert outcome.verdict is Verdict.REJECTED
-        assert "version 2 is refused by its check: unexpected end of file in app.conf:1" in outcome.message
+        assert "version 2 is refused by its check: unexpected end of file; in app.conf:1" in outcome.message
         assert "in app.conf:1" in scene.ctx.findings["reload"][0]
         assert (scene.record.state, scene.record.applied, scene.version(2).fate) == (State.HELD, 1, "refused")
         assert (await save(scene, None)).verdict is Verdict.SKIPPED

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,24 @@ def test_a_clock_that_is_set_puts_nothing_off_for_longer(
         assert (scene.record.state, scene.record.sure) == (State.SYNCED, True)
 
     within(work, tmp_path, **{pause: 30.0})
+
+
+def test_what_waits_says_for_how_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    full_splay(monkeypatch)
+
+    async def work(scene: Scene) -> None:
+        await save(scene, "one")
+        assert ((await scene.ask("history")).due, scene.action.statistics()["due"]) == (None, None)
+        outcome = await save(scene, "two")
+        due = (await scene.ask("history")).due
+        assert datetime.fromisoformat(due).timestamp() == pytest.approx(wall(scene) + 2 * HOUR)
+        assert scene.action.statistics()["due"] == due
+        assert outcome.message == "passed; it is applied in 2h"
+        assert (await scene.ask("plan")).steps[0] == "wait 2h more (waiting); `filewatchctl reload retry app` doesn't"
+        scene.file.write_text("three")  # what a plan finds besides is no version that waits
+        assert "wait" not in (await scene.ask("plan")).steps[0]
+
+    within(work, tmp_path, splay=2 * HOUR)
 
 
 @pytest.mark.parametrize("back", [False, True], ids=["went on", "was set back"])
