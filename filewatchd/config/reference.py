@@ -55,6 +55,10 @@ not `at` |
 | secret | `{file: PATH}` or `{credential: NAME}` (systemd's `LoadCredential=`); read when needed, never shown |
 | command | a list of words, never a shell's line |
 | proxy | `environment`, `none`, or `http://HOST:PORT` (with `USER:PASSWORD@` if need be) |
+| time of day | `03:30`, `22:15` |
+| weekday | `mon`, `tue`, `wed`, `thu`, `fri`, `sat`, `sun` |
+| mode | of a file, in octal and in quotes: `"0640"` |
+| name of a unit | with its type: `nginx.service` |
 | host and port | `127.0.0.1:8080`, `"[::1]:8080"` |
 | actions | a list; each entry names one action, with its options: `- exec: {command: [true]}` |
 
