@@ -24,7 +24,7 @@ from filewatchd.actions.checksum.glance import LANE
 from filewatchd.actions.checksum.keeping import Ledger
 from filewatchd.actions.checksum.labelling import LABELLED, Labelling
 from filewatchd.actions.checksum.options import Options
-from filewatchd.actions.checksum.paths import full
+from filewatchd.actions.checksum.paths import full, path_of
 from filewatchd.actions.checksum.reporting import report
 from filewatchd.actions.checksum.runs import Runs
 from filewatchd.actions.checksum.seeing import Seen, Tracking
@@ -183,9 +183,10 @@ class Checksum:
             self.labelling.news()
         self._recount = self._recount or settled.written
 
-    def unstable(self, ledger: Ledger, seen: Seen) -> None:
-        """A walk met a file that can't be trusted yet."""
-        self.again.wait_for(ledger, seen)
+    def unstable(self, ledger: Ledger, seen: Seen, begins: bool) -> None:
+        """A walk met a file that can't be trusted yet; it may be one that a build would have taken as it is."""
+        if self.again.wait_for(ledger, seen) and begins:
+            self._changes.begins.add((ledger.root, path_of(seen)))
 
     def follow(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         """A task of its own; what can't be done is told, and done again by the next scan or verify."""

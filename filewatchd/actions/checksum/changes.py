@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from filewatchd.actions.base import JobContext
+from filewatchd.actions.checksum.beginning import beginning
 from filewatchd.actions.checksum.glance import LANE, look_at
 from filewatchd.actions.checksum.judging import Reading, to_read
 from filewatchd.actions.checksum.keeping import Ledger, still_waits
@@ -17,7 +18,7 @@ from filewatchd.actions.checksum.listing import is_away
 from filewatchd.actions.checksum.paths import full, path_of, relative
 from filewatchd.actions.checksum.rotated import Rotated
 from filewatchd.actions.checksum.seeing import Presence, Seen, Wanted
-from filewatchd.actions.checksum.settling import Looked
+from filewatchd.actions.checksum.settling import Looked, is_beginning
 from filewatchd.actions.checksum.vanished import Vanished
 from filewatchd.model import OK, Change, Kind, Outcome
 from filewatchd.state.index.rows import WAITING, Record, State, split, stamp
@@ -33,6 +34,7 @@ class Changes:
         self._action = action
         self.vanished = Vanished()
         self.rotated = Rotated(action)
+        self.begins: set[tuple[str, str]] = set()  # files that a build couldn't take, as they were being written
 
     async def work(self, job: JobContext | None, root: str, changes: Sequence[Change]) -> dict[str, Outcome]:
         """Look at changed paths of one root, and write what follows."""
@@ -135,11 +137,27 @@ class Changes:
     ) -> dict[str, Outcome]:
         """Judge and write; what can't be trusted yet is looked at again."""
         sure = [each for each in looked if not self._action.again.wait_for(ledger, each.seen)]
-        settled = await self._action.ctx.pool.run(LANE, ledger.settle, sure, self._action.policy)
-        self._action.settled(ledger, settled)
+        first = await self._beginnings(ledger, sure, places)
+        for build in (True, False):
+            some = [each for each in sure if (each.path in first) is build]
+            if some or not build:
+                settled = await self._action.ctx.pool.run(LANE, ledger.settle, some, self._action.policy, build)
+                self._action.settled(ledger, settled)
+        self.begins.difference_update((ledger.root, each.path) for each in sure)
         said = {told.path: told for told in settled.news if told.state is not State.ACCEPTED}
         return {
             change.path: Outcome(OK.verdict, f"{said[path].verdict.value}: {said[path].message}".rstrip(": "))
             for path, change in places.items()
             if path in said
         }
+
+    async def _beginnings(self, ledger: Ledger, looked: Sequence[Looked], places: Mapping[str, Change]) -> set[str]:
+        """Which of them were there before their root was built: a build would take them as they are."""
+        unknown = {each.path for each in looked if is_beginning(each)}
+        found = {path for path in unknown if (ledger.root, path) in self.begins}
+        before = [path for path in unknown - found if places[path].kind is not Kind.CREATED]
+        ground = self._action.ground(ledger.root)
+        if before and ground is not None:
+            start = await self._action.ctx.pool.run(LANE, beginning, ledger, ground)
+            found.update(path for path in before if start is not None and start.has(path))
+        return found

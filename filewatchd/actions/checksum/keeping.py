@@ -53,12 +53,15 @@ class Ledger:
 
     # ---- reading
 
-    def is_empty(self) -> bool:
-        """Whether no file is known."""
+    def is_blank(self) -> bool:
+        """Whether no file is known, and nothing waits."""
         with self._lock:
-            return not self._reader.connection.execute(
-                "SELECT 1 FROM files JOIN directories ON id = dir WHERE root = ? LIMIT 1", (self.id,)
-            ).fetchone()
+            return (
+                not self._reader.waiting_by_state(self.id)
+                and not self._reader.connection.execute(
+                    "SELECT 1 FROM files JOIN directories ON id = dir WHERE root = ? LIMIT 1", (self.id,)
+                ).fetchone()
+            )
 
     def built(self) -> bool:
         """Whether the first build has ended."""
@@ -90,6 +93,11 @@ class Ledger:
         """What waits of a path."""
         with self._lock:
             return self._reader.waiting(self.id, path)
+
+    def has_waiting(self) -> bool:
+        """Whether anything waits."""
+        with self._lock:
+            return bool(self._reader.waiting_by_state(self.id))
 
     def directories(self, below: str) -> list[str]:
         """Every directory with rows."""
@@ -268,6 +276,7 @@ class Ledger:
                 settling.take(edit, sheet, known.pop(sheet.directory, ""))
             for directory, records in beginning.items():
                 edit.put_many(self.id, directory, records, known.pop(directory, ""))
+                settling.begun(edit, directory, records)
             for directory, group in grouped(judged):
                 settling.write(edit, directory, group, known.pop(directory, ""))
             for directory, filesystem in known.items():

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from filewatchd.actions.base import Ground
+from filewatchd.actions.checksum.beginning import Beginning
 from filewatchd.actions.checksum.judging import Reading, to_read
 from filewatchd.actions.checksum.keeping import Ledger, still_waits
 from filewatchd.actions.checksum.seeing import Entry, Listing, Wanted
@@ -30,13 +31,15 @@ class Plan(NamedTuple):
 class Planner:
     """One walk's. ``fresh``: nothing is known, nothing to compare; ``sweeps``: missing files are looked for."""
 
-    def __init__(self, ledger: Ledger, ground: Ground, policy: Policy, how: Reading, *, build: bool) -> None:
+    def __init__(
+        self, ledger: Ledger, ground: Ground, policy: Policy, how: Reading, beginning: Beginning | None
+    ) -> None:
         self._ledger = ledger
         self._policy = policy
         self._how = how
-        self._build = build
+        self._beginning = beginning
         self._regions = sorted(ground.regions, key=lambda region: -len(region.inside))
-        self.sweeps = not build or how is Reading.QUICK  # a build after a change of patterns
+        self.sweeps = beginning is None or how is Reading.QUICK  # a build after a change of patterns
         self.fresh = False
 
     def plan(self, batch: list[Listing]) -> Plan:
@@ -68,7 +71,7 @@ class Planner:
         path = joined(directory, entry.name)
         if row is None and entry.identity is None:  # gone since
             return False
-        if row is None and not self._build:
+        if row is None and (self._beginning is None or not self._beginning.has(path)):
             plan.unknown.append((path, entry.identity))
             return False
         if row is not None and self._is_quiet(path, row, entry.identity):

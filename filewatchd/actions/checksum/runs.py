@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from filewatchd.actions.base import Ground
+from filewatchd.actions.checksum.beginning import beginning, selection_of
 from filewatchd.actions.checksum.cycle import Cycle
 from filewatchd.actions.checksum.glance import LANE
 from filewatchd.actions.checksum.judging import Reading
@@ -147,10 +147,12 @@ class Runs:
         if ground is None:
             await self._action.ctx.pool.run(LANE, ledger.end_run, run.id, "stopped")
             raise ActionError(f"{root} isn't there, or is not what it was; see filewatchctl status", retryable=False)
-        action, build = self._action, run.kind == "build"
+        action = self._action
+        start = await action.ctx.pool.run(LANE, beginning, ledger, ground) if run.kind == "build" else None
         walk = Walk(
             action.ctx, ledger, ground, action.policy, action.tracking(), Reading(run.mode), run.id,
-            scope=run.scope, cursor=run.cursor, build=build, settled=action.settled, unstable=action.unstable,
+            scope=run.scope, cursor=run.cursor, beginning=start, settled=action.settled,
+            unstable=action.unstable,
         )  # fmt: skip
         await action.ctx.pool.run(LANE, ledger.end_run, run.id, "running")
         action.follow(f"{run.kind} {root}", self._follow(run, walk, ledger, ground))
@@ -250,8 +252,3 @@ class Runs:
             }
             for number, running in self.running.items()
         ]
-
-
-def selection_of(ground: Ground) -> str:
-    """The patterns a root is walked by, in a word."""
-    return hashlib.sha256(repr((ground.include, ground.exclude)).encode("utf-8", "surrogateescape")).hexdigest()[:32]

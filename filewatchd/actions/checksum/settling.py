@@ -97,6 +97,12 @@ class Settling:
         self.written = self.written or count > 0
         return found
 
+    def begun(self, edit: Edit, directory: str, records: Sequence[tuple[str, Record]]) -> None:
+        """What waits of them doesn't any more: that they couldn't be read, or changed whenever they were."""
+        if self._ledger.has_waiting():
+            for name, _ in records:
+                self._clear(edit, joined(directory, name))
+
     def take(self, edit: Edit, sheet: Sheet, filesystem: str) -> None:
         """The same for a sheet, written at once: a first build spends its time here."""
         numbers = [edit.attributes(tracked(each, self._policy.track)) for each in sheet.attributes]

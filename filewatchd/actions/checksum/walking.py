@@ -25,6 +25,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from filewatchd.actions.base import Context, Ground
+from filewatchd.actions.checksum.beginning import Beginning
 from filewatchd.actions.checksum.glance import LANE, View, look_at, survey
 from filewatchd.actions.checksum.judging import Reading
 from filewatchd.actions.checksum.keeping import Ledger, Mark
@@ -63,11 +64,15 @@ class Walk:
         *,
         scope: str = "",
         cursor: bytes | None = None,
-        build: bool = False,
+        beginning: Beginning | None = None,
         settled: Callable[[Ledger, Settled], None] = lambda ledger, settled: None,
-        unstable: Callable[[Ledger, Seen], None] = lambda ledger, seen: None,
+        unstable: Callable[[Ledger, Seen, bool], None] = lambda ledger, seen, begins: None,
     ) -> None:
-        """``settled`` is told what came of each batch, ``unstable`` of files to try again later; on the loop."""
+        """``beginning``: it is a build.
+
+        On the loop ``settled`` is called with what came of a batch, ``unstable`` with a file to try again later, and
+        whether that is the beginning.
+        """
         self._ctx = ctx
         self._ledger = ledger
         self._ground = ground
@@ -80,9 +85,10 @@ class Walk:
         if cursor is not None:
             directory, name = unpack(cursor)
             self._after = (directory, name)
-        self._build = build
-        self._reads_all = build or how is Reading.FULL
-        self._planner = Planner(ledger, ground, policy, how, build=build)
+        self._beginning = beginning
+        self._build = beginning is not None
+        self._reads_all = self._build or how is Reading.FULL
+        self._planner = Planner(ledger, ground, policy, how, beginning)
         self._asked = 0  # files looked at until now
         self._told, self._unstable = settled, unstable
         self._unreadable: set[str] = set()  # directories that couldn't be listed before
@@ -106,7 +112,7 @@ class Walk:
         Raises:
             StateError, ActionError, OSError: it can't go on; the cursor stands.
         """
-        self._planner.fresh = await self._in_pool(self._ledger.is_empty)
+        self._planner.fresh = await self._in_pool(self._ledger.is_blank)
         if not self._planner.fresh and await self._is_gone():
             return
         if self._scope and await self._is_file():
@@ -118,9 +124,11 @@ class Walk:
             async for batch in batches:
                 await turns.acquire()
                 before = group.create_task(self._batch(batch, before, turns))
-        if self._planner.sweeps and not self._planner.fresh:
+        sweeps = self._planner.sweeps and not self._planner.fresh
+        if sweeps:
             await self._vanished()
-            await self._leftovers()
+        await self._leftovers()
+        if sweeps:
             await self._overtaken()
 
     async def _is_file(self) -> bool:
@@ -189,10 +197,12 @@ class Walk:
         """All but those that have to be looked at again."""
         found = []
         for asked, each in zip(wanted, seen, strict=True):
+            path = joined(asked.directory, asked.name)
             if each.presence is Presence.UNSTABLE:
-                self._unstable(self._ledger, each)
+                begins = path not in rows and self._beginning is not None and self._beginning.has(path)
+                self._unstable(self._ledger, each, begins)
             else:
-                found.append(Looked(each, asked.algorithms, rows.get(joined(asked.directory, asked.name))))
+                found.append(Looked(each, asked.algorithms, rows.get(path)))
         return found
 
     async def _settle(self, batch: list[Listing], plan: Plan, looked: list[Looked], sheets: list[Sheet]) -> None:
@@ -223,9 +233,11 @@ class Walk:
         filesystems: dict[str, str] | None = None,
         quiet: int = 0,
         sheets: Sequence[Sheet] = (),
+        *,
+        build: bool = True,
     ) -> None:
         settled = await self._in_pool(
-            self._ledger.settle, looked, self._policy, self._build, mark, filesystems or {}, quiet, sheets
+            self._ledger.settle, looked, self._policy, build and self._build, mark, filesystems or {}, quiet, sheets
         )
         self.files += len(looked) + sum(len(sheet.files) for sheet in sheets)
         self.bytes += settled.bytes
@@ -273,7 +285,7 @@ class Walk:
         for some in slices(sorted(unknown), _SOME):
             wanted = [Wanted(*split(path), () if path in moved else self._planner.algorithms()) for path in some]
             looked = [with_row(each, pairs) for each in await self._look(wanted, {})]
-            await self._write([each for each in looked if each.path not in self.touched], self._mark())
+            await self._write([each for each in looked if each.path not in self.touched], self._mark(), build=False)
         left = gone.keys() - set(moved.values())
         for some in slices(sorted(left), _SOME):
             looked = [

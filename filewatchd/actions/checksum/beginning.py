@@ -1,0 +1,61 @@
+"""What was there before a root was built is the beginning, and no change.
+
+A build takes files as they are: all of them the first time, after a change of patterns those that the former ones left
+out. What the former ones chose and nobody knows is new, and what waits for approval goes on waiting, or another build
+would approve it. A job that comes before the build does is judged the same way, unless it says that the file was made.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import NamedTuple
+
+from filewatchd.actions.base import Ground
+from filewatchd.actions.checksum.keeping import Ledger
+from filewatchd.actions.checksum.selecting import Selected, selected
+from filewatchd.state.index.rows import split
+
+_SOME = 1000  # paths asked for at once
+
+
+class Beginning(NamedTuple):
+    """What of a root was there before. ``former``: the patterns it was built by; ``waits``: paths that are told of."""
+
+    former: Selected | None
+    waits: frozenset[str]
+
+    def has(self, path: str) -> bool:
+        """Whether a file that nobody knows is no change."""
+        return path not in self.waits and (self.former is None or not self.former.has(*split(path)))
+
+
+def selection_of(ground: Ground) -> str:
+    """The patterns a root is walked by, as the index keeps them."""
+    return json.dumps([ground.include, ground.exclude])
+
+
+def beginning(ledger: Ledger, ground: Ground) -> Beginning | None:
+    """As it is for what comes before a build is over; None if none is to come. In a pool thread."""
+    built = ledger.selection()
+    if built == selection_of(ground):
+        return None
+    return Beginning(None if built is None else former(built), frozenset(waiting(ledger)))
+
+
+def former(selection: str) -> Selected | None:
+    """None if nobody can say any more which they were."""
+    try:
+        include, exclude = json.loads(selection)
+        return selected(tuple(include), tuple(exclude))
+    except (ValueError, TypeError):
+        return None
+
+
+def waiting(ledger: Ledger) -> set[str]:
+    """All paths that wait as new or moved there."""
+    found: set[str] = set()
+    after = ""
+    while some := ledger.rowless(after, _SOME):
+        found.update(some)
+        after = some[-1]
+    return found
