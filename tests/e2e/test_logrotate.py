@@ -13,6 +13,7 @@ import subprocess
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from textwrap import dedent
 from typing import Any, NamedTuple
 
@@ -49,6 +50,11 @@ ROWS = {
     "told": Row(
         "create\nsharedscripts\npostrotate\necho told >>{said}\nendscript",
         {"reopen": {"command": ["sh", "-c", "echo told >>{said}"]}},
+        logs=("one.log", "two.log"),
+    ),
+    "one-held-back": Row(
+        "create\nprerotate\ncase $1 in *one.log) false; esac\nendscript",
+        {"before": {"command": ["sh", "-c", 'case $1 in *one.log) false; esac', "sh", "{path}"]}},
         logs=("one.log", "two.log"),
     ),
     "held-back": Row(
@@ -139,6 +145,73 @@ def test_the_same_lies_there_afterwards(daemon: Daemon, program: Callable[[str],
     assert tree(theirs / "held-back")["app.log"].text == b"line 0\n"
     assert set(tree(theirs / "count")) >= {"app.log", "app.log.1.gz", "app.log.2.gz"}
     assert lines(Path(f"{said}ours")) == lines(Path(f"{said}theirs")) == ["told"]
+
+
+class Hard(NamedTuple):
+    """A directive that logrotate has trouble with: ``left`` is what it still has after two turns."""
+
+    directive: str
+    options: dict[str, Any]
+    complaint: str
+    left: list[bytes]
+
+
+HARD = {
+    "untold": Hard(
+        "create\npostrotate\nfalse\nendscript",
+        {"reopen": {"command": ["false"]}},
+        "error running non-shared postrotate script",
+        [b"line 1\n"],  # it renames the second over the first, which it hadn't compressed
+    ),
+    "one-name-twice": Hard("create\ndateext\ndateformat -%Y", {}, "already exists", [b"line 0\n", b"line 1\n"]),
+    "elsewhere": Hard(
+        "create\nolddir {elsewhere}/theirs",
+        {"into": "{elsewhere}/ours"},
+        "are on different devices",
+        [b"line 0\nline 1\n"],
+    ),
+    "numbers-from-0": Hard("create\nstart 0", {}, "", [b"line 0\n", b"line 1\n"]),
+    "name-in-the-middle": Hard("create\nextension .log", {}, "", [b"line 0\n", b"line 1\n"]),
+}
+
+
+def test_what_logrotate_has_trouble_with(daemon: Daemon, program: Callable[[str], str]) -> None:
+    """A writer that can't be told, two rotations in a day, archives on another filesystem: no line of ours is lost."""
+    theirs, rules = daemon.directory / "theirs", []
+    with TemporaryDirectory(dir="/dev/shm") as elsewhere:
+        assert os.stat(elsewhere).st_dev != daemon.root.stat().st_dev
+        for name in ("theirs", "ours"):
+            (Path(elsewhere) / name).mkdir()
+        for name, case in HARD.items():
+            seed(theirs / name)
+            seed(daemon.root / name)
+            said = json.dumps({"when": {"size": 1}, **case.options}).replace("{elsewhere}", elsewhere)
+            rules.append(rule(name, f"rotate: {said}", roots=[str(daemon.root / name)], include=["/app.log"]))
+        configure(daemon, *rules)
+        daemon.start()
+        for turn in range(2):
+            for name, case in HARD.items():
+                write(theirs / name, ROWS["create"], turn)
+                rows = block(theirs / name, case.directive.format(elsewhere=elsewhere)).replace("*.log", "app.log")
+                complaint = logrotate(program("logrotate"), daemon.directory / name, rows)
+                troubled = turn == 1 or name != "one-name-twice"
+                assert case.complaint in complaint if troubled and case.complaint else not complaint
+                write(daemon.root / name, ROWS["create"], turn)
+            for name in HARD:
+                whole = "".join(f"line {number}\n" for number in range(turn + 1))
+                eventually(lambda name=name, whole=whole: ours(daemon, name) == whole, f"{name} has {whole}", 20)  # type: ignore[misc]
+        for name, case in HARD.items():
+            files = tree(theirs / name).items()
+            assert sorted(f.text for path, f in files if f.text and "below" not in path) == case.left, name
+        assert {f["rule"] for f in ask(daemon, "status")["findings"]} <= {"untold"}
+        assert [path.name.split("-")[0] for path in (Path(elsewhere) / "ours").iterdir()] == ["app.log"] * 2
+        daemon.stop()
+
+
+def ours(daemon: Daemon, name: str) -> str:
+    """All lines of a rule's log that are archived, once nothing is in the log itself."""
+    log = daemon.root / name / "app.log"
+    return archive(daemon, "cat", str(log)).stdout if not log.stat().st_size else ""
 
 
 def pages_rules(name: str) -> dict[str, Any]:
