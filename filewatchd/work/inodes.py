@@ -35,13 +35,23 @@ def inode_of(target: int | str, folder: int = _AT_FDCWD) -> Inode:
     Raises:
         OSError: there is none.
     """
+    room = statx(target, _ASKED, folder, follow=False)
+    mask, ino, seconds, nanoseconds = _FIELDS.unpack_from(room)
+    return Inode(ino, seconds * 1_000_000_000 + nanoseconds if mask & _STATX_BTIME else 0)
+
+
+def statx(target: int | str, asked: int, folder: int = _AT_FDCWD, *, follow: bool = True) -> bytes:
+    """Struct statx of a descriptor, or of a name in a folder. ``asked``: its mask.
+
+    Raises:
+        OSError: there is none.
+    """
     room = _Room()
     if isinstance(target, int):
-        failed = _statx(target, b"", _AT_EMPTY_PATH, _ASKED, room)
+        failed = _statx(target, b"", _AT_EMPTY_PATH, asked, room)
     else:
-        failed = _statx(folder, os.fsencode(target), _AT_SYMLINK_NOFOLLOW, _ASKED, room)
+        failed = _statx(folder, os.fsencode(target), 0 if follow else _AT_SYMLINK_NOFOLLOW, asked, room)
     if failed:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), target if isinstance(target, str) else None)
-    mask, ino, seconds, nanoseconds = _FIELDS.unpack_from(room)
-    return Inode(ino, seconds * 1_000_000_000 + nanoseconds if mask & _STATX_BTIME else 0)
+    return room.raw

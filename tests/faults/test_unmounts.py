@@ -21,16 +21,21 @@ from tests.scripts.mounts import Mounts, programs
 
 
 class Away:
-    """An ext4 that comes and goes."""
+    """An ext4 that comes and goes, or a directory of the filesystem around it."""
 
-    def __init__(self, mounts: Mounts, place: Path) -> None:
+    def __init__(self, mounts: Mounts, place: Path, behind: Path | None) -> None:
         self._mounts = mounts
         self.place = place
-        place.mkdir()
+        self._behind = behind
+        for folder in filter(None, (place, behind)):
+            folder.mkdir()
         self.comes()
 
     def comes(self) -> None:
-        self._mounts.mount("ext4", str(self.place))
+        if self._behind is not None:
+            self._mounts.bind(str(self._behind), str(self.place))
+        else:
+            self._mounts.mount("ext4", str(self.place))
 
     def goes(self) -> None:
         self._mounts.detach(str(self.place))
@@ -44,7 +49,12 @@ class Away:
 def away(tmp_path: Path, mounts: Mounts, program: Callable[[str], str]) -> Away:
     for name in programs("ext4"):
         program(name)
-    return Away(mounts, tmp_path / "disk")
+    return Away(mounts, tmp_path / "disk", None)
+
+
+@pytest.fixture
+def bound(tmp_path: Path, mounts: Mounts) -> Away:
+    return Away(mounts, tmp_path / "disk", tmp_path / "behind")
 
 
 def said(trial: Trial, text: str) -> Callable[[], bool]:
@@ -144,6 +154,14 @@ def test_the_logs_filesystem_goes_away(method: str, moment: str, tmp_path: Path,
     assert trial.finish() > 20000
     away.goes()
     assert away.is_bare(), "nothing is hidden beneath it"
+
+
+def test_a_bind_mount_with_the_log_goes_away(tmp_path: Path, bound: Away) -> None:
+    test_the_logs_filesystem_goes_away("exchange", "dead in an archive", tmp_path, bound)
+
+
+def test_a_bind_mount_with_the_archives_goes_away(tmp_path: Path, bound: Away) -> None:
+    test_the_archives_filesystem_goes_away_in_the_middle("exchange", False, True, tmp_path, bound)
 
 
 _DEATHS = [

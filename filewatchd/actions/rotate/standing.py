@@ -7,7 +7,7 @@ while nothing is mounted there is refused. Any filesystem will do: a disk may be
 descriptor while it is unmounted lazily (`umount -l`) goes on in it, and what he has written and synced is there when it
 comes back.
 
-A bind mount of the filesystem that is around it isn't seen: it has its device.
+A bind mount counts if it shows another directory than is beneath it (`work.mounted`).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 
 from filewatchd.errors import ActionError
+from filewatchd.work.mounted import is_apart, mounted
 
 
 def point_of(folder: str) -> str:
@@ -23,17 +24,17 @@ def point_of(folder: str) -> str:
     Raises:
         OSError: that can't be told, and isn't to be taken for the root's.
     """
-    device, point = None, folder
+    inner, point = None, folder
     while True:
         try:
-            found = os.stat(folder).st_dev
+            found = mounted(folder)
         except FileNotFoundError:
             found = None
         except PermissionError:
             return ""
-        if device is not None and found != device:
+        if inner is not None and (found is None or is_apart(inner, found)):
             return point
-        device, point, folder = found, folder, os.path.dirname(folder)
+        inner, point, folder = found, folder, os.path.dirname(folder)
         if folder == point:
             return ""
 
@@ -46,7 +47,7 @@ def is_within(folder: str, point: str) -> bool:
 def is_mounted(point: str) -> bool:
     """Whether anything is mounted at a point."""
     try:
-        return os.stat(point).st_dev != os.stat(os.path.dirname(point)).st_dev
+        return _stands(point, point)
     except OSError:
         return False
 
@@ -60,10 +61,13 @@ def check(fd: int | None, folder: str, point: str, remedy: str = "mount it again
     if not point:
         return
     try:
-        mounted = os.stat(point).st_dev if fd is None else os.fstat(fd).st_dev
-        if mounted != os.stat(os.path.dirname(point)).st_dev:
+        if _stands(point if fd is None else fd, point):
             return
     except FileNotFoundError:
         pass
     what = f", where {folder} was" if folder != point else ""
     raise ActionError(f"nothing is mounted at {point}{what}: {remedy}")
+
+
+def _stands(what: int | str, point: str) -> bool:
+    return is_apart(mounted(what), mounted(os.path.dirname(point)))
