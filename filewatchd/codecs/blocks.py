@@ -15,13 +15,13 @@ class Block(NamedTuple):
     last: bool
 
 
-def frame_end(fd: int, offset: int, end: int, width: int, parse: Callable[[bytes], Block]) -> int:
-    """Where the blocks that begin at ``offset`` end; their headers have ``width`` bytes.
+def frame_end(fd: int, offset: int, start: int, end: int, width: int, parse: Callable[[bytes], Block]) -> int:
+    """Where a frame's blocks end that begin ``start`` bytes behind its ``offset``; their headers have ``width`` bytes.
 
     Raises:
         DamagedError: the file ends before the last of them does.
     """
-    at = offset
+    at = offset + start
     while True:
         head = read_at(fd, at, width)
         if len(head) < width or at + width > end:

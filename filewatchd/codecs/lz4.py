@@ -48,7 +48,7 @@ def measure(fd: int, offset: int, end: int) -> Extent | None:
         value = int.from_bytes(data, "little")
         return Block((value & 0x7FFFFFFF) + 4 * per_block, False) if value else Block(4 * whole, True)
 
-    stop = frame_end(fd, offset + start, end, 4, block)
+    stop = frame_end(fd, offset, start, end, 4, block)
     return Extent(stop - offset, int.from_bytes(head[6:14], "little")) if sized else None
 
 

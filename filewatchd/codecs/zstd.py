@@ -46,7 +46,7 @@ def measure(fd: int, offset: int, end: int) -> Extent | None:
             raise DamagedError(offset, "it ends within the member that begins there")
         return Extent(length, 0)
     start, size, checksum = header(head, offset)
-    stop = frame_end(fd, offset + start, end, 3, block) + checksum
+    stop = frame_end(fd, offset, start, end, 3, block) + checksum
     if stop > end:
         raise DamagedError(offset, "it ends within the member that begins there")
     return None if size is None else Extent(stop - offset, size)
@@ -89,7 +89,7 @@ def decode(fd: int, offset: int, end: int) -> Generator[bytes, None, int]:
             return length
     else:
         start, size_or_none, checksum = header(head, offset)
-        length, size = frame_end(fd, offset + start, end, 3, block) + checksum - offset, -1
+        length, size = frame_end(fd, offset, start, end, 3, block) + checksum - offset, -1
         assert size_or_none is None
     source: Any = Window(fd, offset, offset + length)
     done = 0

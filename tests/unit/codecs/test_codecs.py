@@ -230,6 +230,16 @@ def test_a_cut_archive_gives_all_before_the_cut(pair: Pair, packed: Codec) -> No
     assert CONTENT.startswith(found)
 
 
+def test_damage_is_told_at_the_beginning_of_its_member(pair: Pair) -> None:
+    lz4 = codecs.usable("lz4")
+    (written,) = pair.compress(lz4, member=1 << 20)
+    flags = os.pread(pair.target, 5, 0)[4]
+    os.pwrite(pair.target, bytes([flags ^ 1]), 4)  # a dictionary's number, which would move the blocks by its length
+    _, error = until_damage(codecs.read(pair.target, lz4))
+    assert error is not None
+    assert (error.offset, written.start) == (0, 0)
+
+
 def test_what_is_no_archive_is_told_from_one(tmp_path: Path, packed: Codec) -> None:
     (tmp_path / "no").write_bytes(b"no archive at all, but long enough to be one")
     with (tmp_path / "no").open("rb") as file, pytest.raises(DamagedError):
