@@ -9,7 +9,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +162,29 @@ def test_a_root_that_is_moved_away_and_back(indexed: Indexed) -> None:
     eventually(lambda: ("deleted", "a") in indexed.told("accepted"), "what was deleted meanwhile is told", 20)
     assert indexed.told("open") == []
     assert sorted(indexed.told()) == [("deleted", "a"), ("root-gone", "")]
+
+
+def test_logs_that_logrotate_shifts_are_moved(indexed: Indexed, program: Callable[[str], str]) -> None:
+    """While the log's writer goes on, and there is a fresh one at once."""
+    root, config = indexed.root, indexed.daemon.directory / "logrotate"
+    (root / "app.log").write_text("first\n")
+    (root / "app.log.1").write_text("older\n")
+    indexed.start(growing=True)
+    config.write_text(f"{root}/app.log {{\nrotate 9\ncreate\n}}\n")
+    config.chmod(0o600)
+    with (root / "app.log").open("a") as writer:
+        writer.write("second\n")
+        writer.flush()
+        state = str(config.with_suffix(".state"))
+        subprocess.run([program("logrotate"), "--force", "--state", state, config], check=True)
+        eventually(lambda: {path for _, path in indexed.told()} >= {"app.log", "app.log.1", "app.log.2"}, "told", 20)
+    assert indexed.told("open") == []
+    found = {path: verdict for verdict, path in indexed.told()}
+    assert found["app.log.2"] == "moved"
+    assert found["app.log.1"] in ("grown", "moved")  # its last line may have been seen before
+    assert found["app.log"] == "new"
+    indexed.verify()
+    assert indexed.told("open") == []
 
 
 @root_only

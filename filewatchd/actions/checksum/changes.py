@@ -19,12 +19,16 @@ from filewatchd.actions.checksum.paths import full, path_of, relative
 from filewatchd.actions.checksum.rotated import Rotated
 from filewatchd.actions.checksum.seeing import Presence, Seen, Wanted
 from filewatchd.actions.checksum.settling import Looked, is_beginning
+from filewatchd.actions.checksum.shifted import displaced, in_order, named, now_at, sought, told_apart
 from filewatchd.actions.checksum.vanished import Vanished
 from filewatchd.model import OK, Change, Kind, Outcome
 from filewatchd.state.index.rows import WAITING, Record, State, split, stamp
 
 if TYPE_CHECKING:
     from filewatchd.actions.checksum.action import Checksum
+
+
+_SHIFTED = 100  # numbers of logs
 
 
 class Changes:
@@ -45,7 +49,11 @@ class Changes:
         rows: dict[str, Record] = await self._action.ctx.pool.run(LANE, ledger.rows, [*places, *old.values()])
         if rowless := [path for path, before in old.items() if before not in rows]:
             rows |= await self._from_waiting(ledger, rowless, old, places)
+        if growing := self._action.options.tracking.growing:
+            await self._find_shifted(ledger, places, rows, old)
         asked = {path: self._known(path, change, rows, old) for path, change in places.items()}
+        taken = displaced(now_at(places, old), rows) if growing else {}
+        asked |= {path: (rows[before], before) for path, before in taken.items()}
         wanted = await self._action.ctx.pool.run(LANE, self._wanted, ledger, places, asked)
         ground = self._action.ground(root)
         tracking = self._action.tracking(ground.granularity_ns if ground is not None else 0)
@@ -56,7 +64,26 @@ class Changes:
             self._looked(ledger, each, want, *asked[path_of(each)], places)
             for each, want in zip(seen, wanted, strict=True)
         ]
-        return await self._settle(ledger, looked, places)
+        if not taken:
+            return await self._settle(ledger, looked, places)
+        # The rows go with their files before anything is said of what has their names now.
+        gone, rest = told_apart(looked, taken, rows)
+        return {**await self._settle(ledger, gone, places), **await self._settle(ledger, rest, places)}
+
+    async def _find_shifted(
+        self, ledger: Ledger, places: dict[str, Change], rows: dict[str, Record], old: Mapping[str, str]
+    ) -> None:
+        """Logs whose names others have: what they are called now may be told by another job, so it is looked for."""
+        root, ctx = ledger.root, self._action.ctx
+        for _ in range(_SHIFTED):
+            wanted = sought(now_at(places, old), rows)
+            found = await ctx.worker.call(named, root, wanted) if wanted else []
+            fresh = {path: identity for path, identity in found if path not in places and ctx.selects(full(root, path))}
+            if not fresh:
+                return
+            places |= {path: Change(Kind.CREATED, full(root, path), root, fresh[path]) for path in fresh}
+            self._action.runs.touch(root, [*fresh])
+            rows |= await ctx.pool.run(LANE, ledger.rows, [*fresh])
 
     async def _is_away(self, ledger: Ledger, seen: Sequence[Seen]) -> bool:
         """Whether files are missing because their root is, which is one finding and deletes nothing.
@@ -136,7 +163,7 @@ class Changes:
         self, ledger: Ledger, looked: Sequence[Looked], places: Mapping[str, Change]
     ) -> dict[str, Outcome]:
         """Judge and write; what can't be trusted yet is looked at again."""
-        sure = [each for each in looked if not self._action.again.wait_for(ledger, each.seen)]
+        sure = in_order([each for each in looked if not self._action.again.wait_for(ledger, each.seen)])
         first = await self._beginnings(ledger, sure, places)
         for build in (True, False):
             some = [each for each in sure if (each.path in first) is build]

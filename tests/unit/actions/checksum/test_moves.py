@@ -7,6 +7,7 @@ import os
 import stat
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -207,3 +208,122 @@ async def test_a_file_that_is_moved_back_was_moved_once(tmp_path: Path) -> None:
         await scene.verify()
         assert scene.told("pending", "open") == []
         assert list(scene.rows()) == ["kept"]
+
+
+FRESH = list(itertools.permutations(["log", "log.1", "log.2"]))
+
+
+@pytest.mark.parametrize("order", FRESH)
+@story
+async def test_logs_that_are_shifted_are_moved_and_the_fresh_one_is_new(tmp_path: Path, order: tuple[str, ...]) -> None:
+    """As logrotate does: all names change at once, and a writer has added to the log since it was last looked at."""
+    async with rotated(tmp_path, growing=True) as scene:
+        digests = {path: row.digest for path, row in scene.rows().items()}
+        shift(scene)
+        await scene.job(*(scene.change(name, Kind.CREATED if name == "log.2" else Kind.MODIFIED) for name in order))
+        told = {(change.verdict.value, change.old_path, change.path) for change in scene.changes()}
+        assert told == {("moved", "log.1", "log.2"), ("grown", "log", "log.1"), ("new", None, "log")}
+        assert scene.rows()["log.2"].digest == digests["log.1"]
+        await scene.verify()
+        assert len(scene.changes()) == 3
+        assert sorted(scene.rows()) == ["log", "log.1", "log.2"]
+
+
+@pytest.mark.parametrize("order", FRESH)
+@story
+async def test_logs_that_are_shifted_may_be_told_of_one_by_one(tmp_path: Path, order: tuple[str, ...]) -> None:
+    async with rotated(tmp_path, growing=True) as scene:
+        shift(scene)
+        for name in order:
+            await scene.changed(name)
+        assert scene.told("open") == []
+        found = {change.path: change.verdict.value for change in scene.changes()}
+        assert found["log"] == "new"
+        if order[0] == "log":
+            assert found == {"log": "new", "log.1": "grown", "log.2": "moved"}
+        assert sorted(scene.rows()) == ["log", "log.1", "log.2"]
+        before = len(scene.changes())
+        await scene.verify()
+        assert len(scene.changes()) == before
+
+
+@story
+async def test_a_log_that_is_shifted_to_what_the_rule_does_not_match(tmp_path: Path) -> None:
+    """It isn't looked for in vain, and nobody's file is taken into the index."""
+    scene = rotated(tmp_path, growing=True)
+    scene.ctx.rule = scene.ctx.rule._replace(include=("log",))
+    async with scene:
+        shift(scene)
+        await scene.changed("log")
+        assert sorted(scene.rows()) == ["log"]
+        assert scene.told("open") == [("rewritten", "log")]
+
+
+@story
+async def test_logs_that_are_shifted_are_approved_one_by_one(tmp_path: Path) -> None:
+    async with rotated(tmp_path, growing=True, approval="required") as scene:
+        await scene.ask("approve", all=True)
+        shift(scene, grown=False)
+        await scene.job(scene.change("log"), scene.change("log.1"), scene.change("log.2", Kind.CREATED))
+        assert sorted(scene.told("pending")) == [("moved", "log.1"), ("moved", "log.2"), ("new", "log")]
+        while scene.changes("pending"):
+            await scene.ask("approve", ids=(scene.changes("pending")[-1].id,))
+        await scene.verify()
+        assert scene.changes("pending", "open") == []
+        assert sorted(scene.rows()) == ["log", "log.1", "log.2"]
+
+
+@story
+async def test_a_grown_log_that_is_moved_away_is_not_deleted(tmp_path: Path) -> None:
+    """Nothing pairs the two: the size is another."""
+    async with rotated(tmp_path, growing=True) as scene:
+        with (scene.root / "log").open("a") as log:
+            log.write("more")
+        (scene.root / "log").rename(scene.root / "old")
+        await scene.job(scene.change("log", Kind.DELETED), scene.change("old", Kind.CREATED))
+        assert [(c.verdict.value, c.old_path, c.path) for c in scene.changes()] == [("grown", "log", "old")]
+        assert sorted(scene.rows()) == ["log.1", "old"]
+
+
+@story
+async def test_another_file_with_a_logs_number_is_not_that_log(tmp_path: Path) -> None:
+    """An inode's number is given to the next file; its content tells."""
+    async with rotated(tmp_path, growing=True) as scene:
+        row = scene.rows()["log"]
+        (scene.root / "other").write_text("something else, and longer than what was there")
+        other = scene.change("other", Kind.CREATED)
+        (scene.root / "other").chmod(0o600)
+        number = (scene.root / "other").stat().st_ino
+        with scene.action.index.edit() as edit:  # as if the log had had the number that the other file has now
+            edit.put(1, "log", row._replace(identity=row.identity._replace(ino=number)))
+        await scene.job(scene.change("log"), other)
+        assert ("new", "other") in scene.told()
+        assert all(change.old_path is None for change in scene.changes())
+        assert scene.rows()["log"].digest == row.digest
+
+
+@story
+async def test_a_file_that_is_saved_with_a_backup_is_modified(tmp_path: Path) -> None:
+    """Where files don't just grow, the one with the name counts: editors put the old one aside."""
+    async with rotated(tmp_path) as scene:
+        shift(scene, grown=False)
+        await scene.job(scene.change("log"), scene.change("log.1"), scene.change("log.2", Kind.CREATED))
+        assert ("modified", "log") in scene.told()
+
+
+def rotated(place: Path, **options: Any) -> Scene:
+    """Two logs."""
+    scene = Scene(place, **options)
+    (scene.root / "log").write_text("lines of the log\n")
+    (scene.root / "log.1").write_text("lines of before\n")
+    return scene
+
+
+def shift(scene: Scene, *, grown: bool = True) -> None:
+    root = scene.root
+    if grown:
+        with (root / "log").open("a") as log:
+            log.write("one more\n")
+    (root / "log.1").rename(root / "log.2")
+    (root / "log").rename(root / "log.1")
+    (root / "log").write_text("fresh\n")
