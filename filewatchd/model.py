@@ -215,6 +215,12 @@ class Entry(NamedTuple):
     times: int = 1
     job: int = 0
 
+    @property
+    def line(self) -> str:
+        """The message, with the path if it doesn't tell it itself; bytes that are no UTF-8 stand as U+FFFD."""
+        path = (self.path or "").encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+        return self.message if path in self.message else f"{self.message} ({path})"
+
 
 class Notice(NamedTuple):
     """What a notification's job tells, all that there is at once. ``more``: entries beyond these."""
@@ -229,7 +235,7 @@ class Notice(NamedTuple):
     def message(self) -> str:
         """A line for people."""
         others = len(self.entries) - 1 + self.more
-        first = self.entries[0].message if self.entries else ""
+        first = self.entries[0].line if self.entries else ""
         return f"{first} (and {others:,} more)" if others > 0 else first
 
 

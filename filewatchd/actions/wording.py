@@ -32,7 +32,7 @@ def values_of(job: JobContext) -> dict[str, str]:
     """The placeholders that a job gives."""
     notice = job.notice
     if notice is not None:
-        lines = [f"{entry.message} ({entry.path})" if entry.path else entry.message for entry in notice.entries]
+        lines = [entry.line for entry in notice.entries]
         count, event = len(lines) + notice.more, notice.event.value
         path = next((entry.path for entry in notice.entries if entry.path), "")
         key = notice.entries[0].key if notice.entries else ""

@@ -63,6 +63,10 @@ def rules_of(engine: Engine, wanted: str | None) -> Sequence[str]:
     if wanted is None:
         return list(engine.rules)
     if wanted not in engine.pipelines:
+        rule, _, event = wanted.partition(":")
+        if event and rule in engine.rules:
+            others = ", ".join(sorted(name for name in engine.pipelines if name.startswith(f"{rule}:"))) or "none"
+            raise RequestError(404, f"rule {rule} has no notification {event}; there are {others}")
         known = ", ".join(engine.rules) or "none"
         raise RequestError(404, f"there is no rule {wanted}; there are {known}")
     return [wanted]

@@ -75,7 +75,7 @@ def test_the_changes_of_a_job_are_a_document() -> None:
 def test_a_notice_is_a_document() -> None:
     document = json.loads(posted(noticed(Event.FINDING, 2))[0].body)
     assert (document["event"], document["more"], document["host"], document["test"]) == ("finding", 5, HOST, False)
-    assert document["message"] == MEAN.replace("\udcff", "\ufffd") + " (and 6 more)"
+    assert document["message"] == MEAN.replace("\udcff", "\ufffd") + " (/srv/\ufffd0) (and 6 more)"
     assert document["entries"][1] == {
         "key": "key1", "message": MEAN.replace("\udcff", "\ufffd"), "path": "/srv/\ufffd1",
         "path_b64": base64.b64encode(b"/srv/\xff1").decode(), "first": "1970-01-01T00:00:00.000000Z",
@@ -87,7 +87,7 @@ def test_placeholders_fill_strings_and_never_break_out_of_them() -> None:
     made = {"text": "*{rule}* {event}: {message}", "n": 5, "all": "{document}", "list": ["{key}", {"{rule}": "{{}}"}]}
     found = json.loads(posted(noticed(), json=made)[0].body)
     said = MEAN.replace("\udcff", "\ufffd")
-    assert found["text"] == f"*backups* failure: {said} (and 5 more)"
+    assert found["text"] == f"*backups* failure: {said} (/srv/\ufffd0) (and 5 more)"
     assert found["all"]["entries"][0]["message"] == said
     assert found["list"] == ["key0", {"{rule}": "{}"}]
     assert found["n"] == 5
@@ -300,3 +300,16 @@ def test_every_template_of_the_how_to_is_loaded_and_posted(tmp_path: Path, servi
         assert len(server.asked) >= 1
 
     asyncio.run(each(test))
+
+
+@pytest.mark.parametrize(
+    ("message", "path", "line"),
+    [
+        ("exit status 1", "/srv/a", "exit status 1 (/srv/a)"),
+        ("/srv/a is gone", "/srv/a", "/srv/a is gone"),
+        ("held", None, "held"),
+    ],
+)
+def test_a_line_says_of_which_file_it_is(message: str, path: str | None, line: str) -> None:
+    assert Entry("failed", message, path, 0, 0).line == line
+    assert Notice("r", Event.FAILURE, (Entry("failed", message, path, 0, 0),)).message == line

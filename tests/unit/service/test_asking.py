@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from unittest.mock import AsyncMock, MagicMock
 
-from filewatchd.control.api import Peer
+import pytest
+
+from filewatchd.control.api import Peer, RequestError
 from filewatchd.control.arguments import Flush
 from filewatchd.jobs.flush import Left
-from filewatchd.service.asking import Asking
+from filewatchd.service.asking import Asking, rules_of
 
 _ROOT = Peer(1, 0, 0)
 
@@ -29,3 +31,23 @@ def test_a_flush_that_comes_early_waits_until_the_rules_have_their_roots() -> No
         rooting.flush.assert_awaited_once()
 
     asyncio.run(scene())
+
+
+@pytest.mark.parametrize(
+    ("wanted", "said"),
+    [
+        ("b:on_failure", None),
+        ("b:on_finding", "rule b has no notification on_finding; there are b:on_failure, b:on_recovery"),
+        ("a:on_failure", "rule a has no notification on_failure; there are none"),
+        ("c:on_failure", "there is no rule c:on_failure; there are a, b"),
+        ("c", "there is no rule c; there are a, b"),
+    ],
+)
+def test_what_a_rule_does_not_tell_is_said(wanted: str, said: str | None) -> None:
+    engine = MagicMock(rules=["a", "b"], pipelines=dict.fromkeys(["a", "b", "b:on_recovery", "b:on_failure"]))
+    if said is None:
+        assert rules_of(engine, wanted) == [wanted]
+    else:
+        with pytest.raises(RequestError) as raised:
+            rules_of(engine, wanted)
+        assert str(raised.value) == said
