@@ -59,7 +59,7 @@ def tell(found: Failure, *, as_json: bool) -> None:
 
 def _with_help(error: click.UsageError) -> str:
     path = error.ctx.command_path if error.ctx is not None else _NAME
-    message = error.format_message().rstrip(".")
+    message = re.sub(r"\s+", " ", error.format_message()).rstrip(".")
     return f"{message[:1].lower()}{message[1:]}; see {path} --help"
 
 

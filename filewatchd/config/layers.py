@@ -35,6 +35,7 @@ class Layers:
         self.mistakes = mistakes
         self.warnings: list[Mistake] = []
         self.files: list[str] = []
+        self.rule_files: list[str] = []  # those of the files
         self.globs: list[str] = []
         self.sections: dict[str, Node] = {}
         self.rules: list[Node] = []  # merged by name; those without a name too, so that their mistakes are told
@@ -73,6 +74,7 @@ class Layers:
             directory = self._rule_directory(listed) or os.path.dirname(main)
             wanted.append(Wanted(fragment, directory, trusted=True))
         for file in wanted:
+            self.rule_files.append(file.path)
             if (node := self._document(file)) is not None:
                 check_rule_file(node, main, self.mistakes)
                 yield node

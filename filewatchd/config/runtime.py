@@ -31,7 +31,7 @@ def _directory(name: str, path: str, environ: Mapping[str, str]) -> str:
     layers = Layers(environ, mistakes)
     layers.read(Wanted(os.path.abspath(path)), {})
     section = layers.sections.get("daemon")
-    if section is None and not mistakes:
+    if section is None and all(mistake.file in layers.rule_files for mistake in mistakes):  # it can't stand there
         return str(getattr(Daemon(), name))
     found = INVALID if section is None else Converter(environ, mistakes).field(Daemon, section, name)
     if found is INVALID:

@@ -67,6 +67,8 @@ def rules_of(engine: Engine, wanted: str | None) -> Sequence[str]:
         if event and rule in engine.rules:
             others = ", ".join(sorted(name for name in engine.pipelines if name.startswith(f"{rule}:"))) or "none"
             raise RequestError(404, f"rule {rule} has no notification {event}; there are {others}")
+        if engine.generations.digest(wanted):
+            raise RequestError(404, f"rule {wanted} is disabled; set `enabled: true` to put it to work")
         known = ", ".join(engine.rules) or "none"
         raise RequestError(404, f"there is no rule {wanted}; there are {known}")
     return [wanted]

@@ -221,6 +221,12 @@ def test_the_socket_of_a_configurations_daemon(tmp_path: Path, ctl: Ctl) -> None
     assert found.lines == ["a goes on", "b is held: a loop", "the loss of state is acknowledged"]
 
 
+def test_a_missing_word_is_told_on_one_line(ctl: Ctl) -> None:
+    found = ctl("log-level")
+    assert found.code == 64
+    assert "Choose from: debug, info, warning, error; see filewatchctl log-level --help" in found.err
+
+
 def test_a_configuration_that_cant_be_read(tmp_path: Path, ctl: Ctl) -> None:
     found = ctl("--config", str(tmp_path / "none.yaml"), "status")
     assert found.code == 78

@@ -41,10 +41,12 @@ def test_a_flush_that_comes_early_waits_until_the_rules_have_their_roots() -> No
         ("a:on_failure", "rule a has no notification on_failure; there are none"),
         ("c:on_failure", "there is no rule c:on_failure; there are a, b"),
         ("c", "there is no rule c; there are a, b"),
+        ("off", "rule off is disabled; set `enabled: true` to put it to work"),
     ],
 )
-def test_what_a_rule_does_not_tell_is_said(wanted: str, said: str | None) -> None:
+def test_why_there_is_no_such_rule_is_said(wanted: str, said: str | None) -> None:
     engine = MagicMock(rules=["a", "b"], pipelines=dict.fromkeys(["a", "b", "b:on_recovery", "b:on_failure"]))
+    engine.generations.digest = {"a": "1", "b": "2", "off": "3"}.get
     if said is None:
         assert rules_of(engine, wanted) == [wanted]
     else:
