@@ -12,6 +12,8 @@ from filewatchd.cli.options import Duration, Rule, examples, path_arguments, rul
 from filewatchd.cli.page import BAD, GOOD, WARNING, Block, Cell, Lines, Text
 from filewatchd.cli.text import number, path_in
 
+_ERROR = 1
+
 # ---- flush
 
 
@@ -68,13 +70,18 @@ def _left(paths: Sequence[Mapping[str, Any]], why: str) -> Iterator[Text]:
 @click.argument("paths", type=click.Path(), nargs=-1, metavar="[PATH]...")
 @click.option("--dry-run", is_flag=True, help="Only say what it would do, step by step.")
 @with_json
-def trigger(session: Session, rule: str, paths: Sequence[str], dry_run: bool) -> None:
-    """Ask RULE for a job by hand: over these paths, changed or not, or over no path."""
+def trigger(session: Session, rule: str, paths: Sequence[str], dry_run: bool) -> int:
+    """Ask RULE for a job by hand: over these paths, changed or not, or over no path.
+
+    Exit code 1 if the rule doesn't match one of them; it is asked for the others.
+    """
     said: dict[str, list[str]] = {}
     for path in paths:
         for name, value in path_arguments(path, "paths").items():
             said.setdefault(name, []).append(value)
-    session.tell(session.ask("trigger", {"rule": rule, "dry_run": dry_run or None, **said}), triggered)
+    found = session.ask("trigger", {"rule": rule, "dry_run": dry_run or None, **said})
+    session.tell(found, triggered)
+    return _ERROR if found["refused"] else 0
 
 
 def triggered(found: Mapping[str, Any]) -> Sequence[Block]:

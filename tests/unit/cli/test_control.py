@@ -347,7 +347,9 @@ def test_plans(served: Served, ctl: Ctl) -> None:
     ]
     refused = [d.PathTold(path="/x")]
     served.answer("trigger", d.Triggered(rule="drop", dry_run=True, paths=1, refused=refused, held=None, planned=plan))
-    assert ctl("trigger", "drop", "/srv/b", "/x", "--dry-run").lines == [
+    found = ctl("trigger", "drop", "/srv/b", "/x", "--dry-run")
+    assert found.code == 1
+    assert found.lines == [
         "moved /srv/b (was /srv/a)",
         "  run gzip /srv/b",
         "",
