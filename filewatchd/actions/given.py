@@ -199,6 +199,8 @@ class Ground(NamedTuple):
         regions: which filesystem stands at it and at mount points below it, by names that hold over remounts.
         granularity_ns: of timestamps there (`filewatchd.work.granularity`).
         include, exclude: the rule's patterns; those of its presets are among ``exclude``.
+        since_ns: from when on every change brings a job (wall clock); later than the daemon's own beginning if its
+            journal was lost. 0: all that is there brings one.
     """
 
     root: str
@@ -207,6 +209,7 @@ class Ground(NamedTuple):
     granularity_ns: int
     include: tuple[str, ...]
     exclude: tuple[str, ...]
+    since_ns: int = 0
 
 
 class Schedule(NamedTuple):

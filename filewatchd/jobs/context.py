@@ -108,6 +108,7 @@ class ActionContext:
                         facts.granularity_ns,
                         settings.include,
                         exclude,
+                        binding.baseline.started_ns,
                     )
                 )
         return found

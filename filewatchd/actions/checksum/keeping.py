@@ -68,6 +68,11 @@ class Ledger:
         with self._lock:
             return any(root.id == self.id and root.built_ns is not None for root in self._reader.roots())
 
+    def is_older(self, since_ns: int) -> bool:
+        """Whether it was built before that time."""
+        with self._lock:
+            return any(root.id == self.id and (root.built_ns or 0) < since_ns for root in self._reader.roots())
+
     def rows(self, paths: Iterable[str]) -> dict[str, Record]:
         """The rows of those paths that have one."""
         with self._lock:

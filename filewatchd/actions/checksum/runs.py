@@ -77,7 +77,10 @@ class Runs:
         return gone and not await self._action.ctx.worker.call(is_bare, ledger.root)
 
     async def _build(self, root: str, ledger: Ledger, cut_off: Run | None) -> None:
-        """Build a root that isn't built, or not by the patterns that the rule has now."""
+        """Build a root that isn't built, or not by the patterns that the rule has now, or whose changes weren't told.
+
+        That is so where the daemon lost its journal, or never had one with this index.
+        """
         ground = self._action.ground(root)
         if ground is None or root in self._building:
             return
@@ -85,7 +88,7 @@ class Runs:
         begun = False
         try:
             built = await self._action.ctx.pool.run(LANE, ledger.selection)
-            if built != selection_of(ground):
+            if built != selection_of(ground) or await self._action.ctx.pool.run(LANE, ledger.is_older, ground.since_ns):
                 mode = Reading.FULL if built is None else Reading.QUICK  # then what is known needs no reading
                 await self._start(root, cut_off or await self.enter(ledger, "build", mode.value))
                 begun = True

@@ -88,7 +88,7 @@ class Record(NamedTuple):
 
 
 class Root(NamedTuple):
-    """A rule's root. ``selection``: a digest of the patterns it was built by. ``built_ns``: when that ended."""
+    """A rule's root. ``selection``: the patterns it was built by, as text. ``built_ns``: when that ended."""
 
     id: int
     rule: str

@@ -63,3 +63,29 @@ async def test_another_build_approves_nothing(tmp_path: Path) -> None:
         assert sorted((change.state.value, change.path) for change in scene.changes("pending", "rejected")) == [
             ("pending", "new"), ("pending", "quietly"), ("rejected", "rejected"),
         ]  # fmt: skip
+
+
+@story
+async def test_changes_that_a_lost_journal_cannot_tell_are_found(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    written(scene.root, ["same", "changed", "gone", "moved"])
+    async with scene:
+        pass
+    (scene.root / "changed").write_text("other")
+    (scene.root / "gone").unlink()
+    (scene.root / "moved").rename(scene.root / "there")
+    written(scene.root, ["new"])
+    scene = Scene(tmp_path)
+    scene.ctx.standing = [ground._replace(since_ns=scene.clock.wall_ns() + 1) for ground in scene.ctx.grounds()]
+    scene.clock.advance(1)
+    async with scene:
+        assert sorted(scene.told()) == [
+            ("deleted", "gone"),
+            ("modified", "changed"),
+            ("moved", "there"),
+            ("new", "new"),
+        ]
+        for _ in range(2):
+            scene.ctx.scan(str(scene.root))
+            await scene.follow()
+        assert [run.kind for run in (await scene.ask("runs")).runs] == ["build", "build"]
