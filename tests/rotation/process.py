@@ -22,7 +22,7 @@ import msgspec
 from filewatchd import codecs
 from filewatchd.actions import rotate
 from filewatchd.actions.base import Command
-from filewatchd.actions.rotate import finishing, naming, packing, rotation
+from filewatchd.actions.rotate import finishing, naming, packing, waiting
 from filewatchd.actions.rotate.action import RotateAction
 from filewatchd.actions.rotate.ledger import Ledger
 from filewatchd.actions.rotate.machine import Step
@@ -152,7 +152,7 @@ def tell(context: FakeContext, told: dict[str, Any]) -> None:
 
 def prepare(case: Case) -> None:
     """Be what the case says."""
-    rotation.STILL = 0.5
+    waiting.STILL = 0.5
     finishing._FIRST = 0.2
     if case.fixed:
         naming.transaction = lambda now_ns, zone: FIXED

@@ -25,7 +25,7 @@ from filewatchd.actions.rotate.ledger import Archive, Known, Ledger, parts
 from filewatchd.actions.rotate.machine import State
 from filewatchd.actions.rotate.options import Options
 from filewatchd.actions.rotate.recovering import Recovering
-from filewatchd.actions.rotate.rotation import Ended
+from filewatchd.actions.rotate.waiting import Ended
 from filewatchd.actions.rotate.watching import Watching
 from filewatchd.errors import ActionError
 from filewatchd.model import Change, Kind, Outcome, Trigger, Verdict
@@ -92,7 +92,7 @@ class RotateAction:
 
     async def _wait_again(self) -> None:
         """Logs that were known before this life: no job comes for one that hasn't changed."""
-        lives = self._ledger.known()
+        lives = self._ledger.logs.known()
         sizes = await self._ctx.pool.run("", examining.sizes, [live for live, _, _ in lives])
         for (live, since_ns, asked), size in zip(lives, sizes, strict=True):
             await asyncio.sleep(0)  # there may be thousands
@@ -127,7 +127,7 @@ class RotateAction:
     # ---- when
 
     def _scheduled(self) -> None:
-        self._ask(self._ledger.ask())
+        self._ask(self._ledger.logs.ask())
 
     def _ask(self, lives: Sequence[str]) -> None:
         if lives:
@@ -208,7 +208,7 @@ class RotateAction:
         return Outcome(Verdict.SKIPPED, "it is gone")
 
     def _drop(self, live: str) -> None:
-        self._ledger.drop(live)
+        self._ledger.logs.drop(live)
         self._ctx.clear_finding(f"refused:{live}")
 
     async def _undo(self, live: str) -> None:
@@ -330,7 +330,7 @@ class RotateAction:
 
     def logs(self) -> list[str]:
         """All logs that are known."""
-        return [live for live, _, _ in self._ledger.known() if self._ctx.selects(live)]
+        return [live for live, _, _ in self._ledger.logs.known() if self._ctx.selects(live)]
 
     async def outlook(self, live: str) -> Outlook:
         """What would be done with a log now."""

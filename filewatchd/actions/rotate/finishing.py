@@ -19,8 +19,9 @@ from filewatchd.actions.rotate.ledger import Archive, Ledger, where_named
 from filewatchd.actions.rotate.machine import State
 from filewatchd.actions.rotate.options import Options
 from filewatchd.actions.rotate.packing import source_of
-from filewatchd.actions.rotate.rotation import Ended, Rotation
+from filewatchd.actions.rotate.rotation import Rotation
 from filewatchd.actions.rotate.standing import is_mounted
+from filewatchd.actions.rotate.waiting import Ended
 from filewatchd.errors import ActionError
 from filewatchd.model import Outcome, Verdict
 from filewatchd.work.remedies import remedied
@@ -137,7 +138,7 @@ class Finishing:
         """After a crash nobody knows whether the writer was told; one that has ended needs no telling."""
         if archive.state is not State.SWAPPED or self._options.reopen is None or self.told(archive):
             return
-        left = await self.rotation.writers_left(archive)
+        left = await self.rotation.waiting.writers_left(archive)
         try:
             if left is not False:
                 await self._tell(self._options.reopen, telling.nothing)
@@ -149,7 +150,7 @@ class Finishing:
     async def _is_lost(self, archive: Archive) -> bool:
         """Whether somebody took away the file that was to be archived, and not something else on the way."""
         with suppress(KeyError):
-            point = self._ledger.point(os.path.dirname(archive.live))
+            point = self._ledger.points.of(os.path.dirname(archive.live))
             return await self._ctx.pool.run("", _source_is_gone, self._ledger.get(archive.id), point)
         return False
 

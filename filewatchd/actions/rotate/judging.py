@@ -66,7 +66,7 @@ class Judging:
     def note(self, live: str, since: tuple[int, bool] | None) -> None:
         """Remember when a log was first seen. One that is refused is asked for, too, and looked at again."""
         if since is None:
-            self._ledger.begun(live, self._ctx.clock.wall_ns())
+            self._ledger.logs.begun(live, self._ctx.clock.wall_ns())
 
     async def decide(self, live: str, skip: int, seen: Seen) -> Decision:
         """Its method."""
@@ -92,18 +92,18 @@ class Judging:
             ActionError: an archive is unfinished on a filesystem that isn't there any more.
         """
         folder, into = os.path.dirname(live), self.options.into
-        before = self._ledger.point(folder)
+        before = self._ledger.points.of(folder)
         if before not in ("", seen.log_on) and folder in {
             os.path.dirname(row.live) for row in self._ledger.unfinished()
         }:
             await self._ctx.worker.call(standing.check, None, folder, before)
-        self._ledger.stands(folder, seen.log_on)
+        self._ledger.points.stands(folder, seen.log_on)
         if into is not None and seen.into_on and not standing.is_within(folder, seen.into_on):
-            self._ledger.stands(folder_in(live, into.dir), seen.into_on)
+            self._ledger.points.stands(folder_in(live, into.dir), seen.into_on)
 
     async def is_away(self, live: str) -> str:
         """Where nothing is mounted, if a log may only be away with its filesystem; else empty."""
-        point = self._ledger.point(os.path.dirname(live))
+        point = self._ledger.points.of(os.path.dirname(live))
         return point if point and not await self._ctx.worker.call(standing.is_mounted, point) else ""
 
     async def _known_of(self, lives: list[str]) -> list[Known]:
@@ -135,7 +135,7 @@ class Judging:
         """What would be done with a log now."""
         seen = await self.see(live)
         skip = self.skip(live, seen.size, seen.inode)
-        found = self.due(live, seen.size - skip, self._ledger.log(live), note=False)
+        found = self.due(live, seen.size - skip, self._ledger.logs.since(live), note=False)
         refused = Decision("refuse", (seen.refused or seen.failed or "it is gone",))
         there = seen.there and not seen.refused and not seen.failed
         decision = await self.decide(live, skip, seen) if there else refused
@@ -158,7 +158,7 @@ class Judging:
         if not seen.there or seen.refused or seen.failed:
             return f"leave {live}: {seen.refused or seen.failed or 'it is gone'}"
         skip = self.skip(live, seen.size, seen.inode)
-        found = self.due(live, seen.size - skip, self._ledger.log(live), note=False)
+        found = self.due(live, seen.size - skip, self._ledger.logs.since(live), note=False)
         decision = self._taken(live) or self._decision(examining.inspect(live, beneath, skip))
         head = f"rotate {live}, since {found.why}" if found.why else f"leave {live}, which isn't due; it would be"
         told = self.options.reopen if decision.method == "exchange" else None

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from filewatchd.actions.base import Tables
+from filewatchd.actions.rotate.logs import Logs, Points, Since, rotated
 from filewatchd.actions.rotate.machine import State, Step, after
 from filewatchd.actions.rotate.moves import Move as Move
 from filewatchd.actions.rotate.rows import COLUMNS as COLUMNS
@@ -95,8 +96,8 @@ class Ledger:
         tables.migrate(SCHEMA)
         self._together = Together(lambda steps, statements: self.record(steps, statements))
         self._last = self._newest()
-        found = tables.execute("SELECT folder, point FROM {points}")
-        self._points = {os.fsdecode(folder): os.fsdecode(point) for folder, point in found}
+        self.logs = Logs(tables)
+        self.points = Points(tables)
 
     # ---- steps
 
@@ -141,7 +142,7 @@ class Ledger:
             row = archive
             for step in (move.step, *move.also):
                 if step in _ROTATES or (step is Step.NAME and row.state in _LIVE):
-                    statements.append(_since(archive.live, archive.last_ns))
+                    statements.append(rotated(archive.live, archive.last_ns))
                 if step is Step.NAME and owed:
                     statements.append(("INSERT OR IGNORE INTO {owed} VALUES (?)", (archive.id,)))
                 taken.append(step)
@@ -241,43 +242,6 @@ class Ledger:
         """Every log that has a row."""
         return [os.fsdecode(live) for (live,) in self._tables.execute("SELECT DISTINCT live FROM {archives}")]
 
-    # ---- where folders stand (`standing`)
-
-    def point(self, folder: str) -> str:
-        """Where something is to be mounted for a folder; empty if nothing need be."""
-        return self._points.get(folder, "")
-
-    def stands(self, folder: str, point: str) -> None:
-        """A folder's filesystem is mounted there; written with whatever is made durable next."""
-        if self.point(folder) != point:
-            self._tables.execute("REPLACE INTO {points} VALUES (?, ?)", (os.fsencode(folder), os.fsencode(point)))
-            self._points[folder] = point
-
-    # ---- logs: since when a log's live part grows, and whether its schedule asks for it
-
-    def log(self, live: str) -> tuple[int, bool] | None:
-        """(since_ns, asked) of a log."""
-        rows = self._tables.execute("SELECT since_ns, asked FROM {logs} WHERE live = ?", (os.fsencode(live),))
-        return (rows[0][0], bool(rows[0][1])) if rows else None
-
-    def known(self) -> list[tuple[str, int, bool]]:
-        """(path, since_ns, asked) of all logs."""
-        rows = self._tables.execute("SELECT live, since_ns, asked FROM {logs}")
-        return [(os.fsdecode(live), since_ns, bool(asked)) for live, since_ns, asked in rows]
-
-    def begun(self, live: str, since_ns: int) -> None:
-        """A log was first seen."""
-        self._tables.execute(*_since(live, since_ns))
-
-    def ask(self) -> list[str]:
-        """The schedule's time has come: for every log. Returns them."""
-        self._tables.execute("UPDATE {logs} SET asked = 1")
-        return [os.fsdecode(live) for (live,) in self._tables.execute("SELECT live FROM {logs}")]
-
-    def drop(self, live: str) -> None:
-        """A log is gone."""
-        self._tables.execute("DELETE FROM {logs} WHERE live = ?", (os.fsencode(live),))
-
     def parts(self, live: str) -> list[Part]:
         """See `parts`."""
         return parts(live, self.of(live))
@@ -291,10 +255,7 @@ class Ledger:
         found = f"SELECT {COLUMNS} FROM {{archives}} WHERE live IN ({marks}) ORDER BY live, id"
         for row in map(archive_of, self._tables.execute(found, names)):
             rows[row.live].append(row)
-        logs = f"SELECT live, since_ns, asked FROM {{logs}} WHERE live IN ({marks})"
-        since = {
-            os.fsdecode(live): (since_ns, bool(asked)) for live, since_ns, asked in self._tables.execute(logs, names)
-        }
+        since = self.logs.since_each(lives)
         return [Known(tuple(rows[live]), since.get(live)) for live in lives]
 
     def owned(self, paths: Sequence[str]) -> set[str]:
@@ -311,14 +272,10 @@ class Known(NamedTuple):
     """A log's rows, oldest first; and since when its live part grows, and whether its schedule asks for it."""
 
     archives: tuple[Archive, ...] = ()
-    since: tuple[int, bool] | None = None
+    since: Since | None = None
 
 
 def _insert(archive: Archive) -> Statement:
     values = encoded(archive._asdict())
     marks = ", ".join("?" * len(values))
     return f"INSERT INTO {{archives}} ({', '.join(values)}) VALUES ({marks})", tuple(values.values())
-
-
-def _since(live: str, since_ns: int) -> Statement:
-    return "REPLACE INTO {logs} VALUES (?, ?, 0)", (os.fsencode(live), since_ns)

@@ -45,4 +45,4 @@ class Recovering:
     async def _numbers(self) -> None:
         for live in self._ledger.lives():
             with suppress(OSError, ActionError):  # the reader finds each at its old or new name meanwhile
-                await self._rotation.shift_on(live)
+                await self._rotation.numbering.shift_on(live)

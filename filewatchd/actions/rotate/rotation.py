@@ -11,33 +11,24 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from errno import ENOENT, EXDEV
+from errno import EXDEV
 
 from filewatchd.actions.base import Context
-from filewatchd.actions.rotate import copying, freeing, naming, packing, swapping
+from filewatchd.actions.rotate import copying, freeing, packing, swapping
 from filewatchd.actions.rotate.abreast import Abreast
 from filewatchd.actions.rotate.ledger import Archive, Ledger
 from filewatchd.actions.rotate.machine import State, Step
+from filewatchd.actions.rotate.numbering import Numbering
 from filewatchd.actions.rotate.options import Options
 from filewatchd.actions.rotate.places import Move, Names, Setting, folder_in, folder_name
 from filewatchd.actions.rotate.standing import is_within
 from filewatchd.actions.rotate.strokes import Task, Work, name_of
-from filewatchd.actions.rotate.swapping import Left
-from filewatchd.errors import ActionError
-from filewatchd.work.gathering import Gathered
+from filewatchd.actions.rotate.waiting import Waiting
 
-_FIRST_ASK, _LAST_ASK = 0.05, 5.0  # seconds between two questions whether the last writer has gone
-_LATE_NS = 3_600 * 10**9  # after its rotation: a server's old workers may have something to finish
-STILL = 10.0  # seconds without growth that stand for a lease where none can tell
-_NAMED = (State.NAMED, State.STAMPED, State.DONE)
 _MOST, _MOST_PACKED = 64, 16  # archives of one call of the worker
 _SMALL = 4 << 20  # bytes that are packed together with others': nobody waits long for them
 
 _UNDO: dict[str, Work] = {"exchange": swapping.swap_again, "copytruncate": copying.discard}
-
-
-class Ended(Exception):  # noqa: N818 - no error: the daemon ends
-    """The daemon ends; the row goes on in the next life."""
 
 
 class Rotation:
@@ -54,12 +45,8 @@ class Rotation:
         self.options = options
         self._abreast = Abreast(ctx, self._record, _MOST)
         self._small = Abreast(ctx, self._record, _MOST_PACKED)
-        self._writing = Gathered[tuple[Archive, Setting], Left](
-            lambda archives: ctx.worker.call(swapping.writers_left_each, archives)
-        )
-        self._reading = Gathered[tuple[Archive, Setting], int](
-            lambda archives: ctx.worker.call(swapping.readers_behind_each, archives)
-        )
+        self.waiting = Waiting(ctx, lambda: self.options, self.setting, self.ending)
+        self.numbering = Numbering(ctx, ledger, lambda: self.options, self.setting)
 
     # ---- what it needs to know
 
@@ -67,8 +54,8 @@ class Rotation:
         """The options, as file work needs them."""
         options, into = self.options, self.options.into
         folder = folder_in(live, into.dir if into is not None else None)
-        log_on = self._ledger.point(os.path.dirname(live))
-        into_on = self._ledger.point(folder) or (log_on if log_on and is_within(folder, log_on) else "")
+        log_on = self._ledger.points.of(os.path.dirname(live))
+        into_on = self._ledger.points.of(folder) or (log_on if log_on and is_within(folder, log_on) else "")
         return Setting(
             beneath=self._ctx.beneath(live),
             into=into.dir if into is not None else None,
@@ -132,7 +119,9 @@ class Rotation:
 
     async def swap(self, archive: Archive) -> Archive:
         """Begin an exchange; where the old file has only to get its name, that is all of it."""
-        names = self._stamped(archive.live, archive.txn, "none", archive.id) if archive.path is not None else None
+        names = (
+            self.numbering.stamped(archive.live, archive.txn, "none", archive.id) if archive.path is not None else None
+        )
         return await self.take(archive, swapping.swap, names)
 
     def path_at_once(self, live: str, txn: str) -> str | None:
@@ -142,7 +131,7 @@ class Rotation:
             return None
         if options.compress.codec != "none":
             return None
-        return os.path.join(folder_name(live, self.setting(live)), self._stamped(live, txn, "none").first)
+        return os.path.join(folder_name(live, self.setting(live)), self.numbering.stamped(live, txn, "none").first)
 
     async def undo(self, archive: Archive) -> Archive:
         """A rotation that was cut off right after its beginning: given up, or adopted."""
@@ -161,7 +150,7 @@ class Rotation:
             if archive.state is State.SWAPPED:
                 archive = await self._leave(archive)
                 continue
-            await self._wait_for_readers(archive)
+            await self.waiting.for_readers(archive)
             async with self.lock(archive.live):
                 with suppress(KeyError):  # a job has given it up meanwhile
                     archive = self._ledger.get(archive.id)
@@ -173,7 +162,7 @@ class Rotation:
     async def finish_here(self, archive: Archive) -> Archive:
         """The same for one whose log stays the same file; hold the log's lock."""
         while archive.unfinished:
-            await self._wait_for_readers(archive)
+            await self.waiting.for_readers(archive)
             archive = await self.next(archive)
         return archive
 
@@ -206,7 +195,7 @@ class Rotation:
         return await self._name(archive, packing.give_name, archive.codec)
 
     async def _name(self, archive: Archive, work: Work, codec: str) -> Archive:
-        names = await self._names(archive, codec)
+        names = await self.numbering.names(archive, codec)
         if archive.state is State.SWAPPED:  # from here on it may be at its own name, and who reads must find it
             path = os.path.join(folder_name(archive.live, self.setting(archive.live)), names.first)
             if path != archive.path:
@@ -227,118 +216,13 @@ class Rotation:
             except OSError as error:
                 if error.errno != EXDEV:
                     raise
-        await self._wait_for_writers(archive)
+        await self.waiting.for_writers(archive)
         async with self.lock(archive.live):
             return await self.take(archive, swapping.close)
 
     def stays(self, archive: Archive) -> bool:
         """Whether a swapped file is what the archive is to be."""
         return self.options.compress.codec == "none" and archive.begin == 0
-
-    async def _wait_for_writers(self, archive: Archive) -> None:
-        pause, still, size, told = _FIRST_ASK, 0.0, -1, False
-        while (left := await self.writers_left(archive)) is not False:
-            if left is None:
-                grown, size = size, await self._ctx.worker.call(swapping.size_of, archive, self.setting(archive.live))
-                still = still + pause if grown == size else 0.0
-                if still >= STILL:
-                    break
-            if not told and self._ctx.clock.wall_ns() - archive.last_ns >= _LATE_NS:
-                told = True
-                why = await self._ctx.worker.call(swapping.still_written, archive, self.setting(archive.live))
-                self._ctx.finding(f"archive:{archive.id}", why, archive.live)
-            await self.pause(pause)
-            pause = min(pause * 1.5, _LAST_ASK)
-        if told:
-            self._ctx.clear_finding(f"archive:{archive.id}")
-
-    async def writers_left(self, archive: Archive) -> bool | None:
-        """See `swapping.writers_left`."""
-        left = await self._writing.ask((archive, self.setting(archive.live)))
-        if left.gone:
-            raise FileNotFoundError(ENOENT, os.strerror(ENOENT), left.gone)
-        if left.failed:
-            raise ActionError(left.failed)
-        return left.writers
-
-    async def _wait_for_readers(self, archive: Archive) -> None:
-        if archive.state is not State.NAMED or archive.method not in ("exchange", "collapse"):
-            return
-        deadline, pause = self._ctx.clock.monotonic() + self.options.readers_wait, _FIRST_ASK
-        while await self._reading.ask((archive, self.setting(archive.live))):
-            if self._ctx.clock.monotonic() >= deadline:
-                self._ctx.count("readers_left_behind")
-                return
-            await self.pause(pause)
-            pause = min(pause * 1.5, 1.0)
-
-    async def pause(self, seconds: float) -> None:
-        """Wait.
-
-        Raises:
-            Ended: the daemon ends.
-        """
-        try:
-            async with asyncio.timeout(seconds):
-                await self.ending.wait()
-        except TimeoutError:
-            return
-        raise Ended
-
-    # ---- names
-
-    async def _names(self, archive: Archive, codec: str) -> Names:
-        """The names that are tried for an archive."""
-        if self.options.name == "timestamp":
-            return self._stamped(archive.live, archive.txn, codec, archive.id)
-        setting = self.setting(archive.live)
-        folder = folder_name(archive.live, setting)
-        await self.shift_on(archive.live)
-        others = [
-            other
-            for other in self._ledger.of(archive.live)
-            if other.state in _NAMED and other.id != archive.id and os.path.dirname(other.path or "") == folder
-        ]
-        rows = sorted([*others, archive], key=lambda row: row.id, reverse=True)
-        ours = {os.path.basename(other.path or ""): other for other in others}
-        taken = await self._ctx.worker.call(naming.taken, archive, setting, ours)
-        if taken.own is not None:  # a crash came after it had got it
-            return Names(taken.own)
-        current = [naming.number_of(archive.live, row.path or "") if row is not archive else None for row in rows]
-        wanted = dict(zip((row.id for row in rows), naming.numbers(current, taken.numbers), strict=True))
-        await self._shift(archive.live, others, wanted)
-        return Names(naming.numbered_name(archive.live, wanted[archive.id], codec))
-
-    def _stamped(self, live: str, txn: str, codec: str, own: int = 0) -> Names:
-        """Names with the time; ``own``: the row that may have one of them already."""
-        names, folder = naming.stamped_names(live, txn, codec), folder_name(live, self.setting(live))
-        if not self._ledger.named([os.path.join(folder, names.first)], own):
-            return names  # nearly always
-        kept = self._ledger.named([os.path.join(folder, name) for name in names.all()], own)
-        return names._replace(kept=frozenset(map(os.path.basename, kept)))
-
-    async def _shift(self, live: str, archives: list[Archive], wanted: dict[int, int]) -> None:
-        moves = []
-        for archive in archives:  # the oldest first, so that each new name has become free
-            path = os.path.join(
-                os.path.dirname(archive.path or ""), naming.numbered_name(live, wanted[archive.id], archive.codec)
-            )
-            if path != archive.path:
-                moves.append((archive, path))
-        if moves:
-            await self._ledger.shift(moves)
-            await self.shift_again(live, [self._ledger.get(archive.id) for archive, _ in moves])
-
-    async def shift_on(self, live: str) -> None:
-        """Rename what a crash, or a failure, has left with its old name."""
-        shifting = [row for row in self._ledger.of(live) if row.was is not None and row.state is not State.SWAPPED]
-        if shifting:
-            await self.shift_again(live, shifting)
-
-    async def shift_again(self, live: str, archives: list[Archive]) -> None:
-        """Rename what the ledger says is being renamed."""
-        paths = await self._ctx.worker.call(naming.shift, live, self.setting(live), archives)
-        self._ledger.shifted(list(zip(archives, paths, strict=True)))
 
 
 def mode_of(text: str | None) -> int | None:

@@ -243,7 +243,7 @@ def test_a_rotation_that_was_finished_at_the_second_try_is_one(tmp_path: Path, m
     async def story() -> None:
         job = FakeJob([changed(str(place.log), str(tmp_path))])
         await place.action.run(job)
-        place.action._ledger.ask()
+        place.action._ledger.logs.ask()
         (outcome,) = (await place.action.run(job)).values()
         assert (outcome.verdict, outcome.retryable) == ("failed", True)
         assert (
