@@ -1,9 +1,9 @@
 """The action ``rotate``: rotates and compresses logs without losing a line.
 
 The parts, from the data outwards: `ledger` says where every byte of every log is, `machine` how that may change;
-`swapping`, `copying`, `packing` and `freeing` take the steps on disk, `rotation` drives them, `recovering` after a
-crash; `deciding` chooses the method, `due` and `watching` the time, `judging` asks both; `action` is what the daemon
-sees.
+`swapping`, `copying`, `packing` and `freeing` take the steps on disk; `rotation` drives them, with names of `numbering`
+and the patience of `waiting`, `finishing` beside the jobs, `recovering` after a crash; `deciding` chooses the method,
+`due`, `watching` and `lookout` the time, `judging` asks both; `working` is a job, and `action` what the daemon sees.
 """
 
 from __future__ import annotations
