@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import stat
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 FILE, DIRECTORY, LINK, OTHER = "f", "d", "l", "o"
 OUTSIDE = "@"
+KINDS = {stat.S_IFREG: FILE, stat.S_IFDIR: DIRECTORY, stat.S_IFLNK: LINK}
 
 
 class Entry(NamedTuple):
@@ -100,6 +102,12 @@ def path_of(key: str, roots: Sequence[str]) -> str:
     number, _, below = key.partition("/")
     root = roots[int(number)] if int(number) < len(roots) else f"root {number}"
     return f"{root.rstrip('/')}/{below}" if below else root
+
+
+def root_of(key: str, roots: Sequence[str]) -> str | None:
+    """The root that a key's path is below; None if it is one itself, or outside them all."""
+    number, slash, _ = key.partition("/")
+    return roots[int(number)] if slash and not key.startswith(OUTSIDE) else None
 
 
 def summary(changed: Sequence[Difference]) -> tuple[int, int, int]:

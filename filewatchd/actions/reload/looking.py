@@ -5,27 +5,32 @@ file is read between two fstats of one descriptor, and everything around it betw
 was written from its first byte to its last. A changed file that somebody has open for writing is waited for, a while:
 who saves in pieces may pause. A look takes lstat only; a file whose identity is as it was when it was read isn't read
 again, unless its stamps were so fresh then that a later write could hide behind them.
+
+Directories below a root may be others' to write: they are listed, and files in them read, beneath the root's
+descriptor, where no symlink put in a directory's place leads anywhere else.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from filewatchd.actions.reload.entries import DIRECTORY, FILE, LINK, OTHER, OUTSIDE
+from filewatchd.actions.reload.entries import DIRECTORY, FILE, KINDS, LINK, OTHER, OUTSIDE
 from filewatchd.errors import ActionError
-from filewatchd.work.files import has_writers
+from filewatchd.work.files import is_written_to
+from filewatchd.work.opening import hold, open_directory, steps_below
 
 MOST_FILES = 200_000
 MOST_BYTES = 1 << 30  # of a set
+_LEAST = 4096  # bytes read at once: procfs has files that take no odd number
 _RACY = 2_000_000_000  # ns: coarser stamps than any filesystem's that a configuration is on
 _KEPT_XATTRS = ("user.", "system.posix_acl_", "security.")
 OURS = ".filewatchd-"  # how the names begin that we use for a moment
 _NEVER = frozenset({".git", ".hg", ".svn", ".bzr", "CVS", "_darcs", ".jj"})  # version control's own, and large
-_KINDS = {stat.S_IFREG: FILE, stat.S_IFDIR: DIRECTORY, stat.S_IFLNK: LINK}
 
 
 class Seen(NamedTuple):
@@ -87,7 +92,7 @@ def _look_below(number: int, root: str, real: Sequence[str], found: Names) -> No
     waiting = [""]
     while waiting:
         below = waiting.pop()
-        with os.scandir(f"{root}/{below}" if below else root) as listing:
+        with _listed(root, below) as listing:
             for entry in listing:
                 if is_left_out(entry.name):
                     continue
@@ -95,14 +100,32 @@ def _look_below(number: int, root: str, real: Sequence[str], found: Names) -> No
                 try:
                     seen = seen_of(entry.stat(follow_symlinks=False))
                     if seen.kind == LINK:
-                        seen = _follow(entry.path, seen, real, found)
+                        seen = _follow(f"{root}/{name}", seen, real, found)
                 except FileNotFoundError:
                     continue  # the second look tells
                 found.seen[f"{number}/{name}"] = seen
                 if seen.kind == DIRECTORY:
                     waiting.append(name)
-        if len(found.seen) > MOST_FILES:
-            raise ActionError(f"the set has more than {MOST_FILES} files: name narrower roots", retryable=False)
+                if len(found.seen) > MOST_FILES:
+                    raise ActionError(f"the set has more than {MOST_FILES} files: name narrower roots", retryable=False)
+
+
+@contextlib.contextmanager
+def _listed(root: str, below: str) -> Iterator[Iterator[os.DirEntry[str]]]:
+    """What is in a directory beneath a root.
+
+    Raises:
+        OSError: it can't be listed; ENOTDIR: a symlink has taken its place.
+    """
+    try:
+        fd = open_directory(root, below)
+    except (NotADirectoryError, ActionError):
+        raise NotADirectoryError(errno.ENOTDIR, "a symlink has taken a directory's place", f"{root}/{below}") from None
+    try:
+        with os.scandir(fd) as listing:
+            yield listing
+    finally:
+        os.close(fd)
 
 
 def is_left_out(name: str) -> bool:
@@ -128,7 +151,7 @@ def _follow(path: str, seen: Seen, real: Sequence[str], found: Names) -> Seen:
 
 def seen_of(status: os.stat_result) -> Seen:
     """What stat found."""
-    kind = _KINDS.get(stat.S_IFMT(status.st_mode), OTHER)
+    kind = KINDS.get(stat.S_IFMT(status.st_mode), OTHER)
     mode = status.st_mode & 0o7777
     if kind == DIRECTORY:
         return Seen(kind, mode, status.st_uid, status.st_gid, 0, status.st_ino, 0, 0)
@@ -144,32 +167,52 @@ def is_racy(seen: Seen, began_ns: int) -> bool:
 # ---- reading
 
 
-def read(paths: list[str], expected: list[Seen]) -> list[Content | None]:
+def read(paths: list[str], beneath: list[str], expected: list[Seen]) -> list[Content | None]:
     """Read files, links and directories as they were looked at; None for one that is something else by now.
+
+    ``beneath``: the root that each is below; "" for one that is a root itself, or outside them all.
 
     Raises:
         OSError: one can't be read.
     """
-    return [_read(path, seen) for path, seen in zip(paths, expected, strict=True)]
+    return [_read(path, root, seen) for path, root, seen in zip(paths, beneath, expected, strict=True)]
 
 
-def _read(path: str, seen: Seen) -> Content | None:
+def _read(path: str, beneath: str, seen: Seen) -> Content | None:
     if seen.kind in (LINK, OTHER):
         return Content(b"", [])
-    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
     try:
-        fd = os.open(path, flags | (os.O_DIRECTORY if seen.kind == DIRECTORY else 0))
-    except (FileNotFoundError, NotADirectoryError):
+        fd = _open(path, beneath, os.O_DIRECTORY if seen.kind == DIRECTORY else 0)
+    except (FileNotFoundError, NotADirectoryError, ActionError):
         return None
     try:
         if seen_of(os.fstat(fd)) != seen:
             return None
-        data = b"".join(iter(lambda: os.read(fd, 1 << 20), b"")) if seen.kind == FILE else b""
+        data = _all(fd, seen.size) if seen.kind == FILE else b""
         xattrs = list(kept_xattrs(fd))
         whole = seen_of(os.fstat(fd)) == seen and len(data) == seen.size
-        return Content(data, xattrs, seen.kind == FILE and bool(has_writers(path, follow=True))) if whole else None
+        return Content(data, xattrs, seen.kind == FILE and bool(is_written_to(fd))) if whole else None
     finally:
         os.close(fd)
+
+
+def _open(path: str, beneath: str, more: int) -> int:
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC | more
+    if not beneath:
+        return os.open(path, flags)
+    base = os.open(beneath, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        return hold(base, steps_below(path, beneath), path, flags | os.O_NOFOLLOW)
+    finally:
+        os.close(base)
+
+
+def _all(fd: int, size: int) -> bytes:
+    """What is in a file, and little more than it says: some have no end."""
+    data = b""
+    while len(data) <= size and (piece := os.read(fd, max(size + 1 - len(data), _LEAST))):
+        data = data + piece if data else piece
+    return data
 
 
 def kept_xattrs(fd: int) -> Iterator[tuple[str, str]]:

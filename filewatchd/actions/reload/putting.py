@@ -9,7 +9,7 @@ import stat
 from filewatchd.actions.base import JobContext
 from filewatchd.actions.reload import foreign, publishing, restoring
 from filewatchd.actions.reload.desk import FINDING, Desk
-from filewatchd.actions.reload.entries import FILE, OUTSIDE, Difference, differences, path_of
+from filewatchd.actions.reload.entries import FILE, OUTSIDE, Difference, differences, path_of, root_of
 from filewatchd.actions.reload.looking import OURS
 from filewatchd.actions.reload.record import Version
 from filewatchd.actions.reload.restoring import Item
@@ -110,4 +110,5 @@ def item_of(desk: Desk, each: Difference, path: str) -> Item:
     """What is to be done at a path."""
     data = desk.store.content(each.after) if each.after is not None and each.after.kind == FILE else b""
     name = hashlib.sha256(f"{desk.ctx.rule.name} {each.key}".encode("utf-8", "surrogateescape")).hexdigest()[:16]
-    return Item(path, each.before, each.after, data, f"{os.path.dirname(path)}/{OURS}{name}")
+    folder = os.path.dirname(path)
+    return Item(path, each.before, each.after, data, f"{folder}/{OURS}{name}", root_of(each.key, desk.roots) or folder)

@@ -5,6 +5,9 @@ names; then what came out is looked at. If it is the rejected content and nobody
 store has it. If it is anything else, somebody wrote it since the check, and the names are exchanged back. A name that
 shall go is renamed away, one that shall come again takes its name only if that is free: the same with two steps.
 
+The directory is opened once, beneath the root and through no symlink, and all of it happens below its descriptor:
+whoever may write a directory below the root could otherwise have root make, exchange and dress files anywhere.
+
 Each call does one name, finds out by itself how far an earlier one came that was killed, and may be repeated. What it
 leaves for a moment is named ``.filewatchd-KEY-NUMBER``; what it can neither take nor put back stays under the name it
 says.
@@ -21,9 +24,11 @@ from typing import NamedTuple
 
 from filewatchd.actions.reload.entries import DIRECTORY, FILE, LINK, Entry
 from filewatchd.actions.reload.looking import kept_xattrs, seen_of
-from filewatchd.actions.reload.staging import dress, own, write
+from filewatchd.actions.reload.staging import dress, held, own, write
+from filewatchd.errors import ActionError
 from filewatchd.work.exchange import exchange, rename_free
 from filewatchd.work.files import has_writers
+from filewatchd.work.opening import open_directory
 
 
 class Item(NamedTuple):
@@ -34,6 +39,7 @@ class Item(NamedTuple):
     good: Entry | None
     data: bytes  # of a good file
     beside: str  # a name in the same directory
+    beneath: str  # the directory that is trusted: the path's own, or one above
 
 
 def put_back(item: Item) -> str:
@@ -42,6 +48,20 @@ def put_back(item: Item) -> str:
     Raises:
         OSError: the system's own refusals.
     """
+    folder = os.path.dirname(item.path)
+    try:
+        fd = open_directory(item.beneath, folder[len(item.beneath.rstrip("/")) + 1 :])
+    except (FileNotFoundError, NotADirectoryError, ActionError):
+        return "" if item.good is None else f"{folder} is no directory any more"
+    here = f"/proc/self/fd/{fd}"
+    try:
+        path, beside = (f"{here}/{os.path.basename(each)}" for each in (item.path, item.beside))
+        return _put_back(item._replace(path=path, beside=beside)).replace(here, folder)
+    finally:
+        os.close(fd)
+
+
+def _put_back(item: Item) -> str:
     if why := _tidy(item):
         return why
     if is_entry(item.path, item.good):
@@ -123,9 +143,7 @@ def _bring_back(item: Item) -> str:
 def _directory(item: Item) -> str:
     """Directories come and go empty, and change their rights in place."""
     if kind_of(item.bad) == DIRECTORY == kind_of(item.good):
-        assert item.good is not None
-        dress(item.path, item.good, exactly=True)
-        return ""
+        return _dress(item.path, item.bad, item.good)
     if kind_of(item.bad) == DIRECTORY:
         try:
             os.rmdir(item.path)
@@ -133,12 +151,24 @@ def _directory(item: Item) -> str:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
             return "somebody put something into it"
-        return put_back(item._replace(bad=None)) if item.good is not None else ""
+        return _put_back(item._replace(bad=None)) if item.good is not None else ""
     if item.bad is not None and (why := _take_away(item._replace(good=None))):
         return why
     assert item.good is not None
     os.mkdir(item.path, 0o700)
-    dress(item.path, item.good, exactly=True)
+    with held(item.path) as fd:
+        dress(fd, item.good, exactly=True)
+    return ""
+
+
+def _dress(path: str, bad: Entry | None, good: Entry | None) -> str:
+    assert bad is not None
+    assert good is not None
+    with held(path) as fd:
+        seen = seen_of(os.fstat(fd))
+        if (seen.kind, seen.mode, seen.uid, seen.gid) != (bad.kind, bad.mode, bad.uid, bad.gid):
+            return "it is no longer what was rejected"
+        dress(fd, good, exactly=True)
     return ""
 
 
@@ -195,7 +225,8 @@ def _make(item: Item) -> None:
     try:
         if item.good.kind == LINK:
             os.symlink(item.good.content, item.beside)
-            own(item.beside, item.good, exactly=True)
+            with held(item.beside) as fd:
+                own(fd, item.good, exactly=True)
         else:
             write(item.beside, item.data, item.good, exactly=True)
     except FileExistsError:

@@ -7,10 +7,13 @@ changes. The tree is kept from one check to the next and only what differs is ma
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
+import stat
+from collections.abc import Iterator
 
-from filewatchd.actions.reload.entries import DIRECTORY, FILE, LINK, Difference, Entry, Set, differences
+from filewatchd.actions.reload.entries import DIRECTORY, FILE, KINDS, LINK, Difference, Entry, Set, differences
 from filewatchd.actions.reload.store import Store, discard
 
 _UNSUITED = ("security.",)  # attributes that may not be set by us, and need not
@@ -58,7 +61,8 @@ def change(store: Store, directory: str, changed: list[Difference]) -> None:
             make(store, f"{directory}/{each.key}", each.after)
     for each in reversed(changed):
         if each.after is not None and each.after.kind == DIRECTORY:
-            dress(f"{directory}/{each.key}", each.after)
+            with held(f"{directory}/{each.key}") as fd:
+                dress(fd, each.after)
 
 
 def remove(path: str, entry: Entry) -> None:
@@ -80,7 +84,8 @@ def make(store: Store, path: str, entry: Entry) -> None:
         os.unlink(path)
     if entry.kind == LINK:
         os.symlink(entry.content, path)
-        own(path, entry)
+        with held(path) as fd:
+            own(fd, entry)
     elif entry.kind == FILE:
         write(path, store.content(entry), entry)
 
@@ -91,32 +96,50 @@ def write(path: str, data: bytes, entry: Entry, *, exactly: bool = False) -> Non
     with os.fdopen(fd, "wb") as file:
         file.write(data)
         file.flush()
-        dress(path, entry, exactly=exactly)
+        dress(file.fileno(), entry, exactly=exactly)
         if exactly:
             os.fsync(file.fileno())
 
 
-def dress(path: str, entry: Entry, *, exactly: bool = False) -> None:
+@contextlib.contextmanager
+def held(path: str) -> Iterator[int]:
+    """A descriptor of whatever has this name, also of a symlink: what is done to it is done to that alone."""
+    fd = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def dress(fd: int, entry: Entry, *, exactly: bool = False) -> None:
     """Owner, attributes and mode, in this order: a change of owner clears set-user-ID.
 
-    ``exactly``: an owner that can't be given is an error also for who isn't root.
+    By a descriptor: whoever may write the directory could have the name lead to another file by now. ``exactly``: an
+    owner that can't be given is an error also for who isn't root.
     """
-    own(path, entry, exactly=exactly)
+    own(fd, entry, exactly=exactly)
+    path = f"/proc/self/fd/{fd}"  # works for what is only held, too
     for name, value in entry.xattrs:
         try:
-            os.setxattr(path, name, bytes.fromhex(value), follow_symlinks=False)
+            os.setxattr(path, name, bytes.fromhex(value))
         except OSError:
             if not name.startswith(_UNSUITED):
                 raise
     os.chmod(path, entry.mode)
 
 
-def own(path: str, entry: Entry, *, exactly: bool = False) -> None:
-    """Give it its owner."""
-    found = os.lstat(path)
+def own(fd: int, entry: Entry, *, exactly: bool = False) -> None:
+    """Give it its owner.
+
+    Raises:
+        OSError: ENOENT: it isn't what it was made as, so somebody has exchanged it.
+    """
+    found = os.fstat(fd)
+    if KINDS.get(stat.S_IFMT(found.st_mode)) != entry.kind:
+        raise FileNotFoundError(errno.ENOENT, "somebody has put something else in its place")
     if (found.st_uid, found.st_gid) != (entry.uid, entry.gid):
         try:
-            os.lchown(path, entry.uid, entry.gid)
+            os.chown(f"/proc/self/fd/{fd}", entry.uid, entry.gid)
         except PermissionError:
             if exactly or os.geteuid() == 0:
                 raise

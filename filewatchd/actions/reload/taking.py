@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from filewatchd.actions.base import Context
 from filewatchd.actions.reload import looking
-from filewatchd.actions.reload.entries import FILE, LINK, OUTSIDE, Entry, digest_of, joined, path_of, row
+from filewatchd.actions.reload.entries import FILE, LINK, OUTSIDE, Entry, digest_of, joined, path_of, root_of, row
 from filewatchd.actions.reload.looking import Content, Names, Seen
 from filewatchd.actions.reload.store import Store
 from filewatchd.errors import ActionError
@@ -114,7 +114,7 @@ class Taker:
         """Read and keep a few names; False if they don't stand still."""
         paths, expected = [self.path(key) for key in share], [seen[key] for key in share]
         try:
-            contents = await self._ctx.worker.call(looking.read, paths, expected)
+            contents = await self._ctx.worker.call(looking.read, paths, [*map(self._beneath, share)], expected)
         except OSError as error:
             where = error.filename or paths[0]
             raise ActionError(
@@ -143,6 +143,9 @@ class Taker:
     def path(self, key: str) -> str:
         """Where a key is on the disk."""
         return path_of(key, self.roots)
+
+    def _beneath(self, key: str) -> str:
+        return root_of(key, self.roots) or ""
 
     # ---- in the pool
 

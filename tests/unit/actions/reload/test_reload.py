@@ -298,7 +298,7 @@ def test_a_missing_root_changes_nothing(tmp_path: Path) -> None:
 
 
 def test_what_can_not_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(path: str, seen: object) -> None:
+    def refuse(path: str, beneath: str, seen: object) -> None:
         raise PermissionError(13, "Permission denied", path)
 
     async def work(scene: Scene) -> None:

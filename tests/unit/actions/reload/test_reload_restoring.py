@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import pytest
 
-from filewatchd.actions.reload import looking, restoring
+from filewatchd.actions.reload import looking, restoring, staging
 from filewatchd.actions.reload.entries import Entry
 from filewatchd.actions.reload.restoring import Item, put_back
 from filewatchd.actions.reload.staging import write
@@ -23,7 +24,7 @@ BAD, GOOD, THEIRS = b"bad\n", b"good, as before\n", b"somebody's\n"
 def entry(path: Path) -> Entry:
     """What is at a path."""
     seen = looking.seen_of(os.lstat(path))
-    content = looking.read([str(path)], [seen])[0]
+    content = looking.read([str(path)], [""], [seen])[0]
     assert content is not None
     store = Store(str(path.parent.parent / "store"))
     store.prepare()
@@ -45,7 +46,7 @@ def swap(folder: Path) -> Item:
     good = entry(path)
     path.unlink()
     path.write_bytes(BAD)
-    return Item(str(path), entry(path), good, GOOD, str(folder / ".filewatchd-x"))
+    return Item(str(path), entry(path), good, GOOD, str(folder / ".filewatchd-x"), str(folder))
 
 
 def only(folder: Path, *names: str) -> None:
@@ -56,11 +57,11 @@ def before(monkeypatch: pytest.MonkeyPatch, name: str, act: Callable[[], object]
     """Have somebody act right before the n-th call of a function of ``restoring``."""
     real, calls = getattr(restoring, name), []
 
-    def wrapped(*args: object) -> object:
+    def wrapped(*args: object, **more: object) -> object:
         calls.append(args)
         if len(calls) == call:
             act()
-        return real(*args)
+        return real(*args, **more)
 
     monkeypatch.setattr(restoring, name, wrapped)
 
@@ -222,7 +223,7 @@ def test_symlinks_directories_and_changes_of_kind(folder: Path) -> None:
     good = entry(path)
     path.unlink()
     path.symlink_to("two")
-    item = Item(str(path), entry(path), good, b"", str(folder / ".filewatchd-x"))
+    item = Item(str(path), entry(path), good, b"", str(folder / ".filewatchd-x"), str(folder))
     assert put_back(item) == ""
     assert os.readlink(path) == "one"
     path.unlink()
@@ -237,11 +238,74 @@ def test_symlinks_directories_and_changes_of_kind(folder: Path) -> None:
     there.mkdir(0o750)
     good = entry(there)
     there.rmdir()
-    assert put_back(Item(str(there), None, good, b"", str(folder / ".filewatchd-y"))) == ""
+    assert put_back(Item(str(there), None, good, b"", str(folder / ".filewatchd-y"), str(folder))) == ""
     assert entry(there) == good
     there.chmod(0o755)
-    assert put_back(Item(str(there), entry(there), good, b"", str(folder / ".filewatchd-y"))) == ""
+    assert put_back(Item(str(there), entry(there), good, b"", str(folder / ".filewatchd-y"), str(folder))) == ""
     assert entry(there) == good
+
+
+# ---- somebody may write the directory, and is hostile
+
+
+@pytest.mark.parametrize("kind", ["comes", "changes", "goes"])
+@pytest.mark.parametrize("moment", ["is_entry", "is_written", "write", "exchange", "rename_free"])
+def test_a_symlink_in_the_directorys_place_leads_nobody_astray(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, kind: str, moment: str
+) -> None:
+    """Who owns a directory below the root could else have root put a file of his anywhere."""
+    theirs, other = folder / "theirs", folder.parent / "other"
+    theirs.mkdir()
+    other.mkdir()
+    (other / "app.conf").write_bytes(BAD)
+    item = moments(theirs, kind)._replace(beneath=str(folder))
+    if kind == "comes":
+        (other / "app.conf").unlink()
+
+    def flip() -> None:
+        theirs.rename(folder / "moved")
+        theirs.symlink_to(other)
+
+    before(monkeypatch, moment, flip)
+    put_back(item)
+    assert [(path.name, path.read_bytes()) for path in other.iterdir()] == (
+        [] if kind == "comes" else [("app.conf", BAD)]
+    )
+    if theirs.is_symlink() and item.good is not None:
+        assert put_back(item) == f"{theirs} is no directory any more"
+
+
+@pytest.mark.parametrize("made", ["file", "directory"])
+def test_a_symlink_in_a_fresh_names_place_gives_nothing_else_its_rights(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, made: str
+) -> None:
+    victim, path, beside = folder.parent / "victim", folder / "app.conf", folder / ".filewatchd-x"
+    victim.touch(0o600)
+    path.mkdir() if made == "directory" else path.write_bytes(GOOD)
+    path.chmod(0o777)
+    good = entry(path)
+    path.rmdir() if made == "directory" else path.unlink()
+    fresh = path if made == "directory" else beside
+
+    def exchange() -> None:
+        fresh.rename(folder / "moved")
+        fresh.symlink_to(victim)
+
+    before(monkeypatch, "dress", exchange)
+    monkeypatch.setattr(staging, "dress", acting(exchange, staging.dress))
+    with contextlib.suppress(OSError):
+        put_back(Item(str(path), None, good, GOOD if made == "file" else b"", str(beside), str(folder)))
+    assert stat.S_IMODE(victim.stat().st_mode) == 0o600
+
+
+def acting(act: Callable[[], None], real: Callable[..., None]) -> Callable[..., None]:
+    """A function before which somebody acts."""
+
+    def wrapped(*args: Any, **more: Any) -> None:
+        act()
+        real(*args, **more)
+
+    return wrapped
 
 
 # ---- killed, and called again

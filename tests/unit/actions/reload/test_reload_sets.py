@@ -19,6 +19,7 @@ from filewatchd.clock import SystemClock
 from filewatchd.errors import ActionError
 from filewatchd.model import RuleSettings
 from filewatchd.testing import FakeContext
+from filewatchd.work import opening
 
 
 class Place:
@@ -86,11 +87,11 @@ def test_what_was_just_written_is_read_once_more(tmp_path: Path) -> None:
 def test_a_set_that_changes_while_it_is_read_is_taken_anew(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     real, reads = looking._read, []
 
-    def reading(path: str, seen: looking.Seen) -> looking.Content | None:
+    def reading(path: str, beneath: str, seen: looking.Seen) -> looking.Content | None:
         reads.append(path)
         if len(reads) == 2:
             (place.root / "conf.d/a.conf").write_text("half of")
-        return real(path, seen)
+        return real(path, beneath, seen)
 
     monkeypatch.setattr(looking, "_read", reading)
     taken = place.take()
@@ -250,3 +251,53 @@ def test_files_that_differ_in_too_much_are_not_compared(place: Place, monkeypatc
     assert "+seven" in told()
     texts[1][:25] = [f"{number} differs\n" for number in range(25)]
     assert told() == [f"! {file}: 50 -> 50 lines, too different to be shown"]
+
+
+# ---- somebody may write a directory of the set, and is hostile
+
+
+def test_a_symlink_in_a_directorys_place_brings_nothing_from_elsewhere(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is kept may be published, or shown to whom modes allow it: all that kept others out may be a directory."""
+    other, folder = place.root.parent / "other", place.root / "conf.d"
+    other.mkdir(0o700)
+    (other / "c.conf").write_text("secret\n")
+    real = opening.open_directory
+
+    def flip(root: str, below: str) -> int:
+        if below == "conf.d" and not folder.is_symlink():
+            folder.rename(place.root / "moved")
+            folder.symlink_to(other)
+        return real(root, below)
+
+    monkeypatch.setattr(looking, "open_directory", flip)
+    with pytest.raises(ActionError, match=r"conf\.d: a symlink has taken a directory's place"):
+        place.take()
+    assert list(place.take().entries) == ["0", "0/conf.d", "0/main.conf", "0/moved", "0/moved/a.conf", "0/moved/b.conf"]
+
+
+def test_of_a_file_without_an_end_little_more_is_read_than_it_says_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any symlink may lead to one: /proc/self/pagemap says that it has 0 bytes, and has 256 GiB."""
+    real, counts = os.read, []
+
+    def read(fd: int, count: int) -> bytes:
+        counts.append(count)
+        assert sum(counts) < 1 << 20
+        return real(fd, count)
+
+    monkeypatch.setattr(os, "read", read)
+    path = Path("/proc/self/pagemap")
+    assert looking.read([str(path)], [""], [looking.seen_of(path.stat())]) == [None]
+
+
+def test_a_directory_of_too_many_names_is_left_as_soon_as_that_is_known(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(looking, "MOST_FILES", 20)
+    for number in range(200):
+        (place.root / f"conf.d/{number}").touch()
+    names = looking.Names({}, [], [])
+    with pytest.raises(ActionError, match="more than 20 files"):
+        looking._look_below(0, str(place.root), [], names)
+    assert len(names.seen) == 21
