@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
@@ -73,6 +74,8 @@ def below(root: str, file: str) -> str | None:
     """The file's path below the root ("" if it is the root); None if it isn't there. The root may be a glob."""
     if file == root or root == "/":
         return file[1:] if root == "/" else ""
+    if not glob.has_magic(root):
+        return file[len(root) + 1 :] if file.startswith(f"{root}/") else None
     wanted, parts = root.split("/"), file.split("/")
     if len(parts) < len(wanted) or not all(map(fnmatchcase, parts, wanted)):
         return None

@@ -21,11 +21,12 @@ from filewatchd.config.nodes import Node
 from filewatchd.config.ownfiles import below
 from filewatchd.errors import Mistake
 from filewatchd.model import RuleSettings
-from filewatchd.notation import MalformedError
+from filewatchd.notation import MalformedError, one_line
 from filewatchd.patterns import Patterns, all_translated, lifted
 
 _ANY, _ONE = "\ue000", "\ue001"  # for use by nobody: no pattern names them
 _LIKELY = "0aA_-. ~!@"  # what a bracket may stand for; the first that it matches is taken
+_SPECIAL = re.compile(r"[*?\[\\]")
 _QUESTIONS = 50_000  # whether a rule selects a file that is there
 
 
@@ -79,10 +80,10 @@ class _Side:
             return True
         if not self._rule.recursive and "/" in path:
             return False
+        if self._include is not None and not self._include.decide_file(*os.path.split(path)):
+            return False
         ways = (path[: slash.end()] for slash in re.finditer("/", path))
-        return (self._include is None or self._include.decide(path)) and not any(
-            map(self._exclude.decide, (*ways, path))
-        )
+        return not any(map(self._exclude.decide, (*ways, path)))
 
     def _named(self, root: str) -> Iterator[_Name]:
         """Names below a root, one for each pattern; the root's own where it is a file."""
@@ -145,9 +146,11 @@ def _mistake(action: str, active: Sequence[tuple[RuleSettings, Node]], found: Ri
     (before, place), (rule, node) = active[found.first], active[found.second]
     if before.name == rule.name:
         return node.mistake(f"{action} stands in this rule twice: only the first one works", "take one of them out")
-    both = f"the rules {before.name} ({place.origin}) and {rule.name} both {action} {found.what}"
-    hint = f"add {json.dumps(found.exclude)} to exclude of the rule {active[found.wider][0].name}"
-    return node.mistake(f"{both}: only the first does", hint if found.exclude else "leave it to one of them")
+    both = f"the rules {before.name} ({place.origin}) and {rule.name} both {action} {one_line(found.what)}"
+    hint = "leave it to one of them"
+    if found.exclude and found.exclude.isprintable():
+        hint = f"add {json.dumps(found.exclude)} to exclude of the rule {active[found.wider][0].name}"
+    return node.mistake(f"{both}: only the first does", hint)
 
 
 def rivals(rules: Sequence[RuleSettings], real: Mapping[str, str]) -> Iterator[Rivals]:
@@ -206,15 +209,15 @@ def _by_files(sides: Sequence[_Side], pairs: Mapping[tuple[int, int], set[str]])
     """Of rules that might meet, those that do, by the files that are there."""
     left, asked = set(pairs), 0
     tops = set[str]().union(*pairs.values())
+    near = sorted({number for pair in left for number in pair})
     for path in chain.from_iterable(_files(top) for top in sorted(tops) if tops.isdisjoint(_above(top))):
-        near = {number for pair in left for number in pair}
         asked += len(near)
         if not left or asked > _QUESTIONS:
             return
-        found = [number for number in sorted(near) if sides[number].place_of(path) is not None]
+        found = [number for number in near if sides[number].place_of(path) is not None]
         for pair in left.intersection(combinations(found, 2)):
             left.discard(pair)
-            yield Rivals(*pair, path, pair[0], sides[pair[0]].without(path, path))
+            yield Rivals(*pair, path, pair[0], sides[pair[0]].without(path, _SPECIAL.sub(r"\\\g<0>", path)))
 
 
 def _files(top: str) -> Iterator[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -80,6 +82,27 @@ def test_what_might_overlap_is_decided_by_the_files(tmp_path: Path) -> None:
         (f"{root}/db-error.log", 1, "/db-error.log"),
         (f"{root}/web-error.log", 0, "/web-error.log"),
     ]
+
+
+def test_the_pattern_that_is_advised_does_it(tmp_path: Path) -> None:
+    """Whatever the names are; what can't be written down is only told."""
+    config, root = tmp_path / "filewatchd.yaml", tmp_path / "log"
+    names = ["web-error.log", "web-[x] *-error.log", "web-\\-error.log", "web-\n-error.log", "web-\udcff-error.log"]
+    (root / "sub").mkdir(parents=True)
+    for number, name in enumerate(names):
+        (root / "sub" / name).touch()
+        rules = [
+            {"name": side, "roots": [str(root)], "include": [include], "actions": [{"rotate": {"when": {"size": 1}}}]}
+            for side, include in (("web", "web-*"), ("errors", "*-error.log"))
+        ]
+        (said,) = warnings(config, json.dumps({"version": 1, "rules": rules}))
+        assert said.isprintable()
+        advice = re.search(r"; add (\".*\") to exclude of the rule web$", said)
+        assert said.endswith("; leave it to one of them") if number >= 3 else advice is not None
+        if advice is not None:
+            rules[0]["exclude"] = [json.loads(advice[1])]
+            assert warnings(config, json.dumps({"version": 1, "rules": rules})) == []
+        (root / "sub" / name).unlink()
 
 
 def test_a_root_is_what_is_there(tmp_path: Path) -> None:
