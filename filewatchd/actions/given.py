@@ -225,7 +225,8 @@ class Schedule(NamedTuple):
 class Tables(Protocol):
     """The action's own tables in the job journal's database; names get a prefix for ``{name}`` placeholders.
 
-    A statement names a table as ``{table}``, e.g. ``SELECT * FROM {seen}``.
+    A statement names a table as ``{table}``, e.g. ``SELECT * FROM {seen}``. They outlive a journal that is set aside as
+    damaged if they all are whole; numbers of jobs begin anew then.
     """
 
     def migrate(self, steps: Sequence[str]) -> None:

@@ -132,7 +132,9 @@ class Daemon:
         self._database = Database(os.path.join(state, "journal.db"), durability=daemon.durability, clock=clock)
         if self._database.set_aside:
             log.error(
-                "the job journal was damaged and is kept as %s: every root is compared anew", self._database.set_aside
+                "the job journal was damaged and is kept as %s: every root is compared anew; taken over: %s",
+                self._database.set_aside,
+                ", ".join(self._database.salvaged) or "nothing",
             )
         self._upkeep = Upkeep(self._pool, self._database, os.path.join(state, "state.json"), self._state)
         history = daemon.history

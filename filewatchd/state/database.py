@@ -100,6 +100,7 @@ class Database(Closing):
         created: the file was made at this start.
         set_aside: where a bad file was moved at this start.
         backup: the copy that was made before a migration.
+        salvaged: the actions whose tables were taken over of the bad file.
         promise_broken_since: wall clock (ns) from which changes may have been missed, because a bad file was set
             aside at this start or an earlier one.
 
@@ -123,7 +124,7 @@ class Database(Closing):
         self.health = Health(clock)
         try:
             opened = opening.open_database(path, migrations, application_id, clock)
-            self.connection, self.created, self.set_aside, self.backup = opened
+            self.connection, self.created, self.set_aside, self.backup, self.salvaged = opened
             self.promise_broken_since = self._set_up()
         except sqlite3.Error as error:
             if code(error) in {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM}:

@@ -22,6 +22,7 @@ from urllib.parse import quote_from_bytes
 from filewatchd.clock import Clock
 from filewatchd.errors import FatalError, StateError
 from filewatchd.state.atomic import remedy, sync_directory
+from filewatchd.state.salvage import take_over
 from filewatchd.state.schema import Migration
 from filewatchd.state.sqlite_errors import code, damaged
 
@@ -37,6 +38,7 @@ class Opened(NamedTuple):
     created: bool
     set_aside: str | None
     backup: str | None
+    salvaged: Sequence[str] = ()
 
 
 class _ForeignError(Exception):
@@ -74,8 +76,8 @@ def _open(path: str, migrations: Sequence[Migration], application_id: int, clock
     elif any(os.path.lexists(path + suffix) for suffix in _SIDE_FILES):
         aside = _set_aside(path, clock)
     broken_since = clock.wall_ns() if aside else None
-    _create(path, migrations, application_id, broken_since)
-    return Opened(_connect(path), created=True, set_aside=aside, backup=None)
+    salvaged = _create(path, migrations, application_id, broken_since, aside)
+    return Opened(_connect(path), created=True, set_aside=aside, backup=None, salvaged=salvaged)
 
 
 def _stands(path: str) -> bool:
@@ -221,7 +223,10 @@ def _back_up(connection: sqlite3.Connection, path: str, version: int, clock: Clo
 # ---- a new file
 
 
-def _create(path: str, migrations: Sequence[Migration], application_id: int, broken_since: int | None) -> None:
+def _create(
+    path: str, migrations: Sequence[Migration], application_id: int, broken_since: int | None, aside: str | None
+) -> list[str]:
+    """Make the file whole; returns what was taken over of the one that was set aside."""
     temporary = _fresh(path + ".new")
     connection = sqlite3.connect(temporary, isolation_level=None)
     try:
@@ -231,10 +236,12 @@ def _create(path: str, migrations: Sequence[Migration], application_id: int, bro
         if broken_since is not None:
             connection.execute("INSERT INTO meta VALUES ('promise_broken_since', ?)", (str(broken_since),))
         _migrate(connection, migrations, 0, application_id)
+        salvaged = take_over(connection, aside) if aside is not None else []
         connection.execute("PRAGMA journal_mode = WAL")
     finally:
         connection.close()
     _put_in_place(temporary, path)
+    return salvaged
 
 
 def _fresh(path: str) -> str:

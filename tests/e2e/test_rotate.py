@@ -6,6 +6,7 @@ import json
 import os
 import random
 import shutil
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -205,5 +206,33 @@ def test_with_a_users_rights(tmp_path: Path, method: str) -> None:
         assert (archive.owner(), archive.stat().st_mode & 0o777) == ("nobody", 0o644)
         told = ctl(place, "archive", "cat", str(log), "--state-dir", str(place.state_dir))
         assert told == "line\n" * 20_000 + "last\n"
+    finally:
+        place.stop()
+
+
+def test_a_damaged_journal_costs_no_archive(tmp_path: Path) -> None:
+    place = Daemon(tmp_path)
+    rotating(place, when={"size": "1GiB"}, keep={"count": 3}, method="exchange", compress={"codec": "none"})
+    log = place.root / "app.log"
+    place.start()
+    for number in range(3):
+        log.write_text(f"line {number}\n")
+        logs(place, "--force", str(log))
+    place.stop()
+    journal = place.state_dir / "journal.db"
+    with sqlite3.connect(journal) as connection:
+        (page,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'jobs'").fetchone()
+    connection.close()
+    with journal.open("r+b") as file:
+        file.seek((page - 1) * 4096)
+        file.write(b"\xff" * 4096)
+    journal.with_name("journal.db.suspect").touch()  # as a daemon does that meets it
+    place.start()
+    try:
+        assert "taken over: rotate of logs" in place.log()
+        log.write_text("line 3\n")
+        assert ctl(place, "archive", "cat", str(log)) == "".join(f"line {number}\n" for number in range(4))
+        logs(place, "--force", str(log))
+        assert ctl(place, "archive", "cat", str(log)) == "".join(f"line {number}\n" for number in range(1, 4))
     finally:
         place.stop()
