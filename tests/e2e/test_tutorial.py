@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.transcripts import Terminal, agrees, blocks, here
+from tests.e2e.transcripts import Terminal, agrees, blocks, environment, here
 
 ROOT = Path(__file__).parents[2]
 ELSEWHERE = {"package", "pip", "systemd"}  # done where there is a machine of its own to install things on
@@ -20,10 +19,7 @@ def test_its_commands_do_what_it_says(page: str, commands: str, tmp_path: Path) 
     assert sum(len(block.steps) for block in doable) > 3
     home = tmp_path / "home"
     home.mkdir()
-    unset = ("FILEWATCHD_", "FILEWATCHCTL_")
-    environ = {name: value for name, value in os.environ.items() if not name.startswith(unset)}
-    environ |= {"PATH": commands, "LC_ALL": "C.UTF-8", "HOME": str(home)}
-    with Terminal(str(home), partial(here, env=environ)) as terminal:
+    with Terminal(str(home), partial(here, env=environment(commands, str(home)))) as terminal:
         for block in doable:
             terminal.type(block)
         assert set(terminal.ends()) == {0}
@@ -41,6 +37,16 @@ def test_a_page_that_says_something_else_is_told(tmp_path: Path) -> None:
     (block,) = blocks(page)
     with Terminal(str(tmp_path)) as terminal, pytest.raises(AssertionError, match=r"^line 8: echo c\nc\n\ninstead of"):
         terminal.type(block)
+
+
+def test_a_file_that_a_page_shows_is_written(tmp_path: Path) -> None:
+    page, rules = tmp_path / "page.md", tmp_path / "rules.d/a.yaml"
+    text = f"# {rules}\nrules:\n  - name: \"$a `b` 'c'\"\n"
+    page.write_text(f"```yaml\n{text}```\n```yaml\nrules: []\n```\n<!--\n```console\n$ ls rules.d\na.yaml\n```\n-->\n")
+    with Terminal(str(tmp_path)) as terminal:
+        for block in blocks(page):
+            terminal.type(block)
+    assert rules.read_text() == text
 
 
 @pytest.mark.parametrize(

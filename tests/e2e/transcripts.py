@@ -6,6 +6,9 @@ stands for any lines, and at the end of one for the rest of it. Durations, momen
 same, nor how many blanks part words.
 ``/home/ada`` is the directory in which all is done.
 
+A block of YAML whose first line is a comment with a path from the root is written there. What a reader has already
+may be made by a block within an HTML comment, which no page shows.
+
 Words after ``console`` are marks. ``background``: the command goes on, once it has printed its lines, in a second
 terminal, where the next one can be typed when it has ended. Others say what is needed, such as ``package``, ``pip`` or
 ``systemd``: whoever runs the blocks chooses.
@@ -28,9 +31,9 @@ from tests.e2e.running import eventually
 
 HOME = "/home/ada"
 _PATIENCE = 120.0  # seconds that a command may take
-_BLOCK = re.compile(r"^```console([\w ]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_BLOCK = re.compile(r"^```(?:console([\w ]*)|yaml(?=\n# /))\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _VARIES = (
-    (re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d+)?"), "MOMENT"),
+    (re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(\.\d+)?([+-]\d\d:\d\d|Z)?"), "MOMENT"),
     (re.compile(r"\bjust now\b|\b(\d+(ms|s|m|h|d))+ ago\b"), "AGO"),
     (re.compile(r"\b(\d+(ms|s|m|h|d))+\b|<1ms"), "DURATION"),
     (re.compile(r"\b[\d.,]+ ([KMG]iB|B|bytes)\b"), "SIZE"),
@@ -60,7 +63,16 @@ def blocks(page: Path) -> Iterator[Block]:
     text = page.read_text()
     for found in _BLOCK.finditer(text):
         line = text.count("\n", 0, found.start()) + 1
+        if found[1] is None:
+            yield Block(line, frozenset(), (_written(found[2], line + 1),))
+            continue
         yield Block(line, frozenset(found[1].split()), tuple(_steps(found[2], line + 1)))
+
+
+def _written(text: str, line: int) -> Step:
+    """A file that is written."""
+    path = text.split("\n", 1)[0].removeprefix("# ")
+    return Step(line, f"mkdir -p '{os.path.dirname(path)}' && cat >'{path}' <<'end-of-file'\n{text}end-of-file", "")
 
 
 def _steps(text: str, first: int) -> Iterator[Step]:
@@ -85,6 +97,13 @@ def _settled(text: str) -> str:
     for pattern, word in _VARIES:
         text = pattern.sub(word, text)
     return "".join(f"{line.strip()}\n" for line in text.splitlines())
+
+
+def environment(path: str, home: str) -> dict[str, str]:
+    """The variables of somebody who sits down at this machine."""
+    unset = ("FILEWATCHD_", "FILEWATCHCTL_")
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(unset)}
+    return environ | {"PATH": path, "LC_ALL": "C.UTF-8", "HOME": home}
 
 
 def here(*argv: str, **more: Any) -> subprocess.Popen[str]:
