@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from filewatchd.actions.base import Caller, Context, JobContext, Unfinished
-from filewatchd.actions.reload import answers
+from filewatchd.actions.reload import answers, units
 from filewatchd.actions.reload.attempt import LATER, Asked, Attempt
 from filewatchd.actions.reload.desk import FINDING, Desk
 from filewatchd.actions.reload.options import Options
@@ -42,7 +42,8 @@ class ReloadAction:
             await keep_former(desk)
             if desk.record.state not in (State.SYNCED, State.HELD, State.TRIPPED, State.WAITING):
                 await desk.move(Happening.CUT_OFF)
-        self._ctx.timers.every("look", LOOK_EVERY, self._look_soon)
+        self._ctx.timers.every("look", LOOK_EVERY, self._look_slowly)
+        self._look_at_units()
         if desk.record.state in (State.WAITING, State.TRIPPED):
             self._ctx.timers.at(LATER, desk.record.not_before, self._later)
         self._look_soon(Trigger.STARTUP)
@@ -69,6 +70,14 @@ class ReloadAction:
 
     def _look_soon(self, trigger: Trigger = Trigger.SCHEDULE) -> None:
         self._ctx.follow_up("look", self._look(trigger))
+
+    def _look_slowly(self) -> None:
+        self._look_at_units()
+        self._look_soon()
+
+    def _look_at_units(self) -> None:
+        if units.named(self._desk):
+            self._ctx.follow_up("units", units.tell_unknown(self._desk))
 
     async def _look(self, trigger: Trigger = Trigger.SCHEDULE) -> None:
         """Ask for a job if the disk isn't as the service has it, though nothing told of a change."""
@@ -113,6 +122,7 @@ class ReloadAction:
         if same:
             self._desk.options = options
             self._desk.taker.forget_patterns()
+            self._look_at_units()
         return same
 
     async def stop(self, grace: float) -> None:

@@ -10,7 +10,7 @@ from msgspec import Meta, Struct
 
 from filewatchd.actions import probes, telling
 from filewatchd.actions.base import Endpoint
-from filewatchd.actions.reload import diffing
+from filewatchd.actions.reload import diffing, units
 from filewatchd.actions.reload.desk import Desk, plain
 from filewatchd.actions.reload.entries import FILE, Set, differences, path_of
 from filewatchd.actions.reload.record import Record, Version
@@ -277,6 +277,8 @@ async def plan(desk: Desk, viewer: Viewer) -> Planned:
         would = ["nothing is applied: the check fails"]
         if desk.options.mode == "guard" and desk.options.on_bad == "restore" and record.good is not None:
             would.append(f"version {record.good} is put back")
+    if trouble := await units.unknown(desk):
+        would.append(trouble)
     return Planned(
         rule=rule, version=str(found.number) if found is not None else "new", output=verdict.text,
         passed=verdict.passed if desk.options.check is not None else None, blind=verdict.blind, lines=compared.lines,
