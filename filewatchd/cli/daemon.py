@@ -68,7 +68,8 @@ def parser() -> argparse.ArgumentParser:
     schema.add_argument("--markdown", action="store_true", help="print the reference instead")
     _try(commands.add_parser(
         "try", help="try a rule without any YAML",
-        description="Watch DIRECTORY and run COMMAND for each changed file; prints the YAML that does the same.",
+        description="Watch DIRECTORY, which is made if it is missing, and run COMMAND for each changed file; "
+        "prints the YAML that does the same.",
         epilog="Example: filewatchd try ./in -- sha256sum {path}",
     ))  # fmt: skip
     return top

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 import tempfile
 from pathlib import Path
 
 import yaml
 
+from filewatchd.notation import one_line
 from filewatchd.service.daemon import Daemon
 
 _QUIET = "# The same as a rule; put it into a configuration file and run: filewatchd run --config FILE\n"
@@ -34,8 +36,13 @@ def rule_text(arguments: argparse.Namespace) -> str:
 def run(arguments: argparse.Namespace) -> int:
     """Print the YAML, and run it until Ctrl-C."""
     text = rule_text(arguments)
+    try:
+        os.makedirs(arguments.directory, exist_ok=True)
+    except OSError as error:
+        why = "it is no directory" if isinstance(error, FileExistsError) else error.strerror
+        print(f"filewatchd: {one_line(arguments.directory)} can't be watched: {why}; name a directory", file=sys.stderr)
+        return 1
     print(_QUIET + text, flush=True)
-    os.makedirs(arguments.directory, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="filewatchd-try-") as place:
         flags: dict[str, object] = {"daemon.state_dir": f"{place}/state", "daemon.runtime_dir": f"{place}/run"}
         hint = f"change a file in {arguments.directory}, for example: echo hello > {arguments.directory}/hello.txt"

@@ -11,6 +11,7 @@ import json
 import os
 import re
 import socket
+import stat
 import time
 import urllib.parse
 from collections.abc import Iterator, Mapping
@@ -59,15 +60,17 @@ class NoDaemonError(FatalError):
     """Nobody answers at the socket."""
 
     def __init__(self, path: str, error: Exception) -> None:
-        super().__init__(f"no daemon answers on {path}: {_reason(error)}", exit_code=69)
+        super().__init__(f"no daemon answers on {path}: {_reason(path, error)}", exit_code=69)
 
 
 _PIECE = 64 * 1024  # bytes
 _START = "start one, or name the socket of one that runs"
 
 
-def _reason(error: Exception) -> str:
+def _reason(path: str, error: Exception) -> str:
     """Why not, and what to do."""
+    if isinstance(error, ConnectionRefusedError) and not _is_socket(path):
+        return "that is no socket; name one, such as /run/filewatchd/control.sock"
     if isinstance(error, FileNotFoundError):
         return f"there is no such socket; {_START}"
     if isinstance(error, ConnectionRefusedError):
@@ -79,6 +82,13 @@ def _reason(error: Exception) -> str:
     if isinstance(error, TimeoutError):
         return "it takes too long"
     return str(error) or type(error).__name__
+
+
+def _is_socket(path: str) -> bool:
+    try:
+        return stat.S_ISSOCK(os.stat(path).st_mode)
+    except OSError:  # it went just now
+        return True
 
 
 def ask(

@@ -46,6 +46,14 @@ def test_make_run_shows_each_step_and_ctrl_c_ends_it_with_0(checkout: Path) -> N
     assert (terminal.exitstatus, terminal.signalstatus) == (0, None)
 
 
+def test_try_names_a_directory_that_cant_be_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").touch()
+    assert main(["try", str(tmp_path / "file"), "--", "true"]) == 1
+    assert capsys.readouterr().err == (
+        f"filewatchd: {tmp_path}/file can't be watched: it is no directory; name a directory\n"
+    )
+
+
 def test_try_runs_a_command_without_yaml_and_prints_the_yaml_that_does_the_same(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     words = ["-c", RUN, "try", "./in", "--", "sha256sum", "{path}"]

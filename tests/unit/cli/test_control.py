@@ -181,6 +181,15 @@ def test_what_was_perhaps_meant(ctl: Ctl) -> None:
     assert "--rule" in ctl("flush", "--rulle", "x").err
 
 
+@pytest.mark.parametrize("what", ["directory", "file"])
+def test_what_is_no_socket_is_told_as_such(what: str, ctl: Ctl, tmp_path: Path) -> None:
+    named = tmp_path if what == "directory" else tmp_path / "file"
+    (tmp_path / "file").touch()
+    found = ctl("--socket", str(named), "status")
+    assert found.code == 69
+    assert f"no daemon answers on {named}: that is no socket" in found.err
+
+
 def test_no_daemon_is_69_and_says_where_it_was_sought(ctl: Ctl, tmp_path: Path) -> None:
     found = ctl("--socket", str(tmp_path / "control.sock"), "status")
     assert found.code == 69
