@@ -171,6 +171,7 @@ class Binding:
         self._totals: Totals | None = None  # of the last scan
         self._rescan = 0  # what a path that the scan finds is known by besides, if it isn't the first one
         self.unmounted = self.here = 0
+        self.real = ""  # where the root really was when that was asked last
         self._since_ns = pipeline.clock.wall_ns()  # when its selection came into force
 
     def path(self, relative: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from filewatchd.jobs.binding import Binding
     from filewatchd.jobs.engine import Engine
     from filewatchd.jobs.pipeline import Pipeline
 
@@ -31,7 +32,7 @@ def preceding(engine: Engine, pipeline: Pipeline, action: str, path: str) -> str
 def _real_paths(engine: Engine, pipeline: Pipeline, path: str) -> Iterator[str]:
     """A rule's path, where its roots really are."""
     for binding in pipeline.bindings.values():
-        real = engine.facts(binding.root).real
+        real = _real(engine, binding)
         if real and (relative := binding.relative(path)) is not None:
             yield f"{real.rstrip('/')}/{relative}" if relative else real
 
@@ -41,5 +42,11 @@ def _roots(engine: Engine, pipeline: Pipeline) -> Iterator[str]:
     yield from pipeline.settings.roots
     for binding in pipeline.bindings.values():
         yield binding.root
-        if real := engine.facts(binding.root).real:
+        if real := _real(engine, binding):
             yield real
+
+
+def _real(engine: Engine, binding: Binding) -> str:
+    """Where a root really is; of a rule that was taken out, and works on for a while, where it was."""
+    binding.real = engine.facts(binding.root).real or binding.real
+    return binding.real

@@ -133,19 +133,20 @@ def test_by_hand(tmp_path: Path) -> None:
         place.stop()
 
 
-def test_of_two_rules_for_one_log_the_first_one_rotates_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("method", "writer"), [("exchange", "loop"), ("punch", "append"), ("copy", "append")])
+def test_of_two_rules_for_one_log_the_first_one_rotates_it(tmp_path: Path, method: str, writer: str) -> None:
     """Through another name of its directory, too; when that rule is taken out the other one goes on."""
     place = Daemon(tmp_path)
     link = tmp_path / "link"
     link.symlink_to(place.root)
     trial = Killed(place)
-    said = json.dumps({"when": {"size": 32768}, "compress": {"codec": "gzip", "level": 1}, "method": "exchange"})
+    said = json.dumps({"when": {"size": 32768}, "compress": {"codec": "gzip", "level": 1}, "method": method})
     first, *others = (
         rule(name, f"rotate: {said}", roots=[str(root)], include=["*.log"])
         for name, root in (("first", place.root), ("second", place.root), ("third", link))
     )
     configure(place, first, *others)
-    trial.write("loop", "loop")
+    trial.write(writer, writer)
     place.start()
     try:
         assert place.log().count(": only the first does; leave it to one of them") == 3
@@ -165,11 +166,16 @@ def test_of_two_rules_for_one_log_the_first_one_rotates_it(tmp_path: Path) -> No
         logs(place, "second")  # which looks at once, and not within a minute
         eventually(lambda: rotations(place) == {"first", "second"}, "the second rule goes on", 20)
         eventually(lambda: "second" not in findings(place), "nothing is left to be told", 20)
+        configure(place, first, others[0])
+        ctl(place, "config", "reload")
+        before = len(archives(place))
+        eventually(lambda: len(archives(place)) >= before + 2, "the first one has it again", 75)
+        trial.look("when the first one has it again")
     finally:
         place.stop()
     trial.end_writers()
     stream = ctl(place, "archive", "cat", str(trial.live), "--state-dir", str(place.state_dir)).encode()
-    counts = {name: int((place.directory / name).read_text()) for name in ("w0loop", "w1loop")}
+    counts = {name: int((place.directory / name).read_text()) for name in (f"w0{writer}", f"w1{writer}")}
     trial.check(stream, counts, "at the end")
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from filewatchd.actions import telling
 from filewatchd.actions.base import Context
-from filewatchd.actions.rotate import deciding, examining, naming, standing
+from filewatchd.actions.rotate import deciding, examining, naming, reader, standing
 from filewatchd.actions.rotate.deciding import Decision, Facts
 from filewatchd.actions.rotate.due import Due, due
 from filewatchd.actions.rotate.examining import Seen
@@ -32,6 +32,10 @@ class Judging:
         self._ledger = ledger
         self.options = options
         self.punched: set[str] = set()
+        self._former: dict[str, int] = {}  # where logs go on that others have rotated
+        self._asking = Gathered[str, list[Archive]](
+            lambda lives: ctx.pool.run("", reader.rows_of_others, ctx.state_dir, ctx.rule.name, lives)
+        )
         self._knowing = Gathered[str, Known](self._known_of)
         self._seeing = Gathered[tuple[str, str, str | None], Seen](
             lambda lives: ctx.worker.call(examining.see_each, lives)
@@ -48,13 +52,34 @@ class Judging:
         """Where what isn't archived of a log begins. ``archives``: its rows, if they are at hand."""
         if archives is None:
             archives = self._ledger.of(live)
-        if not archives:
-            return 0
+        if not archives or live in self._former:
+            former = self._former.get(live, 0)
+            return former if former <= size else 0
         if archives[-1].method == "punch" and archives[-1].skip:
             self.punched.add(live)
         if inode is not None:
             return goes_on(live, size, inode, archives)
         return archives[-1].skip if archives[-1].skip <= size else 0
+
+    async def begins(self, live: str, seen: Seen, archives: Sequence[Archive] | None = None) -> int:
+        """The same of a log that was looked at. If another rule was the last to rotate it, that one's rows tell."""
+        if archives is None:
+            archives = self._ledger.of(live)
+        theirs = await self._asking.ask(live)
+        self._former.pop(live, None)
+        if not theirs or (archives and archives[-1].last_ns >= theirs[-1].last_ns):
+            return self.skip(live, seen.size, seen.inode, archives)
+        skip = goes_on(live, seen.size, seen.inode, theirs)
+        if skip:
+            self._former[live] = skip
+            if theirs[-1].method == "punch":
+                self.punched.add(live)
+        return skip
+
+    def forget(self, live: str) -> None:
+        """A log is gone."""
+        self._former.pop(live, None)
+        self.punched.discard(live)
 
     def due(self, live: str, size: int, since: tuple[int, bool] | None, *, note: bool = True) -> Due:
         """Whether it is due, or when it will be. ``note``: remember when it was first seen."""
@@ -121,6 +146,7 @@ class Judging:
 
     def row(self, live: str, seen: Seen, known: Known, skip: int, method: str, end: int) -> Archive:
         """The row of a rotation that begins."""
+        self._former.pop(live, None)
         now = self._ctx.clock.wall_ns()
         since = known.since[0] if known.since is not None else now
         first = known.archives[-1].last_ns if known.archives else min(since, seen.inode.btime_ns or now)
@@ -134,7 +160,7 @@ class Judging:
     async def outlook(self, live: str) -> Outlook:
         """What would be done with a log now."""
         seen = await self.see(live)
-        skip = self.skip(live, seen.size, seen.inode)
+        skip = await self.begins(live, seen)
         found = self.due(live, seen.size - skip, self._ledger.logs.since(live), note=False)
         refused = Decision("refuse", (seen.refused or seen.failed or "it is gone",))
         there = seen.there and not seen.refused and not seen.failed

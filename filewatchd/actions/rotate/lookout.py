@@ -48,6 +48,7 @@ class Lookout:
     def drop(self, live: str) -> None:
         """Nothing is known of a log any more, nor to be told."""
         self._ledger.logs.drop(live)
+        self._judging.forget(live)
         self._ctx.clear_finding(f"refused:{live}")
 
     def later(self, live: str) -> None:

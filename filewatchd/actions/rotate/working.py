@@ -127,7 +127,7 @@ class Working:
             return self._refuse(live, seen.refused)
         if seen.failed:
             raise ActionError(seen.failed)
-        skip = self._judging.skip(live, seen.size, seen.inode, known.archives)
+        skip = await self._judging.begins(live, seen, known.archives)
         found, forced = self._judging.due(live, seen.size - skip, known.since), live in self._asking.forced
         if not found.why and not (forced and seen.size):
             self._asking.forced.discard(live)

@@ -16,7 +16,7 @@ from filewatchd.actions.rotate import stream as module
 from filewatchd.actions.rotate.ledger import Archive, Ledger, hidden, stamp
 from filewatchd.actions.rotate.machine import State, Step
 from filewatchd.actions.rotate.offline import Ledgers, named, named_parts, strangers, unknown
-from filewatchd.actions.rotate.reader import Reader
+from filewatchd.actions.rotate.reader import Reader, joined
 from filewatchd.actions.rotate.stream import Stream
 from filewatchd.errors import StateError
 from filewatchd.state.database import Database
@@ -301,3 +301,17 @@ def test_a_punched_head_is_no_line(tmp_path: Path) -> None:
     (part,) = named_parts(str(live))
     assert live.read_bytes()[part.start :].lstrip(b"\0") == b"the rest\n"
     assert part.start > 0
+
+
+def test_the_histories_of_rules_that_had_a_log_in_turn_are_one() -> None:
+    """By time; and numbers that grow, by which a stream knows where it is."""
+    row = Archive(1, "/log", State.DONE, "exchange", "txn", 1, 1)
+    first = [row._replace(id=number, last_ns=last) for number, last in ((1, 10), (2, 20), (3, 20), (4, 60))]
+    second = [row._replace(id=number, last_ns=last) for number, last in ((1, 30), (2, 40))]
+    for histories in ([first, second], [second, first]):
+        found = joined(histories)
+        assert [each.last_ns for each in found] == [10, 20, 20, 30, 40, 60]
+        assert [each.id for each in found] == sorted({each.id for each in found})
+        assert found[:3] == first[:3], "the same as before the other one had it"
+    assert joined([first]) == first
+    assert joined([]) == []
