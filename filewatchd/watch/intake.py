@@ -45,7 +45,10 @@ class Intake:
         overflowed: Callable[[], None],
         freed: Callable[[], None],
     ) -> None:
-        """``overflowed``: events were lost. ``freed``: watches may have been given back."""
+        """``overflowed``: events were lost, or too many directories came.
+
+        ``freed``: watches may have been given back.
+        """
         self._backend = backend
         self._pool = pool
         self._clock = clock
@@ -56,6 +59,7 @@ class Intake:
         self._links = links
         self._overflowed = overflowed
         self._freed = freed
+        self._spilled = False  # more directories came than can be walked
         self._sweeping = False
         self._sweeps: set[asyncio.Task[None]] = set()
         self.stopped = False
@@ -69,6 +73,9 @@ class Intake:
             else:
                 moved = True
                 self._structural(event, now)
+        if self._spilled:
+            self._spilled = False
+            self._overflowed()
         self._freed()
         return moved
 
@@ -90,7 +97,7 @@ class Intake:
 
     def _structural(self, event: Event, now: float) -> None:
         if isinstance(event, NewDirectory):
-            self._scanning.fresh(event)
+            self._spilled = not self._scanning.fresh(event) or self._spilled
         elif isinstance(event, GoneDirectory):
             self._gone(event, now)
         elif isinstance(event, Renamed):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from filewatchd.errors import FilewatchdError
 from filewatchd.model import Hint
+from filewatchd.watch.backends.base import NewDirectory
 from filewatchd.watch.roots import Root, Subscriber
 from filewatchd.watch.scan import Entry, Listed, Portion
 
@@ -88,10 +89,10 @@ class Renamed:
         self._places = places
         self._subscribers = subscribers
 
-    def depth(self, listed: Listed) -> int:
-        """How long the new name is of which a listed directory is, or is below it; -1 if it isn't."""
-        place = self._places.get(id(listed.scope))
-        return len(place[1]) if place is not None and f"{listed.directory}/".startswith(f"{place[1]}/") else -1
+    @property
+    def new(self) -> Iterator[tuple[int, str]]:
+        """Where it is now: the id of a root, and the path in it."""
+        return ((root, new) for root, (_, new) in self._places.items())
 
     def found(self, listed: Listed, now: float) -> None:
         """Both sides of each file's rename share a deadline and a batch, where the old one was selected, too."""
@@ -109,9 +110,45 @@ class Renamed:
             subscriber.beneath(old, now)
 
 
+class Renames:
+    """The renamed directories whose walks are under way, by their new names: there may be thousands."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, str], dict[Renamed, None]] = {}  # the oldest first
+
+    def add(self, renamed: Renamed) -> None:
+        """Its walk has begun."""
+        for place in renamed.new:
+            self._known.setdefault(place, {})[renamed] = None
+
+    def discard(self, renamed: Renamed) -> None:
+        """Its walk is over."""
+        for place in renamed.new:
+            known = self._known[place]
+            del known[renamed]
+            if not known:
+                del self._known[place]
+
+    def of(self, listed: Listed) -> Renamed | None:
+        """The one that a listed directory is, or the nearest that it is below."""
+        directory = listed.directory if self._known else ""
+        while directory:
+            if known := self._known.get((id(listed.scope), directory)):
+                return next(iter(known))
+            directory = directory.rpartition("/")[0]
+        return None
+
+
+Place = tuple[NewDirectory, tuple[tuple[int, str], ...]]  # and ids of roots, with the path in each
+
+
 class Ticket(NamedTuple):
-    """A walk under way: its number, what its batches are for, and the roots it serves."""
+    """A walk under way: its number, what its batches are for, and the roots it serves.
+
+    ``place``: the new directory that it begins with, if it is one.
+    """
 
     number: int
     purpose: FullScan | Renamed | None
     roots: tuple[Root, ...]
+    place: Place | None = None

@@ -93,6 +93,7 @@ class Walk:
         self._batch = _empty()
         self._files = 0
         self.limited = False  # it met the limit of watches
+        self.begun = False  # the disk is being looked at
         self.misled = False  # another directory stands where it was to begin
 
     def flush(self) -> Portion:
@@ -108,6 +109,7 @@ class Walk:
 
     def steps(self) -> Iterator[None]:
         """Walk; after each step a batch may be flushed."""
+        self.begun = True
         try:
             fd = open_top(self._backend, self._top, self._parent)
         except OSError as error:

@@ -20,7 +20,7 @@ from filewatchd.watch.backends.base import Backend, NewDirectory
 from filewatchd.watch.cover import Cover
 from filewatchd.watch.mending import Directories, Mending
 from filewatchd.watch.placing import Placing
-from filewatchd.watch.purposes import FullScan, Renamed, Ticket
+from filewatchd.watch.purposes import FullScan, Place, Renamed, Renames, Ticket
 from filewatchd.watch.roots import Happening, Missing, Root, RootKey
 from filewatchd.watch.scan import Failed, Portion, Walk
 from filewatchd.watch.scanner import Inspect, Scanner
@@ -30,6 +30,7 @@ from filewatchd.work.pulse import Pulse
 log = logging.getLogger("filewatchd.watch")
 
 NONE_LEFT = "no inotify watch is left: raise the sysctl fs.inotify.max_user_watches"
+_MOST_WALKS = 20_000  # under way at once, some kilobytes each; what comes then is found by comparing
 _COMPARE_AGAIN = 5.0  # seconds after a comparison failed because state couldn't be read
 
 
@@ -67,6 +68,8 @@ class Scanning:
         self.counts = {"scanned_directories": 0}
         self.begun = 0  # walks, so far
         self._under_way: dict[int, Ticket] = {}
+        self._renames = Renames()
+        self._fresh: dict[Place, tuple[int, Walk]] = {}  # the newest walk of each new directory
         self._uncompared: dict[RootKey, str] = {}  # why not
         self._again: dict[RootKey, bool] = {}  # to be scanned again soon, as if it had appeared or not
         self.pulse = Pulse()  # beats when a walk is over
@@ -120,24 +123,31 @@ class Scanning:
             self.scan(root, appeared=False)
         return part.armed > 0
 
-    def fresh(self, event: NewDirectory) -> None:
-        """A directory came: arm it, and list it with all below it."""
+    def fresh(self, event: NewDirectory) -> bool:
+        """A directory came: arm it, and list it with all below it. False: there are too many, it isn't done."""
         path = f"{event.directory.rstrip('/')}/{event.name}"
         scopes = [
             (root, child)
             for root, child in self._cover.below(event.directory, event.name)
             if root.descends(child) and (event.fresh or path in root.failed) and not self._placing.mounted(root, child)
         ]
-        renamed = self._renamed(event.source, dict(scopes)) if event.source is not None else None
         if not scopes:
-            if renamed is not None:
-                renamed.ended(self._clock.monotonic())
-            return
+            if event.source is not None:
+                self._renamed(event.source, {}).ended(self._clock.monotonic())
+            return True
         for root, child in scopes:
             if root.failed.pop(path, None) is not None:
                 root.doubt(child, self._clock.monotonic())
+        place = event, tuple((id(root), child) for root, child in scopes)
+        if place in self._fresh and not self._fresh[place][1].begun:
+            return True  # it will see what is there then
+        if len(self._under_way) >= _MOST_WALKS:
+            return False
+        renamed = self._renamed(event.source, dict(scopes)) if event.source is not None else None
         walk = Walk(self._backend, path, scopes, event.parent)
-        self._walk(device_of(scopes[0][0]), renamed, [root for root, _ in scopes], walk)
+        ticket = self._walk(device_of(scopes[0][0]), renamed, [root for root, _ in scopes], walk, place=place)
+        self._fresh[place] = ticket.number, walk
+        return True
 
     def _renamed(self, source: tuple[str, str], scopes: Mapping[Root, str]) -> Renamed:
         old = self._cover.below(*source)
@@ -151,10 +161,13 @@ class Scanning:
         roots: Iterable[Root],
         walk: Walk,
         inspect: Inspect | None = None,
+        place: Place | None = None,
     ) -> Ticket:
         """Begin a walk; those without ``inspect`` go first."""
         self.begun += 1
-        ticket = self._under_way[self.begun] = Ticket(self.begun, purpose, tuple(roots))
+        ticket = self._under_way[self.begun] = Ticket(self.begun, purpose, tuple(roots), place)
+        if isinstance(purpose, Renamed):
+            self._renames.add(purpose)
         lane = f"scan:{device}"
         scanner = self._scanners.get(lane)
         if scanner is None:
@@ -182,14 +195,13 @@ class Scanning:
         if self.stopped:
             return
         now = self._clock.monotonic()
-        # A walk may come first through what another renamed directory's walk is still to list.
-        renames = [each.purpose for each in self._under_way.values() if isinstance(each.purpose, Renamed)]
         full = ticket.purpose if isinstance(ticket.purpose, FullScan) else None
         self._backend.adopt(batch.armed)
         self.counts["scanned_directories"] += len(batch.armed)
         for listed in batch.listed:
             listed.subscriber.found(listed.directory, listed.entries, now)
-            if renames and (renamed := max(renames, key=lambda each: each.depth(listed))).depth(listed) >= 0:
+            # A walk may come first through what another renamed directory's walk is still to list.
+            if (renamed := self._renames.of(listed)) is not None:
                 renamed.found(listed, now)
         for scope, path in batch.links:
             self._link_found(scope, path)
@@ -222,6 +234,10 @@ class Scanning:
             if root.state is RootState.DEGRADED:  # what wasn't watched may be now
                 self.judge(root)
         del self._under_way[ticket.number]
+        if isinstance(ticket.purpose, Renamed):
+            self._renames.discard(ticket.purpose)
+        if ticket.place is not None and self._fresh.get(ticket.place, (0,))[0] == ticket.number:
+            del self._fresh[ticket.place]
         self.pulse.beat()
 
     def _ended(self, ticket: Ticket, now: float) -> None:

@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,14 +22,52 @@ from filewatchd.watch.backends.base import (
     TopGone,
 )
 from filewatchd.watch.backends.inotify import InotifyBackend
+from filewatchd.work.exchange import exchange
 from filewatchd.work.pool import Pool
 from tests.unit.watch.root_stories import RootStories
-from tests.unit.watch.stories import Stories
+from tests.unit.watch.stories import Rig, Stories
 
 
 class TestInotify(Stories, RootStories):
     def backend(self, pool: Pool) -> InotifyBackend:
         return InotifyBackend()
+
+    def test_names_that_are_exchanged_all_the_time_are_walked_a_few_times(self, rig: Rig, tmp_path: Path) -> None:
+        """Each exchange is a new directory twice, and anybody can do a hundred thousand in a second."""
+
+        async def story(r: Any) -> None:
+            for name in ("a", "b"):
+                (tmp_path / name).mkdir()
+                (tmp_path / name / f"in-{name}").touch()
+            _, told = await r.watch(tmp_path)
+            before = r.watcher._scanning.begun
+            for _ in range(2001):
+                exchange(str(tmp_path / "a"), str(tmp_path / "b"))
+            await r.watcher.flush()
+            assert r.watcher._scanning.begun - before < 50
+            assert {"a/in-b", "b/in-a"} <= told.seen
+            assert {"a", "b"} <= set(told.doubted)
+            assert not r.watcher._scanning._fresh
+
+        self.play(rig, story)
+
+    def test_more_new_directories_than_can_wait_are_found_by_comparing(
+        self, rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("filewatchd.watch.scanning._MOST_WALKS", 10)
+
+        async def story(r: Any) -> None:
+            _, told = await r.watch(tmp_path)
+            before = r.watcher._scanning.begun
+            for number in range(200):
+                (tmp_path / f"n{number}" / "b").mkdir(parents=True)
+                (tmp_path / f"n{number}" / "b" / "file").touch()
+            await r.watcher.flush()
+            assert {f"n{number}/b/file" for number in range(200)} <= told.seen
+            assert r.watcher.statistics()["rescans"] > 0
+            assert r.watcher._scanning.begun - before < 200
+
+        self.play(rig, story)
 
 
 @pytest.fixture
