@@ -18,6 +18,7 @@ _AT_FDCWD = -100
 _ASKED = _STATX_BTIME | 0x7FF
 _FIELDS = struct.Struct("=I28xQ40xqI")  # of struct statx: stx_mask, stx_ino, stx_btime
 _Room = ctypes.c_char * 256
+Buffer = ctypes.Array[ctypes.c_char]
 _statx = ctypes.CDLL(None, use_errno=True).statx
 _statx.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_uint, _Room)
 
@@ -40,8 +41,8 @@ def inode_of(target: int | str, folder: int = _AT_FDCWD) -> Inode:
     return Inode(ino, seconds * 1_000_000_000 + nanoseconds if mask & _STATX_BTIME else 0)
 
 
-def statx(target: int | str, asked: int, folder: int = _AT_FDCWD, *, follow: bool = True) -> bytes:
-    """Struct statx of a descriptor, or of a name in a folder. ``asked``: its mask.
+def statx(target: int | str, asked: int, folder: int = _AT_FDCWD, *, follow: bool = True) -> Buffer:
+    """The struct statx of a descriptor, or of a name in a folder. ``asked``: its mask.
 
     Raises:
         OSError: there is none.
@@ -54,4 +55,4 @@ def statx(target: int | str, asked: int, folder: int = _AT_FDCWD, *, follow: boo
     if failed:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), target if isinstance(target, str) else None)
-    return room.raw
+    return room

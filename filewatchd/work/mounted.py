@@ -17,8 +17,7 @@ from typing import NamedTuple
 from filewatchd.work.inodes import statx
 
 _STATX_MNT_ID = 0x1000
-_FIELDS = struct.Struct("=I132xII")  # of struct statx: stx_mask, stx_dev
-_NUMBER = struct.Struct("=144xQ")  # stx_mnt_id
+_FIELDS = struct.Struct("=I132xIIQ")  # of struct statx: stx_mask, stx_dev, stx_mnt_id
 _ESCAPED = re.compile(r"\\([0-7]{3})")
 
 
@@ -42,9 +41,7 @@ def mounted(target: int | str) -> Mounted:
     Raises:
         OSError: there is none.
     """
-    data = statx(target, _STATX_MNT_ID)
-    mask, major, minor = _FIELDS.unpack_from(data)
-    (number,) = _NUMBER.unpack_from(data)
+    mask, major, minor, number = _FIELDS.unpack_from(statx(target, _STATX_MNT_ID))
     return Mounted((major, minor), number if mask & _STATX_MNT_ID else 0)
 
 
