@@ -119,6 +119,7 @@ class Hint:
     AWAY = 1024  # a directory above it is not, or was not for a while, where it was
     MISSED = 2048  # and so an attempt that has just ended may have missed it
     RETAINED = 4096  # an event that the kernel kept while no daemon ran
+    OTHER = 8192  # it is a directory, or was; for actions that ask for what is no file
     RAW = 16  # no bit but the number of the first one that stands for a raw event (`rules.events`)
 
 

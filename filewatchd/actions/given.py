@@ -291,6 +291,15 @@ class Context(Protocol):
         """
         ...
 
+    def on_other(self, callback: Callable[[str, str, bool], None] | None) -> None:
+        """Be told of paths where something happened and no file is: a symlink, a directory, nothing.
+
+        The callback gets the root, the path relative to it, and whether what is beneath the path is meant, too, as of a
+        directory that came or went. No job comes of them, and nothing is told of the time before the last `on_scan`.
+        Of a directory's attributes the backends inotify and pyinotify tell alone. None: be told no more.
+        """
+        ...
+
     def safe_open(self, path: str, flags: int = 0) -> int:
         """Open a regular file beneath the rule's roots without following links; the caller closes the descriptor.
 

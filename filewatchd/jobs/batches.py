@@ -156,6 +156,7 @@ class Batches:
             if pipeline.holding.discards:
                 pipeline.holding.paused.discard(found, now)
                 return
+            looking.tell_others(found)
             items = looking.changes(found, now)
             if items:
                 story = noticed(taken, items, clock)

@@ -232,10 +232,16 @@ class Binding:
                 mark((number, path), _AWAY, now)
             if not directory and self._manifest.rows(self.baseline.id, [""]):  # a file root's own row
                 mark((number, ""), _AWAY, now)
+        self.other(directory, _AWAY, now)
         prefix = f"{directory}/" if directory else ""
         for key in self.pipeline.attempted():
             if key[0] == number and key[1].startswith(prefix):
                 mark(key, _AWAY, now)
+
+    def other(self, path: str, hint: int, now: float) -> None:
+        """Something happened to a directory itself."""
+        if self.pipeline.engine.asks(self.pipeline) and not self.selection.prunes(path):
+            self.mark(path, hint | Hint.OTHER, now)
 
     def found(self, directory: str, entries: Sequence[Entry], now: float) -> None:
         """A fresh directory's files: all are dirty, and come by no close."""

@@ -116,6 +116,12 @@ class ActionContext:
     def on_scan(self, callback: Callable[[str], None]) -> None:
         self._engine.scans[self] = callback
 
+    def on_other(self, callback: Callable[[str, str, bool], None] | None) -> None:
+        if callback is None:
+            self._engine.others.pop(self, None)
+        else:
+            self._engine.others[self] = callback
+
     def safe_open(self, path: str, flags: int = 0) -> int:
         """Open a regular file beneath the rule's roots; blocking."""
         return safe_open(path, self.beneath(path), flags)

@@ -99,6 +99,7 @@ class Engine:
         self.touched: set[Pipeline] = set()
         self.effects: dict[ActionContext, Callable[[str, str, str | None], None]] = {}
         self.scans: dict[ActionContext, Callable[[str], None]] = {}
+        self.others: dict[ActionContext, Callable[[str, str, bool], None]] = {}
         self.attempting: set[int] = set()  # jobs that run
         self.pulse = Pulse()  # beats when something may have been worked off
         self.generations = Generations(self, packages, timers)
@@ -207,6 +208,16 @@ class Engine:
             if opened.context in self.scans:
                 self.scans[opened.context](root)
 
+    def other(self, pipeline: Pipeline, root: str, path: str, whole: bool) -> None:
+        """Tell the rule's actions that asked of a path where no file is."""
+        for opened in pipeline.actions:
+            if opened.context in self.others:
+                self.others[opened.context](root, path, whole)
+
+    def asks(self, pipeline: Pipeline) -> bool:
+        """Whether any of the rule's actions asked for that."""
+        return bool(self.others) and any(opened.context in self.others for opened in pipeline.actions)
+
     def report_held(self, pipeline: Pipeline, path: str, seconds: float) -> None:
         """A file is held open for longer than ready_timeout."""
         self._watching.held(pipeline.settings.name, path, seconds)
@@ -298,6 +309,7 @@ class Engine:
         for opened in old.actions:
             self.effects.pop(opened.context, None)
             self.scans.pop(opened.context, None)
+            self.others.pop(opened.context, None)
         task = asyncio.get_running_loop().create_task(old.drain(self.clock.monotonic() + grace))
         self._draining[task] = old
         task.add_done_callback(lambda done: self._draining.pop(done, None))

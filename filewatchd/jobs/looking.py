@@ -115,6 +115,8 @@ class Looking:
         resolved = NOTHING if self.is_cancelled(key, entry.hint, look) else resolve(before, look, entry.hint)
         path = binding.path(key[1])
         kind = resolved.kind
+        if resolved.transient and entry.hint & Hint.OTHER:
+            resolved = NOTHING  # it is a directory, or was
         if before.away and look.identity is None:
             self._pipeline.count("unmounted")
         if kind is not None:
@@ -230,6 +232,17 @@ class Looking:
             self.record_quietly([f for f in found if f.key not in busy], now)
         self._pipeline.count("changes", len(items))
         return items
+
+    def tell_others(self, found: Sequence[Found]) -> None:
+        """Tell actions that ask of paths where no file is, but for those of which a job tells that a file is gone."""
+        pipeline = self._pipeline
+        if not pipeline.engine.asks(pipeline):
+            return
+        kinds = pipeline.settings.changes
+        for f in found:
+            if f.hint & Hint.OTHER or (f.look.identity is None and f.resolved.kind not in kinds):
+                whole = bool(f.hint & Hint.OTHER and f.hint & Hint.SCAN)
+                pipeline.engine.other(pipeline, f.root, f.key[1], whole)
 
     def wanted(self, found: Sequence[Found]) -> list[Told]:
         """The changes that the rule wants; of a file that somebody asks for, whatever kind it is."""

@@ -73,6 +73,7 @@ class Opening:
         for pipeline, opened in self._fresh:
             self._engine.effects.pop(opened.context, None)
             self._engine.scans.pop(opened.context, None)
+            self._engine.others.pop(opened.context, None)
             pipeline.actions = []
             await opened.action.stop(0.0)
             await opened.context.stop(0.0)

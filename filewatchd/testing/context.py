@@ -150,6 +150,7 @@ class FakeContext:
         self._wakers: dict[str, list[Callable[[], None]]] = {}
         self.standing: list[Ground] | None = None
         self._scans: list[Callable[[str], None]] = []
+        self._others: Callable[[str, str, bool], None] | None = None
         self._listeners: list[Callable[[str, str, str | None], None]] = []
 
     # ---- what the test does
@@ -166,6 +167,11 @@ class FakeContext:
         for listener in self._listeners:
             listener(kind, old, new)
 
+    def other(self, root: str, path: str, *, whole: bool = False) -> None:
+        """Play that something happened at a path of a root where no file is."""
+        if self._others is not None:
+            self._others(root, path, whole)
+
     def scan(self, root: str) -> None:
         """Play the beginning of a full scan of a root."""
         for listener in self._scans:
@@ -179,6 +185,10 @@ class FakeContext:
             return self.standing
         rule, region = self.rule, (Region("", "disk"),)
         return [Ground(root, "", region, 0, rule.include, rule.exclude) for root in rule.roots if os.path.exists(root)]
+
+    def on_other(self, callback: Callable[[str, str, bool], None] | None) -> None:
+        """Kept for `other`."""
+        self._others = callback
 
     def on_scan(self, callback: Callable[[str], None]) -> None:
         """Remember who listens; `scan` tells them."""

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from filewatchd.clock import Clock
+from filewatchd.model import Hint
 from filewatchd.watch.backends.base import (
     AnchorMoved,
     Backend,
@@ -97,6 +98,9 @@ class Intake:
 
     def _structural(self, event: Event, now: float) -> None:
         if isinstance(event, NewDirectory):
+            if not event.fresh:
+                for root, child in self._cover.below(event.directory, event.name):
+                    root.other(child, Hint.LIVE, now)
             self._spilled = not self._scanning.fresh(event) or self._spilled
         elif isinstance(event, GoneDirectory):
             self._gone(event, now)
@@ -127,6 +131,8 @@ class Intake:
                 self._links.moved(target)
             elif isinstance(target, Root | Glob) and (event.moved or _waits(target)):
                 self._placing.evaluate(target)
+            elif isinstance(target, Root) and target.file is None:
+                target.other("", Hint.LIVE, self._clock.monotonic())
 
     def _top_gone(self, event: TopGone) -> None:
         for root in self._cover:

@@ -203,6 +203,13 @@ class Root:
         for subscriber in self.subscribers:
             subscriber.beneath(directory, now)
 
+    def other(self, directory: str, hint: int, now: float) -> None:
+        """Something happened to a directory itself. Who wants to know has a method ``other``; most have none."""
+        for subscriber in self.subscribers:
+            told = getattr(subscriber, "other", None)
+            if told is not None:
+                told(directory, hint, now)
+
     @property
     def limited(self) -> bool:
         """True while a directory isn't watched for want of a watch."""

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from filewatchd.clock import Clock
 from filewatchd.errors import FilewatchdError
-from filewatchd.model import RootState
+from filewatchd.model import Hint, RootState
 from filewatchd.watch.backends.base import Backend, NewDirectory
 from filewatchd.watch.cover import Cover
 from filewatchd.watch.mending import Directories, Mending
@@ -246,6 +246,9 @@ class Scanning:
             return
         if ticket.purpose is not None:
             ticket.purpose.ended(now)
+        if ticket.place is not None and ticket.place[0].fresh:
+            for root, (_, child) in zip(ticket.roots, ticket.place[1], strict=True):
+                root.other(child, Hint.SCAN, now)
         self.mended(ticket.roots)
 
     def _failed(self, full: FullScan | None, failed: Failed) -> None:

@@ -24,6 +24,7 @@ from filewatchd.actions.checksum.glance import LANE
 from filewatchd.actions.checksum.keeping import Ledger
 from filewatchd.actions.checksum.labelling import LABELLED, Labelling
 from filewatchd.actions.checksum.options import Options
+from filewatchd.actions.checksum.others import Others
 from filewatchd.actions.checksum.paths import full, path_of
 from filewatchd.actions.checksum.reporting import report
 from filewatchd.actions.checksum.runs import Runs
@@ -53,6 +54,7 @@ class Checksum:
         self._changes = Changes(self)
         self._sums = Sums(self)
         self.runs = Runs(self)
+        self.others = Others(self)
         self._figures = Figures(self)
         self.labelling = Labelling(self)
         self._answers = Answers(self.index, ctx.rule.name, ctx.pool, self, lambda: self.options.keep.versions)
@@ -75,8 +77,11 @@ class Checksum:
 
     def tracking(self, granularity_ns: int = 0) -> Tracking:
         """What is looked at."""
-        track = self.options.tracking
-        return Tracking(track.xattr, track.acl, self.ctx.rule.follow_symlinks, track.growing, granularity_ns)
+        track, options = self.options.tracking, self.options
+        return Tracking(
+            track.xattr, track.acl, self.ctx.rule.follow_symlinks, track.growing, granularity_ns,
+            options.symlinks, options.directories,
+        )  # fmt: skip
 
     def ground(self, root: str) -> Ground | None:
         """Where a root stands, if it does."""
@@ -98,6 +103,7 @@ class Checksum:
         """Runs that were cut off go on when their roots are scanned."""
         self.ctx.on_scan(self.runs.scanned)
         self.ctx.on_effect(self._changes.rotated.effect)
+        self.others.ask()
         for ground in self.ctx.grounds():  # the rule was reloaded: its roots stand already
             self.runs.scanned(ground.root)
 
@@ -124,8 +130,12 @@ class Checksum:
 
     def reconfigure(self, options: Options) -> bool:
         """Always in place; what is another algorithm's now is taken over as it is read."""
-        self.options = options
+        before, self.options = self.options, options
         self.runs.cycle.reschedule()
+        if set(before.types) != set(options.types):
+            self.others.ask()
+            for ground in self.ctx.grounds():  # it is built anew, by the new types
+                self.runs.scanned(ground.root)
         self.follow("sums", self._options_changed())
         return True
 
@@ -206,11 +216,14 @@ class Checksum:
         finally:
             self._following.discard(task)
 
+    async def take(self, root: str, changes: Sequence[Change]) -> None:
+        """Changes that no job brings."""
+        for start in range(0, len(changes), _BATCH):
+            await self._changes.work(None, root, changes[start : start + _BATCH])
+
     async def _repeat(self, by_root: Mapping[str, Sequence[str]]) -> None:
         for root, paths in by_root.items():
-            for start in range(0, len(paths), _BATCH):
-                some = paths[start : start + _BATCH]
-                await self._changes.work(None, root, [Change(Kind.MODIFIED, full(root, path), root) for path in some])
+            await self.take(root, [Change(Kind.MODIFIED, full(root, path), root) for path in paths])
         await self.report()
         self._sums.when_due()
 

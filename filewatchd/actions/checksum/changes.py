@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from filewatchd.actions.base import JobContext
 from filewatchd.actions.checksum.beginning import beginning
 from filewatchd.actions.checksum.glance import LANE, look_at
-from filewatchd.actions.checksum.judging import Reading, to_read
+from filewatchd.actions.checksum.judging import Reading, to_read, type_of
 from filewatchd.actions.checksum.keeping import Ledger, still_waits
 from filewatchd.actions.checksum.listing import is_away
 from filewatchd.actions.checksum.paths import full, path_of, relative
@@ -22,7 +22,7 @@ from filewatchd.actions.checksum.settling import Looked, is_beginning
 from filewatchd.actions.checksum.shifted import displaced, in_order, named, now_at, sought, told_apart
 from filewatchd.actions.checksum.vanished import Vanished
 from filewatchd.model import OK, Change, Kind, Outcome
-from filewatchd.state.index.rows import WAITING, Record, State, split, stamp
+from filewatchd.state.index.rows import WAITING, Record, State, kind_of, split, stamp
 
 if TYPE_CHECKING:
     from filewatchd.actions.checksum.action import Checksum
@@ -153,7 +153,7 @@ class Changes:
     ) -> Looked:
         """A look with all that is known of it."""
         path = path_of(seen)
-        if row is None and seen.digests:
+        if row is None and seen.digests and not type_of(seen.attributes):
             row, old_path = self.vanished.by_digest(ledger.root, seen.digests[-1])
         change = places.get(path)
         label = self.rotated.label(change.path) if change is not None else None
@@ -180,11 +180,11 @@ class Changes:
 
     async def _beginnings(self, ledger: Ledger, looked: Sequence[Looked], places: Mapping[str, Change]) -> set[str]:
         """Which of them were there before their root was built: a build would take them as they are."""
-        unknown = {each.path for each in looked if is_beginning(each)}
+        unknown = {each.path: kind_of(type_of(each.seen.attributes)) for each in looked if is_beginning(each)}
         found = {path for path in unknown if (ledger.root, path) in self.begins}
-        before = [path for path in unknown - found if places[path].kind is not Kind.CREATED]
+        before = [path for path in unknown.keys() - found if places[path].kind is not Kind.CREATED]
         ground = self._action.ground(ledger.root)
         if before and ground is not None:
-            start = await self._action.ctx.pool.run(LANE, beginning, ledger, ground)
-            found.update(path for path in before if start is not None and start.has(path))
+            start = await self._action.ctx.pool.run(LANE, beginning, ledger, ground, self._action.options.types)
+            found.update(path for path in before if start is not None and start.has(path, unknown[path]))
         return found

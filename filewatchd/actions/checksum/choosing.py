@@ -30,7 +30,7 @@ def chosen(changes: Iterable[Change], roots: Mapping[int, Root], choice: Choice)
         and (choice.until is None or change.id <= choice.until)
         and (since is None or change.found_ns >= since)
         and (below is None or is_below(absolute(roots[change.root].root, change.path), below))
-        and (glob is None or glob.decide_file(*_split(change.path)))
+        and (glob is None or glob.decide_file(*_split(change.path.removesuffix("/"))))
         and (choice.package is None or is_package(change.label, choice.package))
     ]
 

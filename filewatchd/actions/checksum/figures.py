@@ -118,6 +118,7 @@ def _root(root: Root, summary: Summary) -> endpoints.RootInfo:
         root=_shown(root.root),
         built=None if root.built_ns is None else _time(root.built_ns),
         files=summary.files,
+        symlinks=summary.symlinks,
         bytes=summary.bytes,
         verified_since=since,
         unverified=summary.unverified,

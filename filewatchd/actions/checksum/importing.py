@@ -15,7 +15,7 @@ from filewatchd.actions.checksum.formats.entry import DIGEST_SIZES, STRONG
 from filewatchd.errors import ActionError
 from filewatchd.notation import path_fields
 from filewatchd.state.index.reading import Reader
-from filewatchd.state.index.rows import Record, Root
+from filewatchd.state.index.rows import Record, Root, Type
 from filewatchd.state.index.writing import Index
 
 
@@ -63,10 +63,15 @@ def _known(reader: Reader, rule: str, lines: Iterable[Line], unknown: list[str])
     for line in lines:
         digest = _digest(line)
         places = reader.located(line.where, rule)
-        found = [(root, path, row) for root, path in places if (row := reader.row(root.id, path)) is not None]
+        found = [(root, path, row) for root, path in places if (row := _row(reader, root, path)) is not None]
         if not found:
             unknown.append(line.where)
         yield from (Listed(line, root, path, row, digest) for root, path, row in found)
+
+
+def _row(reader: Reader, root: Root, path: str) -> Record | None:
+    row = reader.row(root.id, path)
+    return row if row is not None and row.type is Type.FILE else None
 
 
 def _digest(line: Line) -> bytes:

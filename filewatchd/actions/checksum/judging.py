@@ -6,13 +6,28 @@ done about a verdict (`state_of`) is a table as well. docs/explanation/integrity
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Mapping
 from enum import StrEnum
 from functools import lru_cache
 from typing import NamedTuple
 
 from filewatchd.actions.checksum.seeing import Presence, Seen
-from filewatchd.state.index.rows import NO_ATTRIBUTES, RACY, WAITING, Attributes, Record, State, Verdict, stamp
+from filewatchd.state.index.rows import (
+    DIRECTORY,
+    NO_ATTRIBUTES,
+    OTHER,
+    RACY,
+    SYMLINK,
+    WAITING,
+    Attributes,
+    Record,
+    State,
+    Verdict,
+    stamp,
+)
+
+_TYPES = {stat.S_IFLNK: SYMLINK, stat.S_IFDIR: DIRECTORY}
 
 
 class Content(StrEnum):
@@ -51,6 +66,7 @@ class Facts(NamedTuple):
     moved: bool = False
     growing: bool = False
     former: bool = False  # it is what the path held before
+    typed: bool = True  # a file is a file still, and a symlink a symlink
 
 
 class Line(NamedTuple):
@@ -67,6 +83,7 @@ LINES: tuple[Line, ...] = (
     Line({"presence": Presence.UNREADABLE}, Verdict.UNREADABLE),
     Line({"presence": Presence.UNSTABLE}, Verdict.UNSTABLE),
     Line({"known": False}, Verdict.NEW),
+    Line({"typed": False}, Verdict.MODIFIED),
     # Whoever writes moves the mtime, whoever sets it back moves the ctime: this was nobody, or the disk's own doing.
     Line({"content": _OTHER, "times": True, "racy": False}, Verdict.CORRUPT),
     Line({"growing": True, "content": Content.GROWN}, Verdict.GROWN),
@@ -128,6 +145,8 @@ def facts(
 ) -> Facts:
     """What decides, of a file that is there and known."""
     was, now = stamp(*row.identity), stamp(*seen.identity)
+    mode = seen.attributes.mode or 0
+    other = 0 if mode & 0o170000 == 0o100000 else type_of(seen.attributes)  # S_ISREG, a call cheaper
     return Facts(
         True,
         seen.presence,
@@ -138,9 +157,16 @@ def facts(
         racy=bool(row.flags & RACY),
         attributes=agree(row.attributes, tracked(seen.attributes, track)),
         moved=moved,
-        growing=track.growing,
+        growing=track.growing and not other,
         former=any(digest in former for digest in seen.digests),
+        typed=row.flags & OTHER == other,
     )
+
+
+def type_of(attributes: Attributes) -> int:
+    """The flag of what was seen with these attributes: 0 for a file."""
+    mode = attributes.mode or 0
+    return 0 if mode & 0o170000 == 0o100000 else _TYPES.get(stat.S_IFMT(mode), 0)
 
 
 def content_of(row: Record, seen: Seen, algorithms: tuple[str, ...]) -> Content:
@@ -155,9 +181,11 @@ def content_of(row: Record, seen: Seen, algorithms: tuple[str, ...]) -> Content:
 
 def tracked(attributes: Attributes, track: Track) -> Attributes:
     """Those attributes that the rule compares."""
+    if attributes.target is not None and not track.content:
+        attributes = attributes._replace(target=None)
     if track.mode and track.owner and track.links and track.xattr and track.acl:
         return attributes
-    if not (track.mode or track.owner or track.links or track.xattr or track.acl):
+    if not (track.mode or track.owner or track.links or track.xattr or track.acl or attributes.target):
         return NO_ATTRIBUTES
     return Attributes(
         attributes.mode if track.mode else None,
@@ -166,6 +194,7 @@ def tracked(attributes: Attributes, track: Track) -> Attributes:
         attributes.links if track.links else None,
         attributes.xattr if track.xattr else None,
         attributes.acl if track.acl else None,
+        attributes.target,
     )
 
 
@@ -176,13 +205,15 @@ def agree(known: Attributes, now: Attributes) -> bool:
 
 def record_of(seen: Seen, algorithms: tuple[str, ...], track: Track, now: int, row: Record | None = None) -> Record:
     """The record of a look. What wasn't read keeps the row's digest."""
-    flags = RACY if seen.racy else 0
+    flags, mode = RACY if seen.racy else 0, seen.attributes.mode or 0
+    if mode & 0o170000 != 0o100000:
+        flags |= type_of(seen.attributes)
     attributes = tracked(seen.attributes, track)
     if seen.digests:
         algorithm = track.algorithm if track.algorithm in algorithms else algorithms[-1]
         digest = seen.digests[algorithms.index(algorithm)]
         return Record(seen.identity, algorithm, digest, attributes, now, flags)
-    if row is not None:
+    if row is not None and row.flags & OTHER == flags & OTHER:
         return Record(seen.identity, row.algorithm, row.digest, attributes, row.verified, flags)
     return Record(seen.identity, "", None, attributes, 0, flags)
 
@@ -199,7 +230,7 @@ class Reading(StrEnum):
 
 def to_read(row: Record | None, now: tuple[int, int, int, int] | None, track: Track, how: Reading) -> tuple[str, ...]:
     """The algorithms to read a file's content by; none: it needn't be read. ``now``: its stamp, if that is known."""
-    if not track.content:
+    if not track.content or (row is not None and row.flags & DIRECTORY):
         return ()
     if row is None or row.digest is None:
         return (track.algorithm,)

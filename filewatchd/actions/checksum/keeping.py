@@ -18,6 +18,7 @@ from filewatchd.clock import Clock
 from filewatchd.state.index.editing import Told
 from filewatchd.state.index.reading import Reader
 from filewatchd.state.index.rows import (
+    DIRECTORY,
     WAITS,
     Change,
     Record,
@@ -132,9 +133,18 @@ class Ledger:
             return self._reader.by_inode(self.id, set(inodes))
 
     def some(self, directory: str, after: str, limit: int) -> dict[str, Record]:
-        """By name, the next rows directly in a directory."""
+        """By name, the next rows directly in a directory, but for its own."""
         with self._lock:
-            return self._reader.names(self.id, directory, after, None, limit)
+            return self._reader.names(self.id, directory, after, None, limit, DIRECTORY)
+
+    def knows_itself_only(self) -> bool:
+        """Whether there is no row but that of the root directory itself."""
+        with self._lock:
+            return not self._reader.connection.execute(
+                "SELECT 1 FROM files JOIN directories ON id = dir WHERE root = ?"
+                f" AND NOT (flags >= {DIRECTORY} AND path = x'') LIMIT 1",
+                (self.id,),
+            ).fetchone()
 
     def directory_after(self, directory: str) -> str | None:
         """The next directory with rows, in order."""

@@ -18,7 +18,7 @@ from filewatchd.actions.checksum.packages.asking import Changed, Databases
 from filewatchd.actions.checksum.packages.dpkg import Dpkg
 from filewatchd.actions.checksum.packages.grouping import Upgrade, grouped
 from filewatchd.state.index.reading import Reader
-from filewatchd.state.index.rows import Change, Root, State, Verdict
+from filewatchd.state.index.rows import Change, Record, Root, State, Type, Verdict
 from filewatchd.state.index.writing import Index
 
 if TYPE_CHECKING:
@@ -176,9 +176,14 @@ def _page(path: str, rule: str, after: int) -> Page:
         if change.label is None
         and change.verdict in LABELLED
         and change.state in (State.ACCEPTED, State.PENDING)
-        and (change.verdict is Verdict.DELETED or (change.after is not None and change.after.digest is not None))
+        and (change.verdict is Verdict.DELETED or _is_file(change.after))
     ]
     return Page(wanted, found[-1].id if found else after)
+
+
+def _is_file(record: Record | None) -> bool:
+    """Whether a package database can tell of its content: of symlinks and directories dpkg says no more than names."""
+    return record is not None and record.digest is not None and record.type is Type.FILE
 
 
 def _write(index: Index, changes: Sequence[tuple[Root, Change]], labels: dict[str, str]) -> int:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 from filewatchd.actions.checksum.looking import GONE
-from filewatchd.actions.checksum.seeing import Entry, Listing
+from filewatchd.actions.checksum.seeing import Entry, Listing, Tracking
 from filewatchd.actions.checksum.selecting import selected
 from filewatchd.errors import ActionError
 from filewatchd.model import FileIdentity
+from filewatchd.state.index.rows import Type
 from filewatchd.work.opening import open_directory
 from filewatchd.work.pool import alive
 
@@ -19,26 +21,29 @@ _BATCH = 1000  # files that a walk hands on at once
 
 def walk(
     root: str,
-    scope: str,
+    scopes: tuple[str, ...],
     after: tuple[str, str] | None,
     include: tuple[str, ...],
     exclude: tuple[str, ...],
     looked: bool,
-    follow: bool,
+    tracking: Tracking,
+    files: bool,
 ) -> Iterator[list[Listing]]:
-    """List a root, or what is below ``scope``: directories before what is in them, in the order of their names.
+    """List what is below each of ``scopes`` ("": the root): directories before what is in them, in their names' order.
 
-    ``after``: go on behind this (directory, name). ``looked``: with each file's identity. Some thousand files at once.
+    ``after``: go on behind this (directory, name). ``looked``: with each file's identity. ``files`` False: only what
+    is no file, as far as ``tracking`` says. Some thousand files at once.
     """
     choose = selected(include, exclude)
+    kinds = _Kinds(files, tracking.follow, tracking.symlinks, tracking.directories)
     batch: list[Listing] = []
-    files = 0
-    stack = [scope]
+    count = 0
+    stack = list(reversed(scopes))
     while stack:
         directory = stack.pop()
         if after is not None and is_behind(directory, after[0]):
             continue
-        listing, inside = _list(root, directory, choose.chooser(directory), looked=looked, follow=follow)
+        listing, inside = _list(root, directory, choose.chooser(directory), kinds, looked=looked)
         if listing is None:
             continue
         stack.extend(path for path in reversed(inside) if not choose.prunes(path))
@@ -54,11 +59,11 @@ def walk(
             whole = start + _BATCH >= len(entries)
             batch.append(listing._replace(entries=part, whole=whole, after=behind))
             behind = part[-1].name if part else ""
-            files += len(part) + 1
-            if files >= _BATCH:
+            count += len(part) + 1
+            if count >= _BATCH:
                 alive()
                 yield batch
-                batch, files = [], 0
+                batch, count = [], 0
     if batch:
         yield batch
 
@@ -79,11 +84,19 @@ def key_of(directory: str) -> list[bytes]:
     return os.fsencode(directory).split(b"/") if directory else []
 
 
+class _Kinds(NamedTuple):
+    """What is listed."""
+
+    files: bool
+    follow: bool
+    symlinks: bool
+    directories: bool
+
+
 def _list(
-    root: str, directory: str, chooses: object, *, looked: bool, follow: bool
+    root: str, directory: str, chooses: Callable[[str], bool], kinds: _Kinds, *, looked: bool
 ) -> tuple[Listing | None, list[str]]:
     """What is in a directory; None if it is gone since it was listed itself: what is missed there finds its rows."""
-    assert callable(chooses)
     if not directory and (alone := _alone(root, looked=looked)) is not None:
         return Listing("", [alone]), []
     try:
@@ -92,23 +105,35 @@ def _list(
         if directory and is_gone(error):
             return None, []
         return Listing(directory, [], error=os.strerror(getattr(error, "errno", 0) or 0)), []
-    inside: list[str] = []
-    entries: list[Entry] = []
-    top = f"{directory}/" if directory else ""
     try:
-        with os.scandir(fd) as found:
-            for entry in found:
-                if entry.is_dir(follow_symlinks=False):
-                    inside.append(top + entry.name)
-                elif (entry.is_file(follow_symlinks=False) or (follow and entry.is_symlink())) and chooses(entry.name):
-                    entries.append(Entry(entry.name, _identity(fd, entry, follow) if looked else None))
+        inside, entries = _found(fd, chooses, kinds, looked=looked)
     except OSError as error:
         return Listing(directory, [], error=os.strerror(error.errno or 0)), []
     finally:
         os.close(fd)
     entries.sort(key=_name)
     inside.sort(key=os.fsencode)
-    return Listing(directory, entries), inside
+    top = f"{directory}/" if directory else ""
+    return Listing(directory, entries), [top + name for name in inside]
+
+
+def _found(fd: int, chooses: Callable[[str], bool], kinds: _Kinds, *, looked: bool) -> tuple[list[str], list[Entry]]:
+    """Names of the directories in an open one, and what has rows."""
+    regular, follow, symlinks, directories = kinds
+    links = follow or symlinks
+    inside: list[str] = []
+    entries = [Entry("", _own(fd) if looked else None, Type.DIRECTORY)] if directories else []
+    with os.scandir(fd) as found:
+        for entry in found:
+            if entry.is_dir(follow_symlinks=False):
+                inside.append(entry.name)
+            elif regular and entry.is_file(follow_symlinks=False):
+                if chooses(entry.name):
+                    entries.append(Entry(entry.name, _identity(fd, entry, follow) if looked else None))
+            elif links and entry.is_symlink() and chooses(entry.name):
+                kind = Type.FILE if follow else Type.SYMLINK
+                entries.append(Entry(entry.name, _identity(fd, entry, follow) if looked else None, kind))
+    return inside, entries
 
 
 def _alone(root: str, *, looked: bool) -> Entry | None:
@@ -131,9 +156,14 @@ def _identity(fd: int, entry: os.DirEntry[str], follow: bool) -> FileIdentity | 
         found = os.stat(entry.name, dir_fd=fd, follow_symlinks=follow)
     except OSError:
         return None
-    if not stat.S_ISREG(found.st_mode):
+    if not stat.S_ISREG(found.st_mode) and (follow or not stat.S_ISLNK(found.st_mode)):
         return None
     return _identity_of(found)
+
+
+def _own(fd: int) -> FileIdentity:
+    """A directory's own identity (`unfiled`)."""
+    return FileIdentity(os.fstat(fd).st_ino, 0, 0, 0)
 
 
 def _identity_of(found: os.stat_result) -> FileIdentity:

@@ -6,14 +6,13 @@ and a file below its directory's. A file may have more names than one; it is onl
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from errno import EACCES, EAGAIN, EINVAL, EIO, ELOOP, ENODEV, ENOENT, ENOTDIR, ENXIO
 
+from filewatchd.actions.checksum.extended import extended
 from filewatchd.actions.checksum.hashing import (
     SMALL,
     ChangedError,
@@ -24,10 +23,10 @@ from filewatchd.actions.checksum.hashing import (
     open_file,
 )
 from filewatchd.actions.checksum.seeing import Presence, Progress, Seen, Tracking, Wanted
+from filewatchd.actions.checksum.unfiled import is_directory_row, look_at_directory, look_at_symlink
 from filewatchd.errors import ActionError
 from filewatchd.model import FileIdentity
 from filewatchd.state.index.rows import Attributes
-from filewatchd.state.pack import pack
 from filewatchd.work.cached import Cache
 from filewatchd.work.files import is_racy
 from filewatchd.work.granularity import COARSE_CLOCK
@@ -35,12 +34,10 @@ from filewatchd.work.opening import open_directory
 from filewatchd.work.pool import alive
 
 GONE = frozenset({ENOENT, ENOTDIR, ELOOP, EINVAL, ENXIO, ENODEV})
-_ACL = "system.posix_acl_"
 _OTHERS = {
     stat.S_IFLNK: "a symlink", stat.S_IFDIR: "a directory", stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket",
     stat.S_IFCHR: "a device", stat.S_IFBLK: "a device",
 }  # fmt: skip
-_LONG = 4096  # bytes of an attribute's value that are kept as they are
 _REPORT = 64 << 20  # bytes between two words on a large file
 
 
@@ -81,14 +78,25 @@ def _look_in(root: str, directory: str, wanted: list[Wanted], tracking: Tracking
     try:
         fd = open_directory(root, directory)
     except (OSError, ActionError) as error:
-        yield from (_missed(each, error) for each in wanted)
+        yield from (_directory(root, each, tracking) or _missed(each, error) for each in wanted)
         return
-    cache = Cache()
+    cache, directories = Cache(), tracking.directories
     try:
         for each in wanted:
-            yield _look_at(fd, root, each, tracking, cache)
+            own = _directory(root, each, tracking) if directories else None
+            yield own or _look_at(fd, root, each, tracking, cache)
     finally:
         os.close(fd)
+
+
+def _directory(root: str, wanted: Wanted, tracking: Tracking) -> Seen | None:
+    """What is seen of a directory itself; None if that isn't asked for."""
+    if not tracking.directories or not is_directory_row(root, wanted):
+        return None
+    try:
+        return look_at_directory(root, wanted, tracking)
+    except (OSError, ActionError) as error:
+        return _missed(wanted, error)
 
 
 def _look_at(directory: int, root: str, wanted: Wanted, tracking: Tracking, cache: Cache) -> Seen:
@@ -96,7 +104,7 @@ def _look_at(directory: int, root: str, wanted: Wanted, tracking: Tracking, cach
     try:
         fd = _open(directory, root, wanted, tracking)
     except OSError as error:
-        return _missed(wanted, error, directory)
+        return _symlink(directory, wanted, tracking, error) or _missed(wanted, error, directory)
     try:
         status = os.fstat(fd)
         if status.st_mode & 0o170000 != 0o100000:
@@ -114,6 +122,16 @@ def _look_at(directory: int, root: str, wanted: Wanted, tracking: Tracking, cach
         return _missed(wanted, error)
     finally:
         os.close(fd)
+
+
+def _symlink(directory: int, wanted: Wanted, tracking: Tracking, error: OSError) -> Seen | None:
+    """What is seen of a symlink, if that is why there is no file to open and the rule has rows of such."""
+    if not tracking.symlinks or error.errno != ELOOP or not wanted.name:
+        return None
+    try:
+        return look_at_symlink(directory, wanted, tracking)
+    except OSError as gone:
+        return _missed(wanted, gone)
 
 
 def _hash(fd: int, status: os.stat_result, wanted: Wanted, tracking: Tracking, cache: Cache) -> Hashed:
@@ -218,26 +236,3 @@ def _seen(
         "",
         count,
     )
-
-
-def extended(fd: int) -> tuple[bytes, bytes]:
-    """A file's extended attributes and its ACLs, packed; empty where it has none. Long values by their digest."""
-    try:
-        names = os.listxattr(fd)
-    except OSError:
-        return b"", b""
-    if not names:
-        return b"", b""
-    found: dict[str, bytes] = {}
-    for name in sorted(names):
-        with suppress(OSError):  # gone since
-            value = os.getxattr(fd, name)
-            found[name] = value if len(value) <= _LONG else hashlib.sha256(value).digest()
-    return (
-        _packed({name: value for name, value in found.items() if not name.startswith(_ACL)}),
-        _packed({name: value for name, value in found.items() if name.startswith(_ACL)}),
-    )
-
-
-def _packed(found: dict[str, bytes]) -> bytes:
-    return pack(list(found.items())) if found else b""

@@ -13,6 +13,7 @@ from filewatchd.actions.checksum.judging import Track
 from filewatchd.model import Kind, RuleSettings
 from filewatchd.values import ActionList, Duration, Rate
 
+Typed = Literal["files", "directories", "symlinks"]
 Algorithm = Literal["sha256", "sha512", "blake2b", "blake3"]
 Tracked = Literal["content", "mode", "owner", "links", "xattr", "acl"]
 _ALL: tuple[Tracked, ...] = ("content", "mode", "owner", "links", "xattr", "acl")
@@ -44,6 +45,14 @@ class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     track: Annotated[
         tuple[Tracked, ...], Meta(min_length=1, description="What is compared; without `content` no file is read.")
     ] = _ALL
+    types: Annotated[
+        tuple[Typed, ...],
+        Meta(
+            min_length=1,
+            description="What has a row: `files`, and besides them `symlinks`, for where they lead, and `directories`,"
+            " for their attributes.",
+        ),
+    ] = ("files",)
     scrub: Annotated[Scrub | None, Meta(description="Read every file again now and then, to find what rots.")] = None
     approval: Annotated[
         Literal["none", "required"],
@@ -66,6 +75,21 @@ class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """What is compared."""
         return Track(self.algorithm, **{name: name in self.track for name in _ALL}, growing=self.growing)
 
+    @property
+    def symlinks(self) -> bool:
+        """Whether symlinks have rows."""
+        return "symlinks" in self.types
+
+    @property
+    def directories(self) -> bool:
+        """Whether directories have rows of their own."""
+        return "directories" in self.types
+
+    @property
+    def others(self) -> bool:
+        """Whether anything has rows that is no file."""
+        return self.symlinks or self.directories
+
 
 def check(options: Options, rule: RuleSettings) -> Iterable[Problem]:
     """What no type can say."""
@@ -76,6 +100,14 @@ def check(options: Options, rule: RuleSettings) -> Iterable[Problem]:
         )
     if "content" not in options.track:
         yield from _pointless(options)
+    if "files" not in options.types:
+        yield Problem("an index without files has no use", "add files to types", ("types",))
+    if options.symlinks and rule.follow_symlinks:
+        yield Problem(
+            "a symlink can't have a row of its own where it stands for the file that it leads to",
+            "leave out follow_symlinks, or symlinks in types",
+            ("types",),
+        )
     if options.scrub is not None and (options.scrub.rate <= 0 or options.scrub.files <= 0):
         yield Problem("a scrub at rate 0 never ends", "write a rate like 50MB/s", ("scrub",))
     if Kind.DELETED not in rule.changes or Kind.MODIFIED not in rule.changes:

@@ -14,7 +14,7 @@ from filewatchd.actions.checksum.keeping import Ledger, still_waits
 from filewatchd.actions.checksum.seeing import Entry, Listing, Wanted
 from filewatchd.actions.checksum.settling import Policy
 from filewatchd.model import FileIdentity
-from filewatchd.state.index.rows import WAITING, Record, joined, split, stamp
+from filewatchd.state.index.rows import DIRECTORY, OTHER, WAITING, Record, Type, joined, split, stamp
 
 
 class Plan(NamedTuple):
@@ -32,12 +32,21 @@ class Planner:
     """One walk's. ``fresh``: nothing is known, nothing to compare; ``sweeps``: missing files are looked for."""
 
     def __init__(
-        self, ledger: Ledger, ground: Ground, policy: Policy, how: Reading, beginning: Beginning | None
+        self,
+        ledger: Ledger,
+        ground: Ground,
+        policy: Policy,
+        how: Reading,
+        beginning: Beginning | None,
+        *,
+        files: bool = True,
     ) -> None:
+        """``files`` False: they aren't listed, so none of them is missing."""
         self._ledger = ledger
         self._policy = policy
         self._how = how
         self._beginning = beginning
+        self._files = files
         self._regions = sorted(ground.regions, key=lambda region: -len(region.inside))
         self.sweeps = beginning is None or how is Reading.QUICK  # a build after a change of patterns
         self.fresh = False
@@ -54,6 +63,8 @@ class Planner:
             known = self._ledger.rows_of(listing)
             for entry in listing.entries:
                 quiet += self._sort(listing.directory, entry, known.pop(entry.name, None), plan)
+            if not self._files:
+                known = others(known)
             if known and self._is_elsewhere(listing.directory):
                 away += len(known)
             elif self.sweeps:
@@ -63,7 +74,11 @@ class Planner:
     def _first(self, batch: list[Listing]) -> Plan:
         """Nothing is known: all is read."""
         algorithms = self.algorithms()
-        wanted = [Wanted(each.directory, entry.name, algorithms) for each in batch for entry in each.entries]
+        wanted = [
+            Wanted(each.directory, entry.name, () if entry.type is Type.DIRECTORY else algorithms)
+            for each in batch
+            for entry in each.entries
+        ]
         return Plan(wanted, {}, [], [], 0, 0)
 
     def _sort(self, directory: str, entry: Entry, row: Record | None, plan: Plan) -> bool:
@@ -71,19 +86,20 @@ class Planner:
         path = joined(directory, entry.name)
         if row is None and entry.identity is None:  # gone since
             return False
-        if row is None and (self._beginning is None or not self._beginning.has(path)):
+        if row is None and (self._beginning is None or not self._beginning.has(path, entry.type)):
             plan.unknown.append((path, entry.identity))
             return False
         if row is not None and self._is_quiet(path, row, entry.identity):
             return True
-        plan.wanted.append(self.wanted(path, row, entry.identity))
+        own = entry.type is Type.DIRECTORY
+        plan.wanted.append(Wanted(directory, entry.name) if own else self.wanted(path, row, entry.identity))
         if row is not None:
             plan.rows[path] = row
         return False
 
     def _is_quiet(self, path: str, row: Record, identity: FileIdentity | None) -> bool:
         """Whether a known file needs no look."""
-        if identity is None or self._how is Reading.FULL:
+        if identity is None or self._how is Reading.FULL or row.flags & DIRECTORY:  # which its identity says nothing of
             return False
         now = stamp(*identity)
         if row.flags & WAITING:
@@ -113,3 +129,8 @@ class Planner:
     def _is_elsewhere(self, directory: str) -> bool:
         """Whether what is known of a directory is on another filesystem than the one that is there now."""
         return self._ledger.filesystem_of(directory) not in ("", self.filesystem(directory))
+
+
+def others(rows: dict[str, Record]) -> dict[str, Record]:
+    """Those that aren't files'."""
+    return {name: row for name, row in rows.items() if row.flags & OTHER}

@@ -59,7 +59,7 @@ class Runs:
         action = self._action
         ledger = await action.ledger(root)
         cut_off: list[Run] = await action.ctx.pool.run(LANE, ledger.cut_off) if first else []
-        await self._build(root, ledger, next((run for run in cut_off if run.kind == "build"), None))
+        builds = await self._build(root, ledger, next((run for run in cut_off if run.kind == "build"), None))
         for run in cut_off:
             if run.kind == "verify":
                 await self._start(root, run)
@@ -68,6 +68,8 @@ class Runs:
         if first:
             await action.again_racy(ledger)
             await action.stands(root)
+        if action.options.others and not builds:
+            await action.others.sweep(root)
         self.cycle.stands(root)
 
     async def _is_back(self, ledger: Ledger) -> bool:
@@ -76,25 +78,27 @@ class Runs:
         gone = any(change.verdict is Verdict.ROOT_GONE for change in waiting)
         return gone and not await self._action.ctx.worker.call(is_bare, ledger.root)
 
-    async def _build(self, root: str, ledger: Ledger, cut_off: Run | None) -> None:
-        """Build a root that isn't built, or not by the patterns that the rule has now, or whose changes weren't told.
+    async def _build(self, root: str, ledger: Ledger, cut_off: Run | None) -> bool:
+        """Build a root that isn't built, or not by the rule's patterns and types of now, or whose changes weren't told.
 
-        That is so where the daemon lost its journal, or never had one with this index.
+        That is so where the daemon lost its journal, or never had one with this index. Returns whether it is under way.
         """
         ground = self._action.ground(root)
         if ground is None or root in self._building:
-            return
+            return root in self._building
         self._building.add(root)
         begun = False
         try:
             built = await self._action.ctx.pool.run(LANE, ledger.selection)
-            if built != selection_of(ground) or await self._action.ctx.pool.run(LANE, ledger.is_older, ground.since_ns):
+            other = built != selection_of(ground, self._action.options.types)
+            if other or await self._action.ctx.pool.run(LANE, ledger.is_older, ground.since_ns):
                 mode = Reading.FULL if built is None else Reading.QUICK  # then what is known needs no reading
                 await self._start(root, cut_off or await self.enter(ledger, "build", mode.value))
                 begun = True
         finally:
             if not begun:
                 self._building.discard(root)
+        return begun
 
     async def enter(
         self, ledger: Ledger, kind: str, mode: str = "full", scope: str = "", uid: int | None = None
@@ -151,7 +155,8 @@ class Runs:
             await self._action.ctx.pool.run(LANE, ledger.end_run, run.id, "stopped")
             raise ActionError(f"{root} isn't there, or is not what it was; see filewatchctl status", retryable=False)
         action = self._action
-        start = await action.ctx.pool.run(LANE, beginning, ledger, ground) if run.kind == "build" else None
+        types, builds = action.options.types, run.kind == "build"
+        start = await action.ctx.pool.run(LANE, beginning, ledger, ground, types) if builds else None
         walk = Walk(
             action.ctx, ledger, ground, action.policy, action.tracking(), Reading(run.mode), run.id,
             scope=run.scope, cursor=run.cursor, beginning=start, settled=action.settled,
@@ -169,7 +174,7 @@ class Runs:
     async def _guard(self, run: Run, walk: Walk, ledger: Ledger, ground: Ground) -> None:
         """Walk, and write how it ended; a stop leaves the cursor where it is."""
         action = self._action
-        selection = selection_of(ground) if run.kind == "build" else None
+        selection = selection_of(ground, action.options.types) if run.kind == "build" else None
         action.ctx.log.info("%s of %s begins", run.kind, ground.root)
         try:
             with self.under_way(run, walk):
@@ -196,6 +201,9 @@ class Runs:
         await action.walked(ledger)
         if run.kind == "build":
             self.cycle.stands(ground.root)
+            if selection != selection_of(ground, action.options.types):  # they are other types by now
+                self._building.discard(ground.root)
+                self.scanned(ground.root)
 
     # ---- while they run
 
@@ -218,6 +226,8 @@ class Runs:
         for running in self.running.values():
             if running.walk is not None and running.run.root in ("", root):
                 running.walk.touched.update(paths)
+        for sweep in self._action.others.sweeps:
+            sweep.touched.update(paths)
         self.cycle.touch(root, paths)
 
     async def halt(self, number: int) -> None:

@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from filewatchd.model import FileIdentity
-from filewatchd.state.index.rows import Attributes
+from filewatchd.state.index.rows import Attributes, Type
 
 
 class Presence(StrEnum):
@@ -27,6 +27,8 @@ class Tracking(NamedTuple):
     follow: bool = False  # a symlink stands for the file it leads to
     growing: bool = False  # writers may append meanwhile
     granularity_ns: int = 0  # of timestamps
+    symlinks: bool = False  # they have rows, and aren't followed
+    directories: bool = False  # they have rows of their own
 
 
 class Wanted(NamedTuple):
@@ -64,10 +66,14 @@ class Progress(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """A file in a listing. Its identity is there if it was asked for."""
+    """A file in a listing, or what else has rows. Its identity is there if it was asked for.
+
+    The listed directory itself has no name.
+    """
 
     name: str
     identity: FileIdentity | None = None
+    type: Type = Type.FILE
 
 
 class Listing(NamedTuple):

@@ -6,11 +6,12 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from filewatchd.actions.checksum.judging import Judgement, Track, judge, record_of, state_of, tracked
+from filewatchd.actions.checksum.judging import Judgement, Track, judge, record_of, state_of, tracked, type_of
 from filewatchd.actions.checksum.parcels import Sheet
 from filewatchd.actions.checksum.seeing import Presence, Seen
 from filewatchd.state.index.editing import Edit, Told
 from filewatchd.state.index.rows import (
+    DIRECTORY,
     RACY,
     WAITING,
     Record,
@@ -107,9 +108,11 @@ class Settling:
         """The same for a sheet, written at once: a first build spends its time here."""
         numbers = [edit.attributes(tracked(each, self._policy.track)) for each in sheet.attributes]
         algorithm = sheet.algorithms[0] if sheet.algorithms else ""
-        flags, verified = flags_of(algorithm), self._now if algorithm else 0
+        verified = self._now if algorithm else 0
+        flags = [flags_of(algorithm, type_of(each)) for each in sheet.attributes]
+        none: list[bytes | None] = [None]
         rows = [
-            (name, ino, size, mtime, later, verified, flags | racy, digests[0] if digests else None, numbers[shared])
+            (name, ino, size, mtime, later, verified, flags[shared] | racy, (digests or none)[0], numbers[shared])
             for name, (_, ino, size, mtime, later, shared, digests, _, racy, _, _) in sheet.files
         ]
         edit.put_rows(self._ledger.id, sheet.directory, rows, filesystem)
@@ -158,7 +161,8 @@ class Settling:
             if looked.seen.presence is Presence.ABSENT:
                 self._clear(edit, looked.path)
             return
-        if row.flags & WAITING and (looked.seen.digests or not self._policy.track.content):
+        read = looked.seen.digests or row.flags & DIRECTORY or not self._policy.track.content
+        if row.flags & WAITING and read:
             self._clear(edit, looked.path)
         elif row.flags & WAITING:
             record = record._replace(flags=record.flags | WAITING)
@@ -177,8 +181,9 @@ class Settling:
         row, record, path = looked.row, found.record, looked.path
         verdict, state = self._decided(looked, found)
         told = Told(
-            self._ledger.id, path, verdict, state, row, record, looked.old_path, looked.seen.reason, looked.label
-        )
+            self._ledger.id, path, verdict, state, row, record, looked.old_path,
+            looked.seen.reason or other_than(row, record), looked.label,
+        )  # fmt: skip
         _, news = edit.tell(told)
         if looked.old_path is not None:
             edit.clear(self._ledger.id, looked.old_path)
@@ -218,6 +223,16 @@ class Settling:
             edit.move(number, looked.old_path, path, record, row)
         else:
             puts.append((looked.seen.name, record))
+
+
+def other_than(row: Record | None, record: Record | None) -> str:
+    """What to say of a path that is another kind of thing now, or of a symlink that leads elsewhere."""
+    if row is None or record is None:
+        return ""
+    if row.type is not record.type:
+        return f"a {record.type.value} has its name now"
+    old, new = row.attributes.target, record.attributes.target
+    return "" if old is None or new is None or old == new else f"target {decode(old)} -> {decode(new)}"
 
 
 def is_beginning(looked: Looked) -> bool:

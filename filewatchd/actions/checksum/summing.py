@@ -14,7 +14,7 @@ from filewatchd.actions.checksum.formats import write
 from filewatchd.actions.checksum.formats.entry import Entry
 from filewatchd.model import FileIdentity
 from filewatchd.state.index.reading import Reader
-from filewatchd.state.index.rows import encode, split
+from filewatchd.state.index.rows import Type, encode, split
 from filewatchd.work.opening import open_directory
 
 _PIECE = 4 << 20
@@ -100,7 +100,10 @@ class Pieces:
         entries = (
             Entry(encode(path), algorithm, record.digest)
             for path, record in rows
-            if record.digest is not None and record.algorithm == algorithm and path not in ("", relative)
+            if record.digest is not None
+            and record.algorithm == algorithm
+            and record.type is Type.FILE
+            and path not in ("", relative)
         )
         self._lines = write(entries, "sha256sum")
 

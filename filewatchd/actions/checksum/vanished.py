@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from filewatchd.model import FileIdentity
-from filewatchd.state.index.rows import Record
+from filewatchd.state.index.rows import OTHER, Record
 
 _MOST = 20_000
 
@@ -23,7 +23,7 @@ class Vanished:
             self._by_inode.clear()
             self._by_digest.clear()
         self._by_inode[root, row.identity.ino] = path, row
-        if row.digest is not None and row.identity.size:
+        if row.digest is not None and row.identity.size and not row.flags & OTHER:
             self._by_digest[root, row.digest] = path, row
 
     def by_identity(self, root: str, identity: FileIdentity) -> Known:

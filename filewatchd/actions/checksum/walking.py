@@ -27,18 +27,18 @@ from typing import Any, TypeVar
 from filewatchd.actions.base import Context, Ground
 from filewatchd.actions.checksum.beginning import Beginning
 from filewatchd.actions.checksum.glance import LANE, View, look_at, survey
-from filewatchd.actions.checksum.judging import Reading
+from filewatchd.actions.checksum.judging import Reading, type_of
 from filewatchd.actions.checksum.keeping import Ledger, Mark
-from filewatchd.actions.checksum.listing import is_bare, standing, walk
+from filewatchd.actions.checksum.listing import is_bare, key_of, standing, walk
 from filewatchd.actions.checksum.looking import look
 from filewatchd.actions.checksum.pairing import Pairs, paired
 from filewatchd.actions.checksum.parcels import Sheet
-from filewatchd.actions.checksum.planning import Plan, Planner
+from filewatchd.actions.checksum.planning import Plan, Planner, others
 from filewatchd.actions.checksum.seeing import Listing, Presence, Seen, Tracking, Wanted
 from filewatchd.actions.checksum.selecting import Selected, selected
 from filewatchd.actions.checksum.settling import Looked, Policy, Settled
 from filewatchd.model import FileIdentity
-from filewatchd.state.index.rows import Record, Verdict, joined, split
+from filewatchd.state.index.rows import DIRECTORY, SYMLINK, Record, Verdict, joined, split
 from filewatchd.state.pack import pack, unpack
 
 T = TypeVar("T")
@@ -63,15 +63,18 @@ class Walk:
         run: int,
         *,
         scope: str = "",
+        scopes: Sequence[str] | None = None,
         cursor: bytes | None = None,
         beginning: Beginning | None = None,
+        files: bool = True,
         settled: Callable[[Ledger, Settled], None] = lambda ledger, settled: None,
         unstable: Callable[[Ledger, Seen, bool], None] = lambda ledger, seen, begins: None,
     ) -> None:
         """``beginning``: it is a build.
 
         On the loop ``settled`` is called with what came of a batch, ``unstable`` with a file to try again later, and
-        whether that is the beginning.
+        whether that is the beginning. ``scopes``: instead of one ``scope`` several, of which none is below another.
+        ``files`` False: only what is no file is compared.
         """
         self._ctx = ctx
         self._ledger = ledger
@@ -80,6 +83,8 @@ class Walk:
         self._tracking = tracking._replace(granularity_ns=ground.granularity_ns)
         self._run = run
         self._scope = scope
+        self._scopes = (scope,) if scopes is None else tuple(sorted(scopes, key=key_of))
+        self._files = files
         self._after: tuple[str, str] | None = None
         self._cursor = cursor
         if cursor is not None:
@@ -88,7 +93,7 @@ class Walk:
         self._beginning = beginning
         self._build = beginning is not None
         self._reads_all = self._build or how is Reading.FULL
-        self._planner = Planner(ledger, ground, policy, how, beginning)
+        self._planner = Planner(ledger, ground, policy, how, beginning, files=files)
         self._asked = 0  # files looked at until now
         self._told, self._unstable = settled, unstable
         self._unreadable: set[str] = set()  # directories that couldn't be listed before
@@ -146,16 +151,15 @@ class Walk:
 
     def _listings(self) -> AsyncGenerator[list[Listing]]:
         ground = self._ground
-        patterns = (ground.include, ground.exclude)
-        return self._ctx.worker.steps(
-            walk, ground.root, self._scope, self._after, *patterns, not self._planner.fresh, self._tracking.follow
-        )
+        where = (ground.root, self._scopes, self._after, ground.include, ground.exclude)
+        return self._ctx.worker.steps(walk, *where, not self._planner.fresh, self._tracking, self._files)
 
     def _in_pool(self, work: Callable[..., T], *args: Any) -> Any:
         return self._ctx.pool.run(LANE, work, *args)
 
     async def _is_gone(self) -> bool:
         bare = await self._ctx.worker.call(is_bare, self._ground.root)
+        bare = bare and not await self._in_pool(self._ledger.knows_itself_only)
         settled = await self._in_pool(self._ledger.root_gone, bare)
         self._told(self._ledger, settled)
         return bool(bare)
@@ -250,7 +254,7 @@ class Walk:
     async def _vanished(self) -> None:
         """Directories that are known and weren't listed."""
         there = {region.filesystem for region in self._ground.regions}
-        directories = await self._in_pool(self._ledger.directories, self._scope)
+        directories = [each for scope in self._scopes for each in await self._in_pool(self._ledger.directories, scope)]
         for some in slices(directories, _SOME):
             stands = await self._ctx.worker.call(standing, self._ground.root, some)
             for directory, present in zip(some, stands, strict=True):
@@ -262,12 +266,13 @@ class Walk:
     async def _vanish(self, directory: str, there: set[str]) -> None:
         """A directory is gone, or left out by the patterns; ``there``: the filesystems that stand."""
         known = await self._in_pool(self._ledger.beneath, directory)
+        known = known if self._files else others(known)
         known_on = await self._in_pool(self._ledger.filesystem_of, directory)
         if not self._selected.leaves_out(directory) and known_on not in ("", *there):
             self.away += len(known)
         elif known:
             self._missing.update((joined(directory, name), row) for name, row in known.items())
-        else:
+        elif self._files:
             await self._in_pool(self._ledger.forget_directory, directory)
 
     @property
@@ -304,19 +309,19 @@ class Walk:
             await self._clear_absent([path for path, here in zip(some, stands, strict=True) if not here])
 
     async def _clear_absent(self, paths: Sequence[str]) -> None:
-        scope = self._scope
+        scopes = self._scopes
         some = [
             path
             for path in paths
-            if path not in self.touched and (not scope or path == scope or path.startswith(scope + "/"))
+            if path not in self.touched and any(not s or path == s or path.startswith(s + "/") for s in scopes)
         ]
         looks = await look_at(self._ctx, self._ground.root, [Wanted(*split(path)) for path in some], self._tracking)
         for path, seen in zip(some, looks, strict=True):
             if seen.presence is Presence.ABSENT:
                 await self._in_pool(self._ledger.clear, path)
 
-    def _mark(self) -> Mark:
-        return Mark(self._run, self._ground.root, self._cursor)
+    def _mark(self) -> Mark | None:
+        return Mark(self._run, self._ground.root, self._cursor) if self._run else None
 
     async def _confirmed(self, missing: dict[str, Record]) -> tuple[dict[str, Record], dict[str, str]]:
         """Rows whose files aren't there indeed, and what is; those that the patterns left out since are dropped."""
@@ -325,7 +330,7 @@ class Walk:
         for some in slices(sorted(missing), _SOME):
             wanted = [Wanted(*split(path)) for path in some]
             seen = await self._ctx.worker.call(look, self._ground.root, wanted, self._tracking)
-            outside = [path for path in some if not self._selected.has(*split(path))]
+            outside = [path for path in some if not self._is_selected(path, missing[path])]
             if outside:
                 await self._in_pool(self._ledger.forget, outside)
             for path, found in zip(some, seen, strict=True):
@@ -333,10 +338,17 @@ class Walk:
                     gone[path], reasons[path] = missing[path], found.reason
         return gone, reasons
 
+    def _is_selected(self, path: str, row: Record) -> bool:
+        """Whether the rule's patterns, and its types, are for a row still."""
+        directory, name = split(path)
+        if row.flags & DIRECTORY:
+            return self._tracking.directories and not self._selected.leaves_out(directory)
+        return (self._tracking.symlinks or not row.flags & SYMLINK) and self._selected.has(directory, name)
+
 
 def with_row(looked: Looked, pairs: Pairs) -> Looked:
     """A new file with the row of the one it was."""
-    found = pairs.of(looked.path, looked.seen.digests)
+    found = pairs.of(looked.path, () if type_of(looked.seen.attributes) else looked.seen.digests)
     return looked if found is None else looked._replace(row=found[1], old_path=found[0])
 
 

@@ -53,7 +53,7 @@ def _root(reader: Reader, root: Root) -> dict[str, Any]:
     summary = reader.summary(root.id)
     return {
         "rule": root.rule, **path_fields("root", root.root), "built": telling.moment(root.built_ns),
-        "files": summary.files, "bytes": summary.bytes, "algorithms": summary.algorithms,
+        "files": summary.files, "symlinks": summary.symlinks, "bytes": summary.bytes, "algorithms": summary.algorithms,
         "unverified": summary.unverified, "verified_since": telling.seconds(summary.oldest),
         "waiting": summary.waiting,
     }  # fmt: skip
@@ -120,9 +120,18 @@ def ls(session: Session, said: str | None, full: bool) -> None:
             if session.as_json:
                 click.echo(to_line(document))
             else:
-                digest = telling.digest_text(document, 0 if full else 16)
-                verified = local(document["verified"]) if document["verified"] else "never"
-                click.echo(f"{digest:<24}  {size(document['size']):>9}  {verified:<19}  {one_line(path_in(document))}")
+                click.echo(_listed(document, 0 if full else 16))
+
+
+def _listed(document: Mapping[str, Any], digits: int) -> str:
+    """A line for people. A directory's path ends in a slash; of a symlink it is said where it leads."""
+    digest = telling.digest_text(document, digits)
+    big = "" if document["size"] is None else size(document["size"])
+    verified = local(document["verified"]) if document["verified"] else "never"
+    where = one_line(path_in(document))
+    if document["type"] == "symlink":
+        where += f" -> {one_line(path_in(document, 'target'))}" if "target" in document else " (a symlink)"
+    return f"{digest:<24}  {big:>9}  {verified if document['size'] is not None else '':<19}  {where}"
 
 
 def rows(reader: Reader, found: Iterable[Scope]) -> Iterator[dict[str, Any]]:
@@ -142,7 +151,8 @@ def show(session: Session, path: str) -> int:
     """Tell all that is known of a file: its row, what it was before, and what became of it. Exit code 3: it waits."""
     with opened() as reader:
         where = scopes(reader, path)
-        found = [_story(reader, scope) for scope in where]
+        also = [Scope(scope.root, f"{scope.path}/") for scope in where if scope.path]  # a directory's own row
+        found = [_story(reader, scope) for scope in (*where, *also)]
         below = any(reader.count(scope.root.id, scope.path) for scope in where)
     document = {"files": [each for each in found if each["row"] or each["changes"] or each["versions"]]}
     if not document["files"]:
@@ -174,13 +184,14 @@ def stories(document: Mapping[str, Any]) -> Iterator[Block]:
         row = each["row"] or {}
         fields: list[tuple[str, Text]] = [("path", path_in(each)), ("rule", each["rule"])]
         fields += [
-            (name, telling.digest_text(row, 0) if name == "digest" else size(value) if name == "size" else str(value))
-            for name, value in row.items() if value is not None and name != "algorithm"
+            (name, telling.digest_text(row, 0) if name == "digest" else size(value) if name == "size"
+             else path_in(row, name) if name == "target" else str(value))
+            for name, value in row.items() if value is not None and name not in ("algorithm", "target_b64")
         ]  # fmt: skip
         yield Fields(fields if each["row"] else [*fields, ("row", Cell("it isn't in the index", WARNING))])
         yield Table(
             (Column("until"), *numbers("size"), Column("digest")),
-            [[local(old["until"]), size(old["size"]), telling.digest_text(old)] for old in each["versions"]],
+            [[local(old["until"]), size(old["size"]), telling.content_text(old)] for old in each["versions"]],
             "Before",
         )
         yield changes_table(each["changes"], "Changes")

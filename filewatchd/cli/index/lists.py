@@ -32,6 +32,7 @@ from filewatchd.notation import one_line, path_fields
 if TYPE_CHECKING:
     from filewatchd.actions.checksum.formats import Bad, Entry
     from filewatchd.state.index.reading import Reader
+    from filewatchd.state.index.rows import Record
 
 FORMATS = ("sha256sum", "bsd", "hashdeep", "json", "csv")
 ALGORITHMS = ("md5", "sha1", "sha256", "sha512", "blake2b", "blake3")
@@ -58,7 +59,8 @@ _AT_ONCE = 1000  # files in one request
 def export(session: Session, said: str | None, form: str, relative: bool, algorithm: str | None, zero: bool) -> None:
     """Write a list of the files that are known, at or below PATH or of RULE, as sha256sum -c and others read it.
 
-    What waits for approval is listed as the index expects it. --json is --format json.
+    What waits for approval is listed as the index expects it. --json is --format json; json and csv have a type, and
+    with it the symlinks and directories that have rows.
     """
     from filewatchd.actions.checksum.formats import FormatError, write
 
@@ -71,7 +73,7 @@ def export(session: Session, said: str | None, form: str, relative: bool, algori
             _one_algorithm(reader, found, form)
         out = sys.stdout.buffer
         try:
-            entries = _entries(reader, found, algorithm, relative=relative)
+            entries = _entries(reader, found, algorithm, relative=relative, every=form in ("json", "csv"))
             for piece in write(entries, cast(Any, form), zero=zero):
                 out.write(_harmless(piece) if out.isatty() else piece)
         except FormatError as error:
@@ -93,16 +95,27 @@ def _one_algorithm(reader: Reader, found: Sequence[Scope], form: str) -> None:
         raise click.UsageError(text, click.get_current_context())
 
 
-def _entries(reader: Reader, found: Iterable[Scope], algorithm: str | None, *, relative: bool) -> Iterator[Entry]:
+def _entries(
+    reader: Reader, found: Iterable[Scope], algorithm: str | None, *, relative: bool, every: bool
+) -> Iterator[Entry]:
+    """What is known, of files alone unless ``every`` kind is to be listed."""
     from filewatchd.actions.checksum.formats import Entry
+    from filewatchd.state.index.rows import Type
 
     for scope in found:
         alone = reader.row(scope.root.id, scope.path) if scope.path else None
         rows = [(scope.path, alone)] if alone is not None else reader.rows(scope.root.id, scope.path)
         for path, record in rows:
-            if record.digest is not None and algorithm in (None, record.algorithm):
-                name = os.fsencode(_named(scope.root.root, path, relative=relative))
-                yield Entry(name, record.algorithm, record.digest, record.identity.size)
+            name = os.fsencode(_named(scope.root.root, path, relative=relative))
+            if record.digest is not None and algorithm in (None, record.algorithm) and (every or _is_file(record)):
+                size, target = record.identity.size, record.attributes.target
+                yield Entry(name, record.algorithm, record.digest, size, type=record.type.value, target=target)
+            elif every and algorithm is None and record.type is Type.DIRECTORY:
+                yield Entry(name, "", b"", type=record.type.value)
+
+
+def _is_file(record: Record) -> bool:
+    return record.type.value == "file"
 
 
 def _named(root: str, path: str, *, relative: bool) -> str:

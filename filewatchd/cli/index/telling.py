@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from filewatchd.cli.index.opening import absolute
 from filewatchd.cli.page import BAD, FAINT, GOOD, WARNING
+from filewatchd.cli.text import path_in
 from filewatchd.cli.text import size as size_text
 from filewatchd.notation import path_fields
 
@@ -47,9 +49,13 @@ def record(found: Record | None) -> dict[str, Any] | None:
     if found is None:
         return None
     attributes = found.attributes
+    is_directory = found.type.value == "directory"
+    target = {} if attributes.target is None else path_fields("target", os.fsdecode(attributes.target))
     document: dict[str, Any] = {
-        "size": found.identity.size,
-        "mtime": moment(found.identity.mtime_ns),
+        "type": found.type.value,
+        **target,
+        "size": None if is_directory else found.identity.size,
+        "mtime": None if is_directory else moment(found.identity.mtime_ns),
         "inode": found.identity.ino,
         "algorithm": found.algorithm or None,
         "digest": None if found.digest is None else found.digest.hex(),
@@ -101,17 +107,28 @@ def digest_text(document: Mapping[str, Any], digits: int = 16) -> str:
     return f"{document['algorithm']}:{digest[:digits] if digits else digest}"
 
 
+def content_text(document: Mapping[str, Any]) -> str:
+    """Where a symlink led, or a file's digest."""
+    return _text(document, "target") if "target" in document else digest_text(document)
+
+
 def difference(document: Mapping[str, Any]) -> str:
     """What is other than before, shortly: ``size 1 B -> 2 B, mode 0644 -> 0600``."""
     before, after = document.get("before"), document.get("after")
     if before is None or after is None:
         return str(document.get("message") or "")
-    found = []
-    for name in ("size", "mode", "uid", "gid", "links"):
+    found = [f"{name} {_text(before, name)} -> {_text(after, name)}" for name in ("type", "target")
+             if _text(before, name) != _text(after, name)]  # fmt: skip
+    names = ("uid", "gid") if found else ("size", "mode", "uid", "gid", "links")  # the others are other with it
+    for name in names:
         if None not in (before[name], after[name]) and before[name] != after[name]:
             old, new = (size_text(each[name]) if name == "size" else str(each[name]) for each in (before, after))
             found.append(f"{name} {old} -> {new}")
-    if before["digest"] != after["digest"] and before["size"] == after["size"]:
+    if "size" in names and before["digest"] != after["digest"] and before["size"] == after["size"]:
         found.append("content")
     found += [name for name in ("xattr", "acl") if before.get(name) != after.get(name)]
     return ", ".join(found) or str(document.get("message") or "")
+
+
+def _text(document: Mapping[str, Any], name: str) -> str:
+    return path_in(document, name) if name in document else "nowhere"

@@ -294,4 +294,4 @@ def _same(known: bytes | None, after: bytes | None) -> bool:
     first, second = unpack_record(known), unpack_record(after)
     if first is None or second is None:
         return False
-    return first._replace(verified=0, flags=0) == second._replace(verified=0, flags=0)
+    return first._replace(verified=0) == second._replace(verified=0)

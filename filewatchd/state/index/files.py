@@ -74,13 +74,16 @@ class Files(Connection):
         return decode(found[0][0]) if found else None
 
     def names(
-        self, root: int, directory: str, after: str, last: str | None = None, limit: int = -1
+        self, root: int, directory: str, after: str, last: str | None = None, limit: int = -1, most: int = 256
     ) -> dict[str, Record]:
-        """The rows directly in a directory, by name: behind ``after`` ("": all), up to ``last`` (None: all)."""
+        """The rows directly in a directory, by name: behind ``after`` ("": all), up to ``last`` (None: all).
+
+        ``most``: only those whose flags are below; all are.
+        """
         found = self._ask(
             f"SELECT name, {ROW} FROM files WHERE dir = (SELECT id FROM directories WHERE root = ? AND path = ?)"
-            " AND name >= ? AND (?4 IS NULL OR name <= ?4) ORDER BY name LIMIT ?5",
-            (root, encode(directory), encode(after), None if last is None else encode(last), limit + (limit > 0)),
+            " AND name >= ? AND (?4 IS NULL OR name <= ?4) AND flags < ?6 ORDER BY name LIMIT ?5",
+            (root, encode(directory), encode(after), None if last is None else encode(last), limit + (limit > 0), most),
         )
         return {name: self.record(columns) for raw, *columns in found if (name := decode(raw)) != after or not after}
 

@@ -13,7 +13,17 @@ from typing import Any, NamedTuple
 from filewatchd.state.index.connecting import Typed
 from filewatchd.state.index.files import ROW, Files
 from filewatchd.state.index.history import History
-from filewatchd.state.index.rows import NO_ATTRIBUTES, NUMBERS, Record, Root, decode, joined, record_of
+from filewatchd.state.index.rows import (
+    NO_ATTRIBUTES,
+    NUMBERS,
+    OTHER,
+    SYMLINK,
+    Record,
+    Root,
+    decode,
+    joined,
+    record_of,
+)
 
 
 class Found(NamedTuple):
@@ -25,7 +35,10 @@ class Found(NamedTuple):
 
 
 class Summary(NamedTuple):
-    """A root in figures. ``oldest``: since when every file is verified, seconds since the epoch; None without any."""
+    """A root in figures. ``oldest``: since when every file is verified, seconds since the epoch; None without any.
+
+    ``directories``: that have been walked; ``symlinks``: that have a row.
+    """
 
     files: int
     directories: int
@@ -34,6 +47,7 @@ class Summary(NamedTuple):
     oldest: int | None
     waiting: dict[str, int]  # state -> changes
     algorithms: dict[str, int]  # algorithm -> files
+    symlinks: int = 0
 
 
 class Reader(Files, History):
@@ -70,29 +84,37 @@ class Reader(Files, History):
         of_root = "dir IN (SELECT id FROM directories WHERE root = ?)"
         files, size, unverified, oldest = self._ask(
             "SELECT count(*), coalesce(sum(size), 0), coalesce(sum(verified = 0), 0), min(nullif(verified, 0))"
-            f" FROM files WHERE {of_root}",
+            f" FROM files WHERE {of_root} AND flags < 64",
             (root,),
         )[0]
-        algorithms = self._ask(f"SELECT flags / 4, count(*) FROM files WHERE {of_root} GROUP BY 1", (root,))
+        others = dict(self._ask(
+            f"SELECT flags & {OTHER}, count(*) FROM files WHERE flags >= 64 AND {of_root}"
+            " GROUP BY 1",
+            (root,),
+        ))  # fmt: skip
+        algorithms = self._ask(
+            f"SELECT flags / 4, count(*) FROM files WHERE {of_root} AND flags < 64 GROUP BY 1", (root,)
+        )
         waiting = self.waiting_by_state(root)
         (directories,) = self._ask("SELECT count(*) FROM directories WHERE root = ?", (root,))[0]
         names = {record_of((0, 0, 0, 0, 0, number * 4, None), NO_ATTRIBUTES).algorithm: n for number, n in algorithms}
-        return Summary(files, directories, size, unverified, oldest, waiting, names)
+        links = others.get(SYMLINK, 0)
+        return Summary(files, directories, size, unverified, oldest, waiting, names, links)
 
     # ---- digests
 
     def find(self, digest: bytes) -> list[Found]:
         """Every file with this digest. Reads all rows."""
-        return list(self._found("WHERE digest = ?", (digest,)))
+        return list(self._found("WHERE digest = ? AND flags < 64", (digest,)))
 
     def find_beginning(self, digits: str) -> list[Found]:
         """Every file whose digest begins with these hexadecimal digits. Reads all rows."""
-        return list(self._found("WHERE substr(hex(digest), 1, ?) = ?", (len(digits), digits.upper())))
+        return list(self._found("WHERE substr(hex(digest), 1, ?) = ? AND flags < 64", (len(digits), digits.upper())))
 
     def has_algorithm(self, algorithm: str) -> bool:
         """Whether any row is of it. Reads all rows if none is."""
         of = NUMBERS[algorithm]
-        return bool(self._ask("SELECT EXISTS (SELECT 1 FROM files WHERE flags / 4 = ?)", (of,))[0][0])
+        return bool(self._ask("SELECT EXISTS (SELECT 1 FROM files WHERE flags % 64 / 4 = ?)", (of,))[0][0])
 
     def duplicates(self, root: int | None = None, least: int = 1) -> Iterator[list[Found]]:
         """Files of at least so many bytes that have the same digest, in groups; the largest files first.
@@ -101,11 +123,11 @@ class Reader(Files, History):
         """
         several = (
             "SELECT flags / 4, digest FROM files JOIN directories ON id = dir"
-            " WHERE digest IS NOT NULL AND size >= ?1 AND (?2 IS NULL OR root = ?2)"
+            " WHERE digest IS NOT NULL AND flags < 64 AND size >= ?1 AND (?2 IS NULL OR root = ?2)"
             " GROUP BY 1, 2 HAVING count(*) > 1"
         )
         found = self._found(
-            f"WHERE (flags / 4, digest) IN ({several}) AND (?2 IS NULL OR root = ?2)",
+            f"WHERE flags < 64 AND (flags / 4, digest) IN ({several}) AND (?2 IS NULL OR root = ?2)",
             (least, root),
             order="size DESC, flags / 4, digest, root, path, name",
         )

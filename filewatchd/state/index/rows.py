@@ -17,7 +17,10 @@ from filewatchd.state.rows import signed
 
 RACY = 1  # a later write could hide behind its timestamps
 WAITING = 2  # a change of it is open, pending or rejected: see `changes`
-_ALGORITHM = 4  # the bits from this one on: the number of the digest's algorithm
+_ALGORITHM = 4  # the bits from this one on, up to the next one: the number of the digest's algorithm
+SYMLINK = 64  # the row of a symlink; its digest is that of the text that it leads to
+DIRECTORY = 128  # a directory's own row: attributes alone
+OTHER = SYMLINK | DIRECTORY  # no file
 
 ALGORITHMS = ("", "sha256", "sha512", "blake2b", "blake3")  # by number; never reordered
 NUMBERS = {name: number for number, name in enumerate(ALGORITHMS)}
@@ -59,8 +62,19 @@ class State(StrEnum):
 WAITS = (State.OPEN, State.PENDING, State.REJECTED)
 
 
+class Type(StrEnum):
+    """What a path is, of what may have a row."""
+
+    FILE = "file"
+    SYMLINK = "symlink"
+    DIRECTORY = "directory"
+
+
 class Attributes(NamedTuple):
-    """Tracked attributes; None: not tracked. ``xattr`` and ``acl``: packed name and value pairs."""
+    """Tracked attributes; None: not tracked. ``xattr`` and ``acl``: packed name and value pairs.
+
+    ``target``: where a symlink leads, as it says.
+    """
 
     mode: int | None = None
     uid: int | None = None
@@ -68,6 +82,7 @@ class Attributes(NamedTuple):
     links: int | None = None
     xattr: bytes | None = None
     acl: bytes | None = None
+    target: bytes | None = None
 
 
 NO_ATTRIBUTES = Attributes()
@@ -76,7 +91,8 @@ NO_ATTRIBUTES = Attributes()
 class Record(NamedTuple):
     """What is known of one file. ``digest`` is None where content isn't tracked or couldn't be read.
 
-    ``verified``: when it was last read whole, in seconds since the epoch; 0: never. ``flags``: RACY and WAITING.
+    ``verified``: when it was last read whole, in seconds since the epoch; 0: never. ``flags``: RACY and WAITING; of
+    what is no file SYMLINK or DIRECTORY.
     """
 
     identity: FileIdentity
@@ -85,6 +101,19 @@ class Record(NamedTuple):
     attributes: Attributes = NO_ATTRIBUTES
     verified: int = 0
     flags: int = 0
+
+    @property
+    def type(self) -> Type:
+        """What it is the record of."""
+        return kind_of(self.flags)
+
+
+_TYPES = {0: Type.FILE, SYMLINK: Type.SYMLINK, DIRECTORY: Type.DIRECTORY}
+
+
+def kind_of(flags: int) -> Type:
+    """What flags are of."""
+    return _TYPES[flags & OTHER]
 
 
 class Root(NamedTuple):
@@ -164,11 +193,11 @@ def record_of(columns: Any, attributes: Attributes) -> Record:
     ino, size, mtime, later, verified, flags, digest = columns
     return Record(
         identity(ino, size, mtime, later),
-        ALGORITHMS[flags // _ALGORITHM],
+        ALGORITHMS[flags % SYMLINK // _ALGORITHM],
         digest,
         attributes,
         verified,
-        flags % _ALGORITHM,
+        flags % _ALGORITHM | flags & OTHER,
     )
 
 
@@ -176,8 +205,8 @@ def record_of(columns: Any, attributes: Attributes) -> Record:
 
 
 def pack_attributes(attributes: Attributes) -> bytes:
-    """Attributes as one value."""
-    return pack(list(attributes))
+    """Attributes as one value. A file's has no place for a target: it was so before symlinks had rows."""
+    return pack(list(attributes if attributes.target is not None else attributes[:-1]))
 
 
 def unpack_attributes(packed: bytes) -> Attributes:
@@ -189,19 +218,24 @@ def pack_record(record: Record | None) -> bytes | None:
     """A record as one value."""
     if record is None:
         return None
-    return pack([list(record.identity), record.algorithm, record.digest, list(record.attributes), record.verified])
+    attributes = record.attributes if record.attributes.target is not None else record.attributes[:-1]
+    packed = [list(record.identity), record.algorithm, record.digest, list(attributes), record.verified]
+    return pack([*packed, record.flags & OTHER] if record.flags & OTHER else packed)
 
 
 def unpack_record(packed: bytes | None) -> Record | None:
-    """The inverse; its flags are not kept."""
+    """The inverse; of its flags only what it is of is kept."""
     if packed is None:
         return None
-    ident, algorithm, digest, attributes, verified = unpack(packed)
-    return Record(FileIdentity(*ident), algorithm, digest, Attributes(*attributes), verified)
+    ident, algorithm, digest, attributes, verified, *other = unpack(packed)
+    return Record(FileIdentity(*ident), algorithm, digest, Attributes(*attributes), verified, *other)
 
 
 def split(path: str) -> tuple[str, str]:
-    """A relative path's directory ("" is the root's) and name; a root that is a file has the empty path."""
+    """A relative path's directory ("" is the root's) and name; a root that is a file has the empty path.
+
+    A directory's own row has no name: its path ends in a slash, or is that of the root.
+    """
     directory, _, name = path.rpartition("/")
     return directory, name
 

@@ -242,3 +242,31 @@ def test_a_root_is_compared_again_until_that_can_be_written(
 
     asyncio.run(story())
     assert len([record for record in caplog.records if "is compared again later" in record.getMessage()]) == 1
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_of_directories_themselves_only_those_are_told_who_want_to_know(
+    rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: bool
+) -> None:
+    told: list[tuple[str, int]] = []
+    if kept:
+        monkeypatch.setattr(Recorder, "other", lambda _, path, hint, now: told.append((path, hint)), raising=False)
+    top = tmp_path / "top"
+    (top / "there").mkdir(parents=True)
+
+    async def story() -> None:
+        async with rig() as r:
+            _, recorder = await r.watch(top)
+            (top / "there").chmod(0o700)
+            (top / "new/inner").mkdir(parents=True)
+            top.chmod(0o700)
+            (top / "file").write_text("x")
+            await r.until(lambda: "file" in recorder.seen, "the file")
+            if kept:
+                wanted = {("there", Hint.LIVE), ("new", Hint.SCAN), ("", Hint.LIVE)}
+                await r.until(lambda: wanted <= set(told), f"{wanted}")
+            else:
+                assert told == []
+            assert {path for path, _ in recorder.marked} == {"file"}
+
+    asyncio.run(story())

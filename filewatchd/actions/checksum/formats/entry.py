@@ -20,6 +20,7 @@ STRONG = ("sha256", "sha512", "blake2b", "blake3")
 class Entry(NamedTuple):
     """A file of a list. ``line``: where it stands, counted from 1; ``size`` in bytes where the list says it.
 
+    ``type``: lists for programs have symlinks, too (``target``: where one leads), and directories, without a digest.
     ``guessed``: the algorithm is the usual one of those whose digests are as long, and may be another (`LIKE`).
     """
 
@@ -29,6 +30,8 @@ class Entry(NamedTuple):
     size: int | None = None
     line: int = 0
     guessed: bool = False
+    type: str = "file"
+    target: bytes | None = None
 
 
 class Bad(NamedTuple):

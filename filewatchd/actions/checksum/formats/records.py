@@ -1,6 +1,7 @@
 """Lists for programs: an object of JSON on each line, or rows of CSV under a header.
 
-Text is UTF-8. A path that isn't has U+FFFD in it, and its bytes in ``path_b64``, as in all of our JSON.
+Text is UTF-8. A path that isn't has U+FFFD in it, and its bytes in ``path_b64``, as in all of our JSON. Where lists are
+read, only their files are.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from filewatchd.actions.checksum.formats.entry import DIGEST_SIZES, MAX_NAME, Ba
 from filewatchd.actions.checksum.formats.lines import lines
 from filewatchd.notation import path_fields
 
-COLUMNS = ("path", "path_b64", "algorithm", "digest", "size")
+COLUMNS = ("path", "path_b64", "algorithm", "digest", "size", "type", "target", "target_b64")
 _MISSING = "it has no `path`, or neither UTF-8 nor `path_b64`"
 
 
@@ -25,7 +26,9 @@ def fields(entry: Entry) -> dict[str, Any]:
     """What a list says of a file."""
     size = {} if entry.size is None else {"size": entry.size}
     path = path_fields("path", os.fsdecode(entry.path))
-    return {**path, "algorithm": entry.algorithm, "digest": entry.digest.hex(), **size}
+    target = {} if entry.target is None else path_fields("target", os.fsdecode(entry.target))
+    digest = {"algorithm": entry.algorithm, "digest": entry.digest.hex()} if entry.digest else {}
+    return {**path, **digest, **size, "type": entry.type, **target}
 
 
 def json_line(entry: Entry) -> bytes:
@@ -38,11 +41,11 @@ def read_json(stream: BinaryIO) -> Iterator[Entry | Bad]:
     for number, text in lines(stream):
         if text is None:
             yield Bad(number, "the line is too long")
-        elif text.strip():
-            yield _parsed(text, number)
+        elif text.strip() and (found := _parsed(text, number)) is not None:
+            yield found
 
 
-def _parsed(text: bytes, number: int) -> Entry | Bad:
+def _parsed(text: bytes, number: int) -> Entry | Bad | None:
     try:
         found = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -77,8 +80,8 @@ def read_csv(stream: BinaryIO) -> Iterator[Entry | Bad]:
             yield Bad(1, f"the header doesn't name {', '.join(missing)}")
             return
         for row in rows:
-            if row:
-                yield _entry(dict(zip(names, row, strict=False)), rows.line_num)
+            if row and (found := _entry(dict(zip(names, row, strict=False)), rows.line_num)) is not None:
+                yield found
     except csv.Error as error:
         yield Bad(rows.line_num, f"it isn't CSV: {error}; what follows isn't read")
     finally:
@@ -90,7 +93,10 @@ def _bounded(text: io.TextIOWrapper) -> Iterator[str]:
         yield line
 
 
-def _entry(found: Mapping[str, Any], number: int) -> Entry | Bad:
+def _entry(found: Mapping[str, Any], number: int) -> Entry | Bad | None:
+    """What a line says of a file; None if it is of something else."""
+    if found.get("type", "file") not in ("file", ""):
+        return None
     path, algorithm = _path(found), str(found.get("algorithm"))
     digest = digest_of(str(found.get("digest")).encode("ascii", "replace"))
     if path is None:

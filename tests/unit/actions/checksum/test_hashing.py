@@ -13,7 +13,7 @@ from unittest import mock
 
 import pytest
 
-from filewatchd.actions.checksum import hashing, looking
+from filewatchd.actions.checksum import extended, hashing
 from filewatchd.actions.checksum.hashing import CHUNK, ChangedError, Hashed, hash_file
 from filewatchd.actions.checksum.listing import walk
 from filewatchd.actions.checksum.looking import look, look_large
@@ -200,11 +200,11 @@ def test_extended_attributes_and_acls(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.write_text("x")
     tracking = Tracking(xattr=True, acl=True)
-    assert see(path, tracking).attributes[4:] == (b"", b"")
+    assert see(path, tracking).attributes[4:6] == (b"", b"")
     os.setxattr(path, "user.a", b"1")
     first = see(path, tracking).attributes
     os.setxattr(path, "user.a", b"2" * 500)
-    with mock.patch.object(looking, "_LONG", 400):
+    with mock.patch.object(extended, "_LONG", 400):
         second = see(path, tracking).attributes
     assert len(second.xattr or b"") < 100
     assert len({b"", first.xattr, second.xattr}) == 3
@@ -261,7 +261,7 @@ def tree(root: Path) -> list[str]:
 
 
 def walked(root: Path, after: tuple[str, str] | None = None, **more: tuple[str, ...]) -> list[str]:
-    found = walk(str(root), "", after, more.get("include", ()), more.get("exclude", ()), False, False)
+    found = walk(str(root), ("",), after, more.get("include", ()), more.get("exclude", ()), False, Tracking(), True)
     return [
         f"{listing.directory}/{entry.name}".lstrip("/")
         for batch in found

@@ -169,6 +169,55 @@ def test_a_verify_tells_each_change_once(tmp_path: Path) -> None:
     assert deaths >= 10
 
 
+TYPES = ("files", "directories", "symlinks")
+
+
+async def linked(scene: Scene) -> None:
+    """What was there besides files, and is built."""
+    for number in range(6):
+        (scene.root / f"d{number % 3}/link{number}").symlink_to("0")
+    (scene.root / "empty").mkdir()
+    scene.ctx.scan(str(scene.root))
+    await scene.follow()
+
+
+def relinked(root: Path) -> None:
+    (root / "d0/link0").unlink()
+    (root / "d0/link0").symlink_to("1")
+    (root / "d1/link1").unlink()
+    (root / "d2/link2").rename(root / "moved")
+    (root / "d3").chmod(0o700)
+    (root / "empty").rename(root / "d0/now")
+
+
+RELINKED = [
+    ("deleted", "d1/link1"), ("metadata", "d3/"), ("modified", "d0/link0"), ("moved", "d0/now/"), ("moved", "moved"),
+]  # fmt: skip
+
+
+def test_a_sweep_tells_each_change_once(tmp_path: Path) -> None:
+    """What happened to symlinks and directories while the daemon was down, found by a life that is killed."""
+    deaths = 0
+    for number in range(200):
+        place = tmp_path / f"{number}"
+        prepared(place)
+        asyncio.run(one_life(place, linked, types=TYPES))
+        relinked(place / "root")
+        if not lives(place, nothing, number, types=TYPES):
+            break
+        deaths += 1
+
+        async def check(scene: Scene) -> None:
+            assert sorted(each for each in scene.told() if each[0] != "new") == RELINKED
+            await scene.verify()
+            assert sorted(each for each in scene.told() if each[0] != "new") == RELINKED
+            with scene.reader() as reader:
+                assert audit(reader.connection).faults == []
+
+        asyncio.run(one_life(place, check, types=TYPES))
+    assert deaths >= 3
+
+
 def test_a_scrub_goes_on(tmp_path: Path) -> None:
     deaths = 0
     for number in range(200):
