@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,9 +15,10 @@ from filewatchd.actions.reload.putting import keep_former, put_back, tidy
 from filewatchd.actions.reload.sight import viewer_of
 from filewatchd.actions.reload.states import Happening, State, Step
 from filewatchd.errors import ActionError
-from filewatchd.model import Outcome, Trigger
+from filewatchd.model import Outcome, Trigger, Verdict
 
 LOOK_EVERY = 300.0  # seconds between two looks that nothing asked for
+_MOST_FAILING = 1000  # paths
 _STEPS = frozenset(Step)
 _TOLD = frozenset({Step.APPLY, Step.HEALTH, Step.RESTORE, Step.REAPPLY, Step.PUBLISH})
 
@@ -107,10 +109,33 @@ class ReloadAction:
         async with self._desk.lock:
             await self._desk.load()
             asked, self._asked = self._asked, Asked(False)
-            outcome = await Attempt(self._desk, job, asked=asked).run()
+            try:
+                outcome = await Attempt(self._desk, job, asked=asked).run()
+            except BaseException:
+                self._fails(job)
+                raise
+            if outcome.verdict is Verdict.FAILED:
+                self._fails(job)
+                await self._desk.save()
+            elif self._desk.record.failing:
+                await self._works(job)
         if self._desk.record.state in (State.SYNCED, State.HELD, State.UNSURE):
             self._look_soon()  # at what was changed meanwhile, whether or not anything told of it
         return outcome
+
+    def _fails(self, job: JobContext) -> None:
+        record = self._desk.record
+        paths = (os.fsencode(change.path) for change in job.changes)
+        record.failing = list(dict.fromkeys([*record.failing, *paths]))[-_MOST_FAILING:]
+
+    async def _works(self, job: JobContext) -> None:
+        """It ended well. What had failed before is well, too, once the service has the set: it is looked at again."""
+        record, done = self._desk.record, {os.fsencode(change.path) for change in job.changes}
+        record.failing = [path for path in record.failing if path not in done]
+        if record.failing and record.state is State.SYNCED:
+            self._ctx.request_job(Trigger.SCHEDULE, [os.fsdecode(path) for path in record.failing])
+            record.failing = []
+        await self._desk.save()
 
     def plan(self, job: JobContext) -> Sequence[str]:
         """In words; `filewatchctl reload plan` makes the check."""

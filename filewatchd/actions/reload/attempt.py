@@ -75,7 +75,9 @@ class Attempt:
             return await self._settle(version)
         if version.number == before and version.fate in BAD and record.state is State.HELD and not self._asked:
             await desk.save()
-            return Outcome(Verdict.SKIPPED, f"version {version.number} is held: {version.why.splitlines()[0]}")
+            verdict = Verdict.SKIPPED if version.fate == REFUSED else Verdict.FAILED  # it fails on
+            text = f"version {version.number} is held: {version.why.splitlines()[0]}"
+            return Outcome(verdict, text, retryable=False)
         self._tripped = record.state is State.TRIPPED
         if version.number != before and record.state is not State.WAITING:  # else the wait began with the first
             pause = FLAP_REST if self._tripped else self._splay()

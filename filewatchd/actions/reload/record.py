@@ -59,6 +59,7 @@ class Record(Struct, kw_only=True):
         live: what `publish` last put into the live directory.
         not_before: when the desired version may be applied: cooldown and splay.
         flaps: digests and times of the latest applies, for the breaker.
+        failing: paths whose jobs have failed since the service had the set.
     """
 
     format: int = FORMAT
@@ -76,6 +77,7 @@ class Record(Struct, kw_only=True):
     not_before: float = 0.0
     last_apply: float = 0.0
     flaps: list[tuple[str, float]] = field(default_factory=list)
+    failing: list[bytes] = field(default_factory=list)
 
     def version(self, number: int | None) -> Version | None:
         """The version of a number."""

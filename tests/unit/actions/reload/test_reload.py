@@ -112,7 +112,7 @@ def test_going_back_applies_again_if_the_last_apply_failed(tmp_path: Path) -> No
         outcome = await save(scene, None, attempt=3)
         assert (outcome.verdict, outcome.retryable) == (Verdict.FAILED, False)
         assert (scene.record.state, scene.version(2).fate) == (State.HELD, "failed")
-        assert (await save(scene, None)).verdict is Verdict.SKIPPED
+        assert (await save(scene, None)).verdict is Verdict.FAILED
         scene.mend("apply")
         await save(scene, "one")
         assert scene.asked == ["check", "apply", "probe"]

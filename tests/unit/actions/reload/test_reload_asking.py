@@ -158,7 +158,7 @@ def test_publish_lets_only_what_passed_reach_the_live_directory(tmp_path: Path, 
         await save(scene, "four")
         assert ((live / "app.conf").read_text(), scene.file.read_text()) == ("three", "four")
         assert scene.record.live == scene.record.good
-        assert (await save(scene, None)).verdict is Verdict.SKIPPED  # the source still has the bad set: it is held
+        assert (await save(scene, None)).verdict is Verdict.FAILED  # the source still has the bad set: it is held
         assert (scene.record.state, scene.asked) == (State.HELD, [])
         assert sorted(path.name for path in tmp_path.glob(".live*")) == ([".live.filewatchd"] if linked else [])
 

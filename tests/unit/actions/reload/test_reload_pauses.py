@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from datetime import datetime
 from pathlib import Path
@@ -15,7 +16,7 @@ from filewatchd.actions.reload.attempt import Attempt
 from filewatchd.actions.reload.states import State
 from filewatchd.errors import ActionError
 from filewatchd.model import Outcome, Trigger
-from filewatchd.testing import FakeJob
+from filewatchd.testing import FakeJob, changed
 from filewatchd.testing.spawn import Scripted
 from tests.amounts import amount
 from tests.unit.actions.reload.scene import FAILS, Scene, ends, save, within
@@ -161,7 +162,7 @@ def test_what_is_held_is_left_alone_until_it_changes_or_somebody_says_so(tmp_pat
         for _ in range(10):
             scene.clock.advance(LOOK_EVERY)
             assert await due(scene) == []
-            assert (await save(scene, "two")).verdict == "skipped"  # an identical rewrite is no change
+            assert (await save(scene, "two")).verdict == ("skipped" if why == "check" else "failed")  # no change
             assert scene.asked == []
         scene.mend(why)
         await scene.ask("retry")
@@ -326,3 +327,31 @@ def test_whatever_happens_it_ends_well(tmp_path: Path, on_bad: str) -> None:
             assert "reload" not in scene.ctx.findings, told
 
         within(work, place, cooldown=World.COOLDOWN, on_bad=on_bad)
+
+
+def test_what_had_failed_is_looked_at_again_once_the_service_has_the_set(tmp_path: Path) -> None:
+    """Over another life, too, and with any name: else its path would stay failed for ever."""
+
+    async def work(scene: Scene) -> None:
+        await save(scene, "one")
+        odd = str(scene.root / "caf\udce9")
+        scene.fail("apply")
+        scene.file.write_text("two")
+        change = changed(odd, str(scene.root))
+        outcome = await scene.action.run(FakeJob([change], attempt=ATTEMPTS))
+        assert isinstance(outcome, Outcome)
+        assert outcome.verdict == "failed"
+        scene.action = scene.open()
+        await scene.action.recover()
+        await scene.ctx.follow_ups["look"]
+        scene.ctx.requested.clear()
+        assert scene.record.failing == [os.fsencode(odd)]
+        scene.mend("apply")
+        await save(scene, "three")
+        assert scene.ctx.requested == [(Trigger.SCHEDULE, (odd,))]
+        assert scene.record.failing == []
+        scene.ctx.requested.clear()
+        await scene.action.run(FakeJob([change], trigger=Trigger.SCHEDULE))
+        assert scene.ctx.requested == []
+
+    within(work, tmp_path)
