@@ -160,6 +160,7 @@ def test_a_bind_mount_with_the_log_goes_away(tmp_path: Path, bound: Away) -> Non
     test_the_logs_filesystem_goes_away("exchange", "dead in an archive", tmp_path, bound)
 
 
+@pytest.mark.skipif(not SOAK, reason="a longer variant of the one above")
 def test_a_bind_mount_with_the_archives_goes_away(tmp_path: Path, bound: Away) -> None:
     test_the_archives_filesystem_goes_away_in_the_middle("exchange", False, True, tmp_path, bound)
 
