@@ -44,6 +44,9 @@ def _directory(what: str, flag: str, path: str, mode: int) -> str:
         raise _refused(what, path, f"it is uid {found.st_uid}'s", f"chown it to uid {os.geteuid()}, or set {flag}")
     if found.st_mode & 0o022:
         raise _refused(what, path, "others can write it", f"chmod {mode:o} it, or set {flag}")
+    if os.statvfs(path).f_flag & os.ST_RDONLY:
+        hint = f"dmesg may tell why; mount it writable, or set {flag}"
+        raise _refused(what, path, "its filesystem is read-only", hint)
     if not os.access(path, os.W_OK | os.X_OK, effective_ids=True):
         raise _refused(what, path, "this user can't write it", f"chown it to uid {os.geteuid()}, or set {flag}")
     return path

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -84,6 +86,15 @@ def test_one_that_this_user_cannot_write_is_refused() -> None:
     with tempfile.TemporaryDirectory() as place:  # pytest's own directories let nobody else through
         os.chmod(place, 0o755)
         assert as_somebody_else(place) == 77
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts")
+def test_a_filesystem_that_is_read_only_is_named_as_that(tmp_path: Path) -> None:
+    script = 'mount -t tmpfs -o ro,mode=700 none "$1" && exec "$0" -c "$2" "$1"'
+    code = "import sys; from filewatchd.state.directories import state_directory; state_directory(sys.argv[1])"
+    inside = ["unshare", "--mount", "--propagation", "private", "sh", "-c", script]
+    done = subprocess.run([*inside, sys.executable, str(tmp_path), code], capture_output=True, text=True, check=False)
+    assert "its filesystem is read-only; dmesg may tell why" in done.stderr
 
 
 def as_somebody_else(place: str) -> int:
