@@ -277,7 +277,7 @@ async def plan(desk: Desk, viewer: Viewer) -> Planned:
         would = ["nothing is applied: the check fails"]
         if desk.options.mode == "guard" and desk.options.on_bad == "restore" and record.good is not None:
             would.append(f"version {record.good} is put back")
-    if trouble := await units.unknown(desk):
+    if trouble := await units.foretold(desk):
         would.append(trouble)
     return Planned(
         rule=rule, version=str(found.number) if found is not None else "new", output=verdict.text,

@@ -18,22 +18,34 @@ def named(desk: Desk) -> dict[tuple[str, str | None], None]:
 
 
 async def unknown(desk: Desk) -> str:
-    """What is wrong with their names; "" if nothing is, or systemd can't be asked: that is told when it is needed."""
+    """What is wrong with their names; "" if nothing is.
+
+    Raises:
+        ActionError: systemd can't be asked.
+    """
     missing = []
     for unit, manager in named(desk):
-        try:
-            state = await desk.ctx.services.state(unit, _PATIENCE, manager)
-        except ActionError:
-            return ""
+        state = await desk.ctx.services.state(unit, _PATIENCE, manager)
         if state.load == "not-found":
             missing.append(unit)
     hint = "nothing can be applied; correct the name, or install the service"
     return f"systemd knows no unit {', '.join(missing)}: {hint}" if missing else ""
 
 
+async def foretold(desk: Desk) -> str:
+    """The same for a plan, with what keeps it from asking."""
+    try:
+        return await unknown(desk)
+    except ActionError as error:
+        return f"nothing can be applied now: {error}"
+
+
 async def tell_unknown(desk: Desk) -> None:
-    """Raise a finding of it, or clear it."""
-    text = await unknown(desk)
+    """Raise a finding of it, or clear it. Where systemd can't be asked, perhaps not yet, that is told when it matters."""
+    try:
+        text = await unknown(desk)
+    except ActionError:
+        return
     if text:
         desk.ctx.finding(f"{FINDING}-unit", text)
     else:

@@ -48,6 +48,7 @@ def test_a_systemd_that_cant_be_asked_is_no_finding(tmp_path: Path, monkeypatch:
         monkeypatch.setattr(scene.ctx.services, "state", refuse)
         scene.clock.advance(LOOK_EVERY)
         assert await told(scene) == ""
+        assert (await scene.ask("plan")).steps[-1] == "nothing can be applied now: no bus"
 
     within(work, tmp_path, **UNITS)
 
