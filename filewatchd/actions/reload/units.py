@@ -41,7 +41,7 @@ async def foretold(desk: Desk) -> str:
 
 
 async def tell_unknown(desk: Desk) -> None:
-    """Raise a finding of it, or clear it. Where systemd can't be asked, perhaps not yet, that is told when it matters."""
+    """Raise a finding of it, or clear it. Where systemd can't be asked, perhaps not yet, it is told when it matters."""
     try:
         text = await unknown(desk)
     except ActionError:
