@@ -296,7 +296,7 @@ class Context(Protocol):
 
         The callback gets the root, the path relative to it, and whether what is beneath the path is meant, too, as of a
         directory that came or went. No job comes of them, and nothing is told of the time before the last `on_scan`.
-        Of a directory's attributes the backends inotify and pyinotify tell alone. None: be told no more.
+        The backend poll doesn't tell of a directory's attributes. None: be told no more.
         """
         ...
 

@@ -218,6 +218,10 @@ class Engine:
         """Whether any of the rule's actions asked for that."""
         return bool(self.others) and any(opened.context in self.others for opened in pipeline.actions)
 
+    def asking(self, pipeline: Pipeline) -> list[str]:
+        """The names of those."""
+        return [opened.name for opened in pipeline.actions if opened.context in self.others]
+
     def report_held(self, pipeline: Pipeline, path: str, seconds: float) -> None:
         """A file is held open for longer than ready_timeout."""
         self._watching.held(pipeline.settings.name, path, seconds)

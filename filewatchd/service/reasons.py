@@ -114,14 +114,22 @@ def _type(case: Case, cover: Covered) -> Reason:
         return _reason(case, "type", True, "nothing is there; a file of this name would be looked at")
     if stat.S_ISLNK(sight.mode):
         return _symlink(case, cover)
-    return _reason(case, "type", *_of_mode(sight.mode, f"a file of {sight.size:,} bytes", cover))
+    passed, text = _of_mode(sight.mode, f"a file of {sight.size:,} bytes", cover)
+    return _reason(case, "type", passed, text if passed else text + _told(case))
+
+
+def _told(case: Case) -> str:
+    """Which of the rule's actions are told of what is no file."""
+    pipeline = case.pipeline
+    names = [] if pipeline is None else pipeline.engine.asking(pipeline)
+    return f"; no job comes of it, but {' and '.join(names)} is told of it" if names else ""
 
 
 def _symlink(case: Case, cover: Covered) -> Reason:
     key = ("follow_symlinks", None)
     if not case.rule.follow_symlinks and cover.relative:
         text = "it is a symlink, and those below a root aren't followed (follow_symlinks: never)"
-        return _reason(case, "type", False, text, key)
+        return _reason(case, "type", False, text + _told(case), key)
     if case.sight.target is None:
         return _reason(case, "type", True, "it is a symlink that leads nowhere yet, and is followed", key)
     passed, text = _of_mode(case.sight.target, "a file", cover)

@@ -8,10 +8,12 @@ import subprocess
 from pathlib import Path
 
 from filewatchd.state.index.reading import Reader
+from filewatchd.state.index.rows import Change
 from tests.e2e.running import Daemon, eventually
+from tests.e2e.steps import ask
 from tests.e2e.test_index import ctl, document, started
 
-OPTIONS = "{types: [files, directories, symlinks], approval: required}"
+TYPES = "types: [files, directories, symlinks]"
 
 
 def tree(root: Path) -> None:
@@ -22,20 +24,22 @@ def tree(root: Path) -> None:
     (root / "d/inner/link").symlink_to("x")
 
 
-def told(daemon: Daemon) -> dict[str, str]:
-    """What waits: path -> verdict."""
-    with Reader(str(daemon.state_dir / "index.db")) as reader:
-        return {change.path: change.verdict.value for change in reader.changes()}
+class Told:
+    """What the index tells of, as it goes on."""
 
+    def __init__(self, daemon: Daemon) -> None:
+        self._daemon = daemon
+        self._last = 0
+        self._last = max([0, *(change.id for change in self._new())])
 
-def approve(daemon: Daemon) -> None:
-    ctl(daemon, "approve", "--all", "--yes")
+    def _new(self) -> list[Change]:
+        with Reader(str(self._daemon.state_dir / "index.db")) as reader:
+            return reader.changes(states=(), after=self._last)
 
-
-def expect(daemon: Daemon, **wanted: str) -> None:
-    """Wait until exactly these wait, and approve them."""
-    eventually(lambda: told(daemon) == wanted, f"{wanted} wait", 20)
-    approve(daemon)
+    def expect(self, **wanted: str) -> None:
+        """Wait until exactly these are told: path -> verdict."""
+        eventually(lambda: {c.path: c.verdict.value for c in self._new()} == wanted, f"{wanted} is told", 20)
+        self._last = self._new()[-1].id
 
 
 def retarget(link: Path, target: str) -> None:
@@ -48,44 +52,44 @@ def retarget(link: Path, target: str) -> None:
 def test_each_is_told_when_it_happens(daemon: Daemon) -> None:
     root = daemon.root
     tree(root)
-    started(daemon, OPTIONS)
-    approve(daemon)  # what the first build came too late for
-    eventually(lambda: told(daemon) == {}, "nothing waits", 20)
+    started(daemon, f"{{{TYPES}}}")
+    told = Told(daemon)
     retarget(root / "wants/unit", "/bin/sh")
-    expect(daemon, **{"wants/unit": "modified"})
+    told.expect(**{"wants/unit": "modified"})
     (root / "d").chmod(0o777)
-    expect(daemon, **{"d/": "metadata"})
+    told.expect(**{"d/": "metadata"})
     root.chmod(0o711)
-    expect(daemon, **{"": "metadata"})
+    told.expect(**{"": "metadata"})
     (root / "empty").rmdir()
-    expect(daemon, **{"empty/": "deleted"})
+    told.expect(**{"empty/": "deleted"})
     subprocess.run("mkdir -p new/a/b && ln -s x new/a/b/link && ln -s y new/a/l", shell=True, cwd=root, check=True)
-    expect(daemon, **dict.fromkeys(("new/", "new/a/", "new/a/b/", "new/a/b/link", "new/a/l"), "new"))
-    (root / "new/a").rename(root / "wants/a")
-    expect(daemon, **dict.fromkeys(("wants/a/", "wants/a/b/", "wants/a/b/link", "wants/a/l"), "moved"))
+    told.expect(**dict.fromkeys(("new/", "new/a/", "new/a/b/", "new/a/b/link", "new/a/l"), "new"))
+    (root / "d/inner").rename(root / "wants/now")
+    told.expect(**dict.fromkeys(("wants/now/", "wants/now/link"), "moved"))
     (root / "wants/unit").rename(root / "unit")
-    expect(daemon, unit="moved")
+    told.expect(unit="moved")
     (root / "tool").unlink()
     (root / "tool").symlink_to("unit")
-    expect(daemon, tool="modified")
-    subprocess.run(["rm", "-r", "wants/a"], cwd=root, check=True)
-    expect(daemon, **dict.fromkeys(("wants/a/", "wants/a/b/", "wants/a/b/link", "wants/a/l"), "deleted"))
-    assert document(daemon, "audit")["faults"] == []
-    assert not document(daemon, "verify")["findings"]
+    told.expect(tool="modified")
+    subprocess.run(["rm", "-r", "wants/now"], cwd=root, check=True)
+    told.expect(**dict.fromkeys(("wants/now/", "wants/now/link"), "deleted"))
 
 
 def test_what_happened_while_the_daemon_was_dead_is_told_by_the_next(daemon: Daemon) -> None:
     root = daemon.root
     tree(root)
-    started(daemon, OPTIONS)
-    approve(daemon)
+    started(daemon, f"{{{TYPES}, approval: required}}")
+    told = Told(daemon)
     daemon.kill()
     retarget(root / "d/inner/link", "elsewhere")
     (root / "wants").chmod(0o777)
     (root / "made").mkdir()
     (root / "wants/unit").unlink()
     daemon.start()
-    expect(daemon, **{"d/inner/link": "modified", "wants/": "metadata", "made/": "new", "wants/unit": "deleted"})
+    told.expect(**{"d/inner/link": "modified", "wants/": "metadata", "made/": "new", "wants/unit": "deleted"})
+    assert document(daemon, "approve", "--path", root, "--yes")["changes"] == 4
+    assert document(daemon, "audit")["faults"] == []
+    assert not document(daemon, "verify")["findings"]
 
 
 def test_the_type_is_said_and_lists_of_sums_leave_them_out(daemon: Daemon) -> None:
@@ -93,7 +97,7 @@ def test_the_type_is_said_and_lists_of_sums_leave_them_out(daemon: Daemon) -> No
     tree(root)
     odd = os.fsdecode(b"to \xff\n")
     (root / "odd").symlink_to(odd)
-    started(daemon, "{types: [files, symlinks, directories], checksum_file: SUMS}")
+    started(daemon, f"{{{TYPES}, checksum_file: SUMS}}")
     eventually((root / "SUMS").exists, "the list is there", 20)
     assert [line.split()[1] for line in (root / "SUMS").read_text().splitlines()] == ["tool"]
     assert ctl(daemon, "export", "--relative").split()[1:] == ["tool"]
@@ -113,5 +117,10 @@ def test_the_type_is_said_and_lists_of_sums_leave_them_out(daemon: Daemon) -> No
     assert f"{root}/wants/unit -> ../tool\n" in ctl(daemon, "ls")
     (story,) = document(daemon, "show", root / "odd")["files"]
     assert story["row"]["target_b64"]
+    for name, word in (("wants/unit", "symlink"), ("wants", "directory")):
+        (found,) = ask(daemon, "explain", path=str(root / name))["rules"]
+        (reason,) = [each["text"] for each in found["reasons"] if each["about"] == "type"]
+        assert word in reason
+        assert reason.endswith("no job comes of it, but checksum is told of it")
     csv = ctl(daemon, "export", "--format", "csv").splitlines()
     assert csv[0].endswith("size,type,target,target_b64")
