@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from filewatchd.actions.checksum.parcels import Sheet
 from filewatchd.actions.checksum.seeing import Listing
-from filewatchd.actions.checksum.settling import Looked, Policy, Settled, Settling, grouped, is_beginning
+from filewatchd.actions.checksum.settling import Looked, Policy, Settled, Settling, files_in, grouped, is_beginning
 from filewatchd.clock import Clock
 from filewatchd.state.index.editing import Told
 from filewatchd.state.index.reading import Reader
@@ -163,9 +163,14 @@ class Ledger:
         return found.selection if found.built_ns is not None else None
 
     def count(self, below: str = "") -> int:
-        """How many files are known, or beneath a directory."""
+        """How many rows there are, or beneath a directory."""
         with self._lock:
             return self._reader.count(self.id, below)
+
+    def files(self, below: str = "") -> int:
+        """How many of them are files'."""
+        with self._lock:
+            return self._reader.count(self.id, below, files=True)
 
     def close(self) -> None:
         """Close the reader."""
@@ -208,7 +213,7 @@ class Ledger:
 
     def begin_run(self, kind: str, mode: str, scope: str, uid: int | None) -> Run:
         """A run of this root begins."""
-        total = self.count(scope)
+        total = self.files(scope)
         with self.index.edit() as edit:
             number = edit.begin_run(self._rule, kind, mode, scope, total, uid)
             edit.advance(number, self.root, None, 0, 0)
@@ -297,7 +302,7 @@ class Ledger:
             for directory, filesystem in known.items():
                 self.index.directory(edit.connection, self.id, directory, filesystem)
             if mark is not None:
-                files = len(looked) + quiet + sum(len(sheet.files) for sheet in sheets)
+                files = files_in(looked, sheets) + quiet
                 edit.advance(mark.run, mark.root, mark.cursor, files, settling.bytes, settling.findings)
         return Settled(settling.verdicts, settling.news, settling.racy, settling.written, settling.bytes)
 

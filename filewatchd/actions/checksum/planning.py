@@ -62,7 +62,8 @@ class Planner:
                 continue
             known = self._ledger.rows_of(listing)
             for entry in listing.entries:
-                quiet += self._sort(listing.directory, entry, known.pop(entry.name, None), plan)
+                as_it_was = self._sort(listing.directory, entry, known.pop(entry.name, None), plan)
+                quiet += as_it_was and entry.type is Type.FILE
             if not self._files:
                 known = others(known)
             if known and self._is_elsewhere(listing.directory):

@@ -12,6 +12,7 @@ from filewatchd.actions.checksum.seeing import Presence, Seen
 from filewatchd.state.index.editing import Edit, Told
 from filewatchd.state.index.rows import (
     DIRECTORY,
+    OTHER,
     RACY,
     WAITING,
     Record,
@@ -233,6 +234,17 @@ def other_than(row: Record | None, record: Record | None) -> str:
         return f"a {record.type.value} has its name now"
     old, new = row.attributes.target, record.attributes.target
     return "" if old is None or new is None or old == new else f"target {decode(old)} -> {decode(new)}"
+
+
+def files_in(looked: Sequence[Looked], sheets: Sequence[Sheet]) -> int:
+    """How many files these are of, what has rows besides left out."""
+    of_sheets = 0
+    for sheet in sheets:
+        others = {number for number, each in enumerate(sheet.attributes) if type_of(each)}
+        of_sheets += len(sheet.files) - (sum(found[5] in others for _, found in sheet.files) if others else 0)
+    return of_sheets + sum(
+        not type_of(each.seen.attributes) and (each.row is None or not each.row.flags & OTHER) for each in looked
+    )
 
 
 def is_beginning(looked: Looked) -> bool:

@@ -36,7 +36,7 @@ from filewatchd.actions.checksum.parcels import Sheet
 from filewatchd.actions.checksum.planning import Plan, Planner, others
 from filewatchd.actions.checksum.seeing import Listing, Presence, Seen, Tracking, Wanted
 from filewatchd.actions.checksum.selecting import Selected, selected
-from filewatchd.actions.checksum.settling import Looked, Policy, Settled
+from filewatchd.actions.checksum.settling import Looked, Policy, Settled, files_in
 from filewatchd.model import FileIdentity
 from filewatchd.state.index.rows import DIRECTORY, SYMLINK, Record, Verdict, joined, split
 from filewatchd.state.pack import pack, unpack
@@ -243,7 +243,7 @@ class Walk:
         settled = await self._in_pool(
             self._ledger.settle, looked, self._policy, build and self._build, mark, filesystems or {}, quiet, sheets
         )
-        self.files += len(looked) + sum(len(sheet.files) for sheet in sheets)
+        self.files += files_in(looked, sheets)
         self.bytes += settled.bytes
         self._readings.pop(asyncio.current_task(), None)
         self.verdicts.update(settled.verdicts)

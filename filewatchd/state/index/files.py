@@ -87,12 +87,12 @@ class Files(Connection):
         )
         return {name: self.record(columns) for raw, *columns in found if (name := decode(raw)) != after or not after}
 
-    def count(self, root: int, below: str = "") -> int:
-        """How many files of a root are known, or of a directory and those beneath it. Reads the keys of all."""
-        path = encode(below)
+    def count(self, root: int, below: str = "", *, files: bool = False) -> int:
+        """How many rows a root has, or a directory and those beneath it; those of ``files`` alone. Reads them all."""
+        path, kinds = encode(below), " AND flags < 64" if files else ""
         found = self._ask(
             "SELECT count(*) FROM directories JOIN files ON dir = id"
-            " WHERE root = ?1 AND (?2 = x'' OR path = ?2 OR (path > ?3 AND path < ?4))",
+            f" WHERE root = ?1 AND (?2 = x'' OR path = ?2 OR (path > ?3 AND path < ?4)){kinds}",
             (root, path, path + b"/", path + b"0"),
         )
         return int(found[0][0])

@@ -67,7 +67,8 @@ async def test_a_build_knows_what_is_no_file(tmp_path: Path) -> None:
             await scene.verify(mode)
         assert scene.told() == []
         root = (await scene.ask("status")).roots[0]
-        assert (root.files, root.unverified) == (3, 0)
+        assert (root.files, root.symlinks, root.unverified) == (3, 3, 0)
+        assert {(run.files, run.total) for run in (await scene.ask("runs")).runs} == {(3, 0), (3, 3)}
 
 
 @story
