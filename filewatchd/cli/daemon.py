@@ -118,6 +118,7 @@ def _try(command: argparse.ArgumentParser) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
+    _stand()
     arguments = parser().parse_args(argv)
     try:
         return _COMMANDS[arguments.command](arguments)
@@ -133,6 +134,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+
+
+def _stand() -> None:
+    """Have the standard descriptors open: else files of ours would get their numbers, and what is said to them."""
+    for fd, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(fd, "r+" if fd == 0 else "w", closefd=False))  # noqa: SIM115 - for good
 
 
 def _flags(arguments: argparse.Namespace) -> dict[str, object]:

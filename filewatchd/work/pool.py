@@ -4,7 +4,7 @@ The kernel can't be told to give up on a hung filesystem: a thread inside lstat 
 until the server answers. So every filesystem has a lane of its own with at most two threads; a lane whose threads
 hang queues up and shows as stalled, the other lanes go on. The threads are daemon threads: a hung one can't hold
 the process's exit. They start with the first work, and end after a while without any: waiting costs one wake-up at
-the end of that while, never a periodic one.
+the end of that while, never a periodic one. Where no thread may be had just then, work waits, and it is tried again.
 
 ``queue.SimpleQueue`` hands work over in C, and results come back by ``call_soon_threadsafe``: a hop there and back
 costs some 50 us, so work is dispatched in batches and not file by file.
@@ -13,6 +13,7 @@ costs some 50 us, so work is dispatched in batches and not file by file.
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import Callable, Iterable
 from queue import Empty, SimpleQueue
@@ -21,7 +22,9 @@ from typing import Any, NamedTuple, TypeVar
 from filewatchd.clock import Clock, SystemClock
 
 T = TypeVar("T")
+log = logging.getLogger("filewatchd.work")
 
+_AGAIN = 1.0  # seconds until a thread that couldn't be started is tried again
 
 _here = threading.local()  # what a pool thread knows of itself
 
@@ -58,6 +61,7 @@ class Lane:
         self.tasks: SimpleQueue[Task | None] = SimpleQueue()
         self.queued = 0
         self.threads = 0
+        self.short = False  # it has none, for none could be started
         self.running: dict[int, float] = {}  # thread -> when its work began
 
 
@@ -96,7 +100,7 @@ class Pool:
         with self._lock:
             if self._closed:
                 raise RuntimeError("the pool is closed")
-            self._enqueue(lane, Task(loop, future, work, args))
+            self._enqueue(lane, Task(loop, future, work, args), loop)
         if not self._supervised:
             self._supervised = True
             loop.call_later(self._patience, self._supervise, loop)
@@ -143,16 +147,33 @@ class Pool:
                 for name, lane in self._lanes.items()
             }
 
-    def _enqueue(self, name: str, task: Task) -> None:
+    def _enqueue(self, name: str, task: Task, loop: asyncio.AbstractEventLoop) -> None:
         lane = self._lanes.get(name)
         if lane is None:
             lane = self._lanes[name] = Lane(name)
         lane.queued += 1
         lane.tasks.put(task)
         waiting = lane.threads - len(lane.running)
-        if waiting < lane.queued and lane.threads < self._most:
+        if waiting < lane.queued and lane.threads < self._most and not lane.short:
+            self._staff(lane, loop)
+
+    def _staff(self, lane: Lane, loop: asyncio.AbstractEventLoop) -> None:
+        """One thread more. Where none may be had, those there are do the work; if there are none, it waits."""
+        try:
+            thread = threading.Thread(target=self._serve, args=(lane,), name=f"pool {lane.name}".strip(), daemon=True)
+            thread.start()
             lane.threads += 1
-            threading.Thread(target=self._serve, args=(lane,), name=f"pool {name}".strip(), daemon=True).start()
+            lane.short = False
+        except RuntimeError as error:
+            if lane.threads == 0:
+                if not lane.short:
+                    log.error("%s: work waits until one can: raise TasksMax= of the unit, or end what fills it", error)
+                lane.short = True
+                loop.call_later(_AGAIN, self._staff_again, lane, loop)
+
+    def _staff_again(self, lane: Lane, loop: asyncio.AbstractEventLoop) -> None:
+        with self._lock:
+            self._staff(lane, loop)
 
     def _serve(self, lane: Lane) -> None:
         """A thread's life: take, do, deliver, until there was nothing to do for a while."""

@@ -200,3 +200,27 @@ def test_the_next_question_is_asked_when_a_lane_may_begin_to_hang() -> None:
     assert pool._until_next([0.0, 4.0]) == 6.0
     assert pool._until_next([9.9]) == 1.0
     assert pool._until_next([0.0, 25.0]) == 1.0, "it hangs: it may go on at any time"
+
+
+def test_where_no_thread_may_be_had_work_waits_until_one_can(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The unit's TasksMax= may be full, or the system's number of processes: that passes, and the lane goes on."""
+    start = threading.Thread.start
+    refused: list[threading.Thread] = []
+
+    def refusing(thread: threading.Thread) -> None:
+        if len(refused) < 4:
+            refused.append(thread)
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    async def scene(pool: Pool) -> None:
+        monkeypatch.setattr(threading.Thread, "start", refusing)
+        assert await asyncio.gather(*(pool.run("", abs, -number) for number in range(5))) == [0, 1, 2, 3, 4]
+        monkeypatch.undo()
+        assert await pool.run("", abs, -5) == 5
+
+    monkeypatch.setattr("filewatchd.work.pool._AGAIN", 0.01)
+    play(scene, Pool())
+    assert [record.message.partition(":")[0] for record in caplog.records] == ["can't start new thread"]

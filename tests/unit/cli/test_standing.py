@@ -1,0 +1,26 @@
+"""The daemon's command where its standard descriptors aren't as they should be."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+_CODE = """
+import os, sys
+from filewatchd.cli.daemon import main
+main(["check", "--config", sys.argv[1]])
+print("said", file=sys.stderr, flush=True)
+sys.exit(0 if os.open(sys.argv[1], os.O_RDONLY) > 2 else 1)
+"""
+
+
+@pytest.mark.parametrize("closed", ["<&-", "2>&-", "<&- >&- 2>&-"])
+def test_no_file_gets_the_number_of_a_standard_descriptor_that_is_closed(tmp_path: Path, closed: str) -> None:
+    """What is said to it would else go into that file: the lock, or a user's."""
+    config = tmp_path / "filewatchd.yaml"
+    config.write_text("version: 1\n")
+    shell = ["sh", "-c", f'exec "$@" {closed}', "sh", sys.executable, "-c", _CODE, str(config)]
+    assert subprocess.run(shell, stdin=subprocess.DEVNULL, capture_output=True, check=False).returncode == 0
