@@ -102,7 +102,7 @@ def test_a_failure_is_told_whenever_it_dies(tmp_path: Path, monkeypatch: pytest.
             break
         assert live(place, None)
         lines = (place / "told").read_text().splitlines()
-        assert set(lines) == {f"{Event.FAILURE.value}: no space left"}
+        assert set(lines) == {f"{Event.FAILURE.value}: no space left ({place / 'root' / 'a'})"}
         told.append(len(lines))
     assert len(told) > 10
     assert set(told) == {1, 2}  # never none; twice where it died after it was told and before that was written down

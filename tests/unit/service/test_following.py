@@ -41,7 +41,10 @@ class Scene:
         self.configured.set()
         idle = SimpleNamespace(window=(), taken=())
         store, pipelines = SimpleNamespace(journal=self.journal), {"rule": idle, "other": idle}
-        engine: Any = SimpleNamespace(store=store, pipelines=pipelines, rules=pipelines, clock=FakeClock())
+        generations = SimpleNamespace(digest=lambda rule: "")
+        engine: Any = SimpleNamespace(
+            store=store, pipelines=pipelines, rules=pipelines, clock=FakeClock(), generations=generations
+        )
         self.following = Following(engine, lambda: _LABEL, self.configured)
 
     def write(self, *names: str, rule: str = "rule", root: str = "/in", **more: Any) -> None:
