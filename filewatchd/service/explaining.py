@@ -34,6 +34,7 @@ from filewatchd.work.files import writers_of
 _PATIENCE = 10.0  # seconds for a look
 _LONGEST = 300.0  # seconds for a comparison of a rule's roots
 _STALLED = "its filesystem doesn't answer"
+_ELSEWHERE = "it is below no root, so what is there is told to who may act alone"
 _JSON_MOST = 1 << 63  # what a number in JSON may be at most; a stamp may be beyond that on tmpfs
 _FEW = 20  # rules asked without letting others on
 
@@ -59,7 +60,8 @@ class Explaining:
             return await self._now(self._rules(asked.rule)[0].name)
         path = path_of(asked)
         await self._configured.wait()
-        return await self._path(path, self._rules(asked.rule))
+        sight = await (self._see(path) if peer.acts else self._see_inside(path))
+        return await self._path(path, sight, self._rules(asked.rule))
 
     async def _now(self, rule: str) -> documents.Explained:
         pipeline = self._engine.pipelines.get(rule)
@@ -81,8 +83,8 @@ class Explaining:
             raise RequestError(404, f"there is no rule {wanted}; there are {known}")
         return chosen
 
-    async def _path(self, path: str, rules: Sequence[RuleSettings]) -> documents.Explained:
-        configuration, sight = self._life().configuration, await self._see(path)
+    async def _path(self, path: str, sight: Sight, rules: Sequence[RuleSettings]) -> documents.Explained:
+        configuration = self._life().configuration
         watched = {root.key: root for root in self._rooting.roots()}
         verdicts = []
         for number, rule in enumerate(rules):
@@ -91,6 +93,18 @@ class Explaining:
             verdicts.append(await self._verdict(self._case(rule, configuration, path, sight, watched)))
         told = {**listed(path), "exists": sight.kind, "rules": verdicts}
         return msgspec.convert(told, documents.Explained)
+
+    async def _see_inside(self, path: str) -> Sight:
+        """The same for who may only ask and sees less than the daemon: of what is below no root nothing is told."""
+        tops = [top for root in self._rooting.roots() for top in (root.path, _real(root)) if top]
+
+        def inside(path: str) -> bool:
+            return any(below(top, path) is not None for top in tops)
+
+        sight = await self._see(path) if inside(path) else None
+        if sight is not None and inside(sight.real):  # a symlink below a root may lead anywhere
+            return sight
+        return Sight(path, links=sight.links[:1] if sight is not None else (), error=_ELSEWHERE)
 
     async def _see(self, path: str) -> Sight:
         """Look, in the lane of the filesystem that the path is likely to be on: another that hangs is no obstacle."""

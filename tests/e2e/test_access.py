@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -126,3 +127,29 @@ def test_a_name_that_nobody_has_is_a_mistake_at_its_line(
     assert main(["check", "--config", str(daemon.config)]) == 78
     said = capsys.readouterr().err
     assert f"{daemon.config}:4:28: no {what} named 'fw-nobody-at-all' on this system; create the {what}" in said
+
+
+def test_who_may_only_ask_isnt_told_what_there_is_elsewhere(daemon: Daemon, people: People) -> None:
+    """The daemon may look into any directory, and a symlink below a root may be anybody's."""
+    shut = daemon.directory / "shut"
+    shut.mkdir(mode=0o700)
+    (shut / "file").touch()
+    (daemon.root / "way").symlink_to(shut)
+    (daemon.root / "mine").touch()
+    configure(daemon, daemon.rule(), control={"read": [people.reader], "act": [people.actor]})
+    daemon.start()
+    let_through(daemon.directory)
+    place = socket_in(str(daemon.directory / "run"))
+
+    def told(name: str, path: object) -> tuple[str, str]:
+        status, text = ask_as(name, place, "GET", f"/v1/explain?path={path}")
+        assert status == 200
+        found = json.loads(text)
+        return found["exists"], json.dumps(found["rules"]).replace("absent", "file")
+
+    for where in (shut, daemon.root / "way"):
+        assert told(people.reader, where / "file") == told(people.reader, where / "absent")
+        assert told(people.actor, where / "file")[0] == "file"
+        assert told("root", where / "absent")[0] == "nothing"
+    assert told(people.reader, daemon.root / "mine")[0] == "file"
+    assert told(people.reader, daemon.root / "absent")[0] == "nothing"

@@ -61,7 +61,9 @@ class Explained(Document, kw_only=True):
 
     path: str | UnsetType = UNSET
     path_b64: Bytes = UNSET
-    exists: Annotated[str | UnsetType, about("file, directory, symlink, other, or nothing.")] = UNSET
+    exists: Annotated[
+        str | UnsetType, about("file, directory, symlink, other (also where it isn't told), or nothing.")
+    ] = UNSET
     rules: list[Verdict] | UnsetType = UNSET
     rule: str | UnsetType = UNSET
     planned: list[Planned] | UnsetType = UNSET
