@@ -90,14 +90,14 @@ def kill_whole(pid: int) -> None:
 
 
 def members(group: str) -> set[int]:
-    """The living processes in a cgroup and the groups below it."""
+    """The living processes in a cgroup and the groups below it, but those of other PID namespaces, listed as 0."""
     try:
         if not group or b"populated 1" not in read(f"{group}/cgroup.events"):
             return set()
         pids = b" ".join(read(f"{folder}/cgroup.procs") for folder, _, _ in os.walk(group))
     except OSError:  # it is gone, and so are they
         return set()
-    return {int(pid) for pid in pids.split()}
+    return {int(pid) for pid in pids.split()} - {0}  # to kill 0 would end our own process group
 
 
 def kill_group(group: str) -> None:

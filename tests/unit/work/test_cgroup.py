@@ -9,6 +9,7 @@ import pytest
 
 from filewatchd.errors import FilewatchdError
 from filewatchd.work import cgroup
+from filewatchd.work.processes import members
 
 HYBRID = (
     b"31 23 0:28 / /sys/fs/cgroup rw - tmpfs tmpfs rw\n"
@@ -100,3 +101,10 @@ def test_each_state_directory_has_its_own(tmp_path: Path) -> None:
 
 def test_nobody_sweeps_itself_away() -> None:
     assert {os.getpid(), os.getppid(), 1} <= cgroup.ancestors()
+
+
+def test_processes_of_another_pid_namespace_are_nobodys(tmp_path: Path) -> None:
+    """The kernel lists them as 0, and to kill 0 would end the daemon's own process group."""
+    (tmp_path / "cgroup.events").write_text("populated 1\nfrozen 0\n")
+    (tmp_path / "cgroup.procs").write_text("0\n4711\n0\n")
+    assert members(str(tmp_path)) == {4711}
