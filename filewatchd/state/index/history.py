@@ -75,11 +75,11 @@ class History(Connection):
         return [decode(path) for (path,) in found]
 
     def waits(self, root: int) -> list[tuple[str, int, str]]:
-        """(verdict, how many, one's path) of what waits of a root; not what was rejected, nor packages' changes."""
+        """(verdict or ``rejected``, how many, one's path) of what waits of a root; not packages' changes."""
         found = self._ask(
-            "SELECT verdict, count(*), min(path) FROM changes WHERE root = ?"
-            " AND state IN ('open', 'pending', 'rejected') AND state <> 'rejected'"
-            " AND NOT (state = 'pending' AND (label GLOB 'dpkg *' OR label GLOB 'rpm *') IS TRUE) GROUP BY verdict",
+            "SELECT CASE state WHEN 'rejected' THEN state ELSE verdict END, count(*), min(path) FROM changes"
+            " WHERE root = ? AND state IN ('open', 'pending', 'rejected')"
+            " AND NOT (state = 'pending' AND (label GLOB 'dpkg *' OR label GLOB 'rpm *') IS TRUE) GROUP BY 1",
             (root,),
         )
         return [(verdict, number, decode(path)) for verdict, number, path in found]

@@ -223,12 +223,17 @@ async def test_changes_wait_for_approval(tmp_path: Path) -> None:
         assert scene.rows()["a"].digest == old
         rejected = next(change.id for change in scene.changes("pending") if change.path == "new")
         await scene.ask("reject", ids=(rejected,))
+        assert scene.ctx.findings["index-rejected"][0].startswith(f"rejected: {scene.root / 'new'}; put back")
         others = tuple(change.id for change in scene.changes("pending"))
         await scene.ask("approve", ids=others)
         assert set(scene.rows()) == {"a", "there"}
         await scene.verify()
         assert scene.told("pending") == []
         assert scene.told("rejected") == [("new", "new")]
+        assert set(scene.ctx.findings) == {"index-rejected"}
+        (scene.root / "new").unlink()
+        await scene.changed("new", kind=Kind.DELETED)
+        assert scene.ctx.findings == {}
 
 
 @story
