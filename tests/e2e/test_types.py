@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import random
+import shutil
 import subprocess
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
+import pytest
+
 from filewatchd.state.index.reading import Reader
-from filewatchd.state.index.rows import Change
+from filewatchd.state.index.rows import Change, Record, Type
+from tests.amounts import amount
 from tests.e2e.running import Daemon, eventually
 from tests.e2e.steps import ask
 from tests.e2e.test_index import ctl, document, started
@@ -124,3 +131,78 @@ def test_the_type_is_said_and_lists_of_sums_leave_them_out(daemon: Daemon) -> No
         assert reason.endswith("no job comes of it, but checksum is told of it")
     csv = ctl(daemon, "export", "--format", "csv").splitlines()
     assert csv[0].endswith("size,type,target,target_b64")
+
+
+# ---- many changes
+
+
+def on_disk(root: Path) -> dict[str, str]:
+    """All that has a row: path -> what it is, and a symlink's target or a directory's mode."""
+    found = {"": f"directory {root.stat().st_mode & 0o7777:o}"}
+    for top, directories, files in os.walk(root):
+        for path in (Path(top, name) for name in (*directories, *files)):
+            name = str(path.relative_to(root))
+            if path.is_symlink():
+                found[name] = f"symlink {path.readlink()}"
+            elif path.is_dir():
+                found[f"{name}/"] = f"directory {path.stat().st_mode & 0o7777:o}"
+            else:
+                found[name] = "file"
+    return found
+
+
+def in_index(daemon: Daemon) -> dict[str, str]:
+    """The same, as the index has it."""
+    with Reader(str(daemon.state_dir / "index.db")) as reader:
+        (root,) = reader.roots()
+        return {path: told_of(row) for path, row in reader.rows(root.id)}
+
+
+def told_of(row: Record) -> str:
+    if row.type is Type.SYMLINK:
+        return f"symlink {os.fsdecode(row.attributes.target or b'')}"
+    return f"directory {(row.attributes.mode or 0) & 0o7777:o}" if row.type is Type.DIRECTORY else "file"
+
+
+def retargeted(directory: Path, number: int) -> None:
+    for each in directory.iterdir():
+        if each.is_symlink():
+            each.unlink()
+            each.symlink_to(f"{number}")
+            return
+
+
+def replaced(directory: Path, number: int) -> None:
+    shutil.rmtree(directory)
+    if number % 2:
+        directory.symlink_to("was a directory")
+
+
+def renewed(directory: Path, number: int) -> None:
+    (directory / f"new{number}/in").mkdir(parents=True)
+    (directory / f"new{number}/in/link").symlink_to("x")
+
+
+@pytest.mark.parametrize("seed", range(amount(1, 20)))
+def test_the_index_is_what_is_on_disk_after_many_changes(daemon: Daemon, seed: int) -> None:
+    root, chance = daemon.root, random.Random(seed)
+    for number in range(60):
+        (root / f"d{number % 10}/e{number}").mkdir(parents=True)
+        (root / f"d{number % 10}/e{number}/link").symlink_to(f"{number}")
+    started(daemon, f"{{{TYPES}}}")
+    shutil.copytree(root, root / "copy", symlinks=True, ignore=lambda top, names: [n for n in names if n == "copy"])
+    directories = [Path(top) for top, _, _ in os.walk(root) if top != str(root)]
+    ways: list[Callable[[Path, int], object]] = [
+        retargeted,
+        replaced,
+        renewed,
+        lambda path, number: (path / f"n{number}").symlink_to("x"),
+        lambda path, number: path.chmod(chance.choice((0o700, 0o755, 0o777))),
+        lambda path, number: path.rename(chance.choice(directories) / f"moved{number}"),
+    ]
+    for number in range(amount(200, 1000)):
+        path = chance.choice(directories)
+        if path.is_dir() and not path.is_symlink():
+            with suppress(OSError):  # into itself, or into what is gone
+                chance.choice(ways)(path, number)
+    eventually(lambda: in_index(daemon) == on_disk(root), "the index is what is on disk", 30)

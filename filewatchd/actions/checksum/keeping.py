@@ -13,7 +13,16 @@ from typing import NamedTuple
 
 from filewatchd.actions.checksum.parcels import Sheet
 from filewatchd.actions.checksum.seeing import Listing
-from filewatchd.actions.checksum.settling import Looked, Policy, Settled, Settling, files_in, grouped, is_beginning
+from filewatchd.actions.checksum.settling import (
+    Looked,
+    Policy,
+    Settled,
+    Settling,
+    files_in,
+    grouped,
+    is_beginning,
+    where_its_row_is,
+)
 from filewatchd.clock import Clock
 from filewatchd.state.index.editing import Told
 from filewatchd.state.index.reading import Reader
@@ -286,6 +295,7 @@ class Ledger:
         ``sheets``: files of a build, of which nothing was known.
         """
         now = self._clock.wall_ns() // 1_000_000_000
+        looked = [each if each.old_path is None else where_its_row_is(each) for each in looked]
         settling = Settling(self, policy, now)
         beginning = settling.begin(looked) if build else {}
         settling.bytes = sum(each.seen.read for each in looked)

@@ -21,6 +21,7 @@ from filewatchd.state.index.rows import (
     decode,
     flags_of,
     joined,
+    split,
 )
 
 if TYPE_CHECKING:
@@ -234,6 +235,14 @@ def other_than(row: Record | None, record: Record | None) -> str:
         return f"a {record.type.value} has its name now"
     old, new = row.attributes.target, record.attributes.target
     return "" if old is None or new is None or old == new else f"target {decode(old)} -> {decode(new)}"
+
+
+def where_its_row_is(looked: Looked) -> Looked:
+    """A file that was moved and is gone by the time of the look: it is deleted where its row is."""
+    if looked.old_path is None or looked.seen.presence is not Presence.ABSENT:
+        return looked
+    directory, name = split(looked.old_path)
+    return looked._replace(seen=looked.seen._replace(directory=directory, name=name), old_path=None)
 
 
 def files_in(looked: Sequence[Looked], sheets: Sequence[Sheet]) -> int:

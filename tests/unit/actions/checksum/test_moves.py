@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from filewatchd.actions.checksum import pairing
 from filewatchd.model import Change, Kind
 from tests.unit.actions.checksum.scene import Scene, story, written
 
@@ -327,3 +328,39 @@ def shift(scene: Scene, *, grown: bool = True) -> None:
     (root / "log.1").rename(root / "log.2")
     (root / "log").rename(root / "log.1")
     (root / "log").write_text("fresh\n")
+
+
+@story
+async def test_what_was_moved_and_is_gone_by_the_time_of_the_look_is_deleted_where_its_row_is(tmp_path: Path) -> None:
+    async with Scene(tmp_path, types=("files", "symlinks")) as scene:
+        written(scene.root, ["a", "b"])
+        (scene.root / "link").symlink_to("b")
+        scene.ctx.scan(str(scene.root))
+        await scene.follow()
+        await scene.changed("a", "b", kind=Kind.CREATED)
+        before = len(scene.changes())
+        (scene.root / "a").rename(scene.root / "there")
+        moved = scene.change("there", Kind.MOVED, "a")
+        (scene.root / "there").unlink()
+        await scene.job(moved)
+        assert scene.told()[before:] == [("deleted", "a")]
+        assert sorted(scene.rows()) == ["b", "link"]
+
+
+@story
+async def test_so_it_is_where_a_walk_finds_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with Scene(tmp_path) as scene:
+        written(scene.root, ["a", "b"])
+        await scene.changed("a", "b", kind=Kind.CREATED)
+        before = len(scene.changes())
+        (scene.root / "d").mkdir()
+        (scene.root / "a").rename(scene.root / "d/there")
+
+        def gone_since(*args: Any) -> dict[str, str]:
+            (scene.root / "d/there").unlink()
+            return {"d/there": "a"} | pairing.paired(*args)
+
+        monkeypatch.setattr("filewatchd.actions.checksum.walking.paired", gone_since)
+        await scene.verify("quick")
+        assert scene.told()[before:] == [("deleted", "a")]
+        assert sorted(scene.rows()) == ["b"]
