@@ -36,6 +36,7 @@ class Others:
     def __init__(self, action: Checksum) -> None:
         self._action = action
         self._told: dict[str, dict[str, bool]] = {}  # by root: path -> whether with all beneath it
+        self._early: dict[str, dict[str, bool]] = {}  # the same, of roots whose first build isn't over
         self._working = False
         self.sweeps: set[Walk] = set()
 
@@ -51,6 +52,11 @@ class Others:
             self._working = True
             self._action.follow("others", self._work())
 
+    def built(self, root: str) -> None:
+        """A build is over."""
+        for path, whole in self._early.pop(root, {}).items():
+            self.tell(root, path, whole)
+
     async def _work(self) -> None:
         try:
             while self._told and not self._action.runs.stopping:
@@ -63,7 +69,9 @@ class Others:
     async def _take(self, root: str, paths: dict[str, bool]) -> None:
         ledger = await self._action.ledger(root)
         if not await self._action.ctx.pool.run(LANE, ledger.built):
-            return  # the build will see them
+            early = self._early.setdefault(root, {})  # where the build has been already it doesn't see them
+            early.update({path: whole or early.get(path, False) for path, whole in paths.items()})
+            return
         try:
             for some in slices(sorted(paths), _AT_ONCE):
                 await self._look(ledger, some)

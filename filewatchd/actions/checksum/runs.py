@@ -200,6 +200,7 @@ class Runs:
         )
         await action.walked(ledger)
         if run.kind == "build":
+            action.others.built(ground.root)
             self.cycle.stands(ground.root)
             if selection != selection_of(ground, action.options.types):  # they are other types by now
                 self._building.discard(ground.root)

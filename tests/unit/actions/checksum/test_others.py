@@ -308,6 +308,29 @@ async def test_a_root_that_is_a_file(tmp_path: Path) -> None:
         assert scene.told() == [("modified", "")]
 
 
+@story
+async def test_what_happens_behind_a_first_build_is_told_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = typed(tmp_path)
+    real = walking.Walk.run
+
+    async def overtaken(walk: walking.Walk) -> None:
+        await real(walk)
+        (scene.root / "link").unlink()
+        (scene.root / "made").mkdir()
+        scene.ctx.other(str(scene.root), "link")
+        scene.ctx.other(str(scene.root), "made", whole=True)
+        monkeypatch.setattr(walking.Walk, "run", real)
+        task = scene.ctx.follow_ups.get("others")
+        if task is not None:
+            await task  # before the build is over
+
+    monkeypatch.setattr(walking.Walk, "run", overtaken)
+    async with scene:
+        assert sorted(scene.told()) == [("deleted", "link"), ("new", "made/")]
+
+
 # ---- other options
 
 
