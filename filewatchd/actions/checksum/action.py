@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from typing import Any
 
 from filewatchd.actions.base import Caller, Context, Ground, JobContext
@@ -37,6 +37,7 @@ from filewatchd.state.index.rows import State, Verdict
 
 FIGURES = frozenset(endpoint.name for endpoint in ENDPOINTS)
 _BATCH = 500
+_SLOW = 1 << 30  # bytes: a file that takes seconds
 
 
 class Checksum:
@@ -113,9 +114,7 @@ class Checksum:
         changes = self._sums.others(job.changes)
         done = 0
         for root in dict.fromkeys(change.root for change in changes):
-            of_root = [change for change in changes if change.root == root]
-            for start in range(0, len(of_root), _BATCH):
-                part = of_root[start : start + _BATCH]
+            for part in parts([change for change in changes if change.root == root]):
                 outcomes |= await self._changes.work(job, root, part)
                 done += len(part)
                 job.progress(done, len(changes), "files")
@@ -287,3 +286,14 @@ class Checksum:
     def request(self) -> None:
         """Ask for a job over nothing, in which the checksum file is written."""
         self.ctx.request_job(Trigger.SCHEDULE)
+
+
+def parts(changes: Sequence[Change]) -> Iterator[Sequence[Change]]:
+    """In batches, each written when it was read; large files come last and alone.
+
+    Else one of them, which may be a hole of any size that costs who made it nothing, would hold up all others.
+    """
+    slow = [change for change in changes if change.identity is not None and change.identity.size >= _SLOW]
+    quick = [change for change in changes if change.identity is None or change.identity.size < _SLOW]
+    yield from (quick[start : start + _BATCH] for start in range(0, len(quick), _BATCH))
+    yield from ([change] for change in slow)

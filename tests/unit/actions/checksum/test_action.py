@@ -16,7 +16,7 @@ import pytest
 from filewatchd.actions.checksum import glance, hashing, listing, looking, vanished, walking
 from filewatchd.actions.checksum.hashing import SMALL
 from filewatchd.actions.checksum.options import Options, Scrub
-from filewatchd.actions.checksum.seeing import Seen
+from filewatchd.actions.checksum.seeing import Presence, Seen
 from filewatchd.actions.checksum.vanished import Vanished
 from filewatchd.errors import ActionError
 from filewatchd.model import FileIdentity, Kind
@@ -312,6 +312,23 @@ async def test_an_unstable_file_that_settles_is_taken(tmp_path: Path) -> None:
     await scene.follow()
     assert scene.rows()["a"].digest == digest(scene.root / "a")
     await scene.__aexit__()
+
+
+@story
+async def test_a_file_that_takes_for_ever_holds_up_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with await built(tmp_path) as scene:
+        (scene.root / "hole").touch()
+        os.truncate(scene.root / "hole", 1 << 40)
+        written(scene.root, ["a", "b"])
+
+        async def slowly(ctx: object, root: str, wanted: object, found: list[Seen], *_: object) -> None:
+            if any(seen.presence is Presence.LARGE for seen in found):
+                assert set(scene.rows()) == {"a", "b"}
+                raise ActionError("it takes too long")
+
+        monkeypatch.setattr(glance, "_read_large", slowly)
+        with pytest.raises(ActionError, match="too long"):
+            await scene.changed("hole", "a", "b", kind=Kind.CREATED)
 
 
 @story
