@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING
 from filewatchd.actions.checksum.glance import LANE, look_at
 from filewatchd.actions.checksum.judging import Reading, type_of
 from filewatchd.actions.checksum.keeping import Ledger
+from filewatchd.actions.checksum.leftovers import slices
 from filewatchd.actions.checksum.pairing import paired
 from filewatchd.actions.checksum.paths import full, path_of
 from filewatchd.actions.checksum.seeing import Presence, Seen, Wanted
-from filewatchd.actions.checksum.walking import Walk, slices
+from filewatchd.actions.checksum.walking import Walk
 from filewatchd.errors import FilewatchdError
 from filewatchd.model import Change, Kind
 from filewatchd.state.index.rows import OTHER, Record, split

@@ -25,7 +25,6 @@ class Plan(NamedTuple):
     unknown: list[tuple[str, FileIdentity | None]]
     missing: list[tuple[str, Record]]
     quiet: int
-    away: int
 
 
 class Planner:
@@ -55,8 +54,8 @@ class Planner:
         """What has to be looked at; in a pool thread."""
         if self.fresh:
             return self._first(batch)
-        plan = Plan([], {}, [], [], 0, 0)
-        quiet = away = 0
+        plan = Plan([], {}, [], [], 0)
+        quiet = 0
         for listing in batch:
             if listing.error:
                 continue
@@ -66,11 +65,9 @@ class Planner:
                 quiet += as_it_was and entry.type is Type.FILE
             if not self._files:
                 known = others(known)
-            if known and self._is_elsewhere(listing.directory):
-                away += len(known)
-            elif self.sweeps:
+            if self.sweeps and known and not self._is_elsewhere(listing.directory):
                 plan.missing.extend((joined(listing.directory, name), row) for name, row in known.items())
-        return plan._replace(quiet=quiet, away=away)
+        return plan._replace(quiet=quiet)
 
     def _first(self, batch: list[Listing]) -> Plan:
         """Nothing is known: all is read."""
@@ -80,7 +77,7 @@ class Planner:
             for each in batch
             for entry in each.entries
         ]
-        return Plan(wanted, {}, [], [], 0, 0)
+        return Plan(wanted, {}, [], [], 0)
 
     def _sort(self, directory: str, entry: Entry, row: Record | None, plan: Plan) -> bool:
         """Put a file where it belongs in the plan; True if it needs no look."""

@@ -8,18 +8,15 @@ there are many files to read, processes of their own look at them (`Worker.apart
 What jobs have written meanwhile is newer than what a batch saw before, so such paths are left out of it.
 
 Files that are new and rows whose files are missing wait for the end of the walk, when all of both are known: those
-that belong together were moved. Until then the cursor stays before the first of them.
-
-A file is gone only if its directory is on the filesystem it was on (`Ground.regions`); a directory, if that filesystem
-stands anywhere. If nothing at all is left of a root of which something was known, that is one finding and deletes
-nothing.
+that belong together were moved (`leftovers`). Until then the cursor stays before the first of them. If nothing at all
+is left of a root of which something was known, that is one finding and deletes nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from functools import partial
 from typing import Any, TypeVar
@@ -29,24 +26,20 @@ from filewatchd.actions.checksum.beginning import Beginning
 from filewatchd.actions.checksum.glance import LANE, View, look_at, survey
 from filewatchd.actions.checksum.judging import Reading, type_of
 from filewatchd.actions.checksum.keeping import Ledger, Mark
+from filewatchd.actions.checksum.leftovers import SOME, Leftovers, slices
 from filewatchd.actions.checksum.listing import is_bare, key_of, standing, walk
-from filewatchd.actions.checksum.looking import look
-from filewatchd.actions.checksum.pairing import Pairs, paired
+from filewatchd.actions.checksum.pairing import Pairs
 from filewatchd.actions.checksum.parcels import Sheet
-from filewatchd.actions.checksum.planning import Plan, Planner, others
+from filewatchd.actions.checksum.planning import Plan, Planner
 from filewatchd.actions.checksum.seeing import Listing, Presence, Seen, Tracking, Wanted
-from filewatchd.actions.checksum.selecting import Selected, selected
 from filewatchd.actions.checksum.settling import Looked, Policy, Settled, files_in
-from filewatchd.model import FileIdentity
-from filewatchd.state.index.rows import DIRECTORY, SYMLINK, Record, Verdict, joined, split
+from filewatchd.state.index.rows import Record, Verdict, joined, split
 from filewatchd.state.pack import pack, unpack
 
 T = TypeVar("T")
 _AT_ONCE = 2  # batches, and with processes that look as many more
 _MANY = 2000  # files, after which a walk is worth processes of its own
 _FEW = 100  # files of a batch, for which it isn't
-_MOST = 50_000  # new or missing files that wait for the end of the walk
-_SOME = 500  # directories, or files, asked about at once
 
 
 class Walk:
@@ -97,14 +90,12 @@ class Walk:
         self._asked = 0  # files looked at until now
         self._told, self._unstable = settled, unstable
         self._unreadable: set[str] = set()  # directories that couldn't be listed before
-        self._unknown: dict[str, FileIdentity | None] = {}
-        self._missing: dict[str, Record] = {}
+        self._left = Leftovers(ctx, ledger, ground, self._tracking, files=files)
         self.touched: set[str] = set()  # paths that jobs have written since the walk began
         self.verdicts: Counter[Verdict] = Counter()
         self.files = 0
         self.bytes = 0
         self._readings: dict[object, int] = {}  # by the task whose batch it is
-        self.away = 0  # known files on filesystems that aren't there
 
     @property
     def reading(self) -> int:
@@ -131,7 +122,10 @@ class Walk:
                 before = group.create_task(self._batch(batch, before, turns))
         sweeps = self._planner.sweeps and not self._planner.fresh
         if sweeps:
-            await self._vanished()
+            async with aclosing(self._left.vanished(self._scopes)) as parts:
+                async for _ in parts:
+                    if self._left.are_many:
+                        await self._leftovers()
         await self._leftovers()
         if sweeps:
             await self._overtaken()
@@ -216,18 +210,16 @@ class Walk:
             looked = [each for each in looked if each.path not in self.touched]
             sheets = [each.without(self.touched) for each in sheets]
         looked += [unlisted(listing) for listing in batch if listing.error]
-        self._unknown.update(plan.unknown)
-        self._missing.update(plan.missing)
-        if not (self._unknown or self._missing):
+        self._left.add(plan)
+        if not self._left:
             last = batch[-1]
             self._cursor = pack([last.directory, last.entries[-1].name if last.entries else ""])
         await self._write(looked, self._mark(), regions, plan.quiet, sheets)
         for directory in self._unreadable.intersection(listed):
             await self._in_pool(self._ledger.clear, directory)
-        self.away += plan.away
         self.verdicts[Verdict.SAME] += plan.quiet
         self.files += plan.quiet
-        if len(self._unknown) > _MOST or len(self._missing) > _MOST:
+        if self._left.are_many:
             await self._leftovers()
 
     async def _write(
@@ -251,48 +243,15 @@ class Walk:
 
     # ---- the end
 
-    async def _vanished(self) -> None:
-        """Directories that are known and weren't listed."""
-        there = {region.filesystem for region in self._ground.regions}
-        directories = [each for scope in self._scopes for each in await self._in_pool(self._ledger.directories, scope)]
-        for some in slices(directories, _SOME):
-            stands = await self._ctx.worker.call(standing, self._ground.root, some)
-            for directory, present in zip(some, stands, strict=True):
-                if self._selected.leaves_out(directory) or not present:
-                    await self._vanish(directory, there)
-            if len(self._missing) > _MOST:
-                await self._leftovers()
-
-    async def _vanish(self, directory: str, there: set[str]) -> None:
-        """A directory is gone, or left out by the patterns; ``there``: the filesystems that stand."""
-        known = await self._in_pool(self._ledger.beneath, directory)
-        known = known if self._files else others(known)
-        known_on = await self._in_pool(self._ledger.filesystem_of, directory)
-        if not self._selected.leaves_out(directory) and known_on not in ("", *there):
-            self.away += len(known)
-        elif known:
-            self._missing.update((joined(directory, name), row) for name, row in known.items())
-        elif self._files:
-            await self._in_pool(self._ledger.forget_directory, directory)
-
-    @property
-    def _selected(self) -> Selected:
-        return selected(self._ground.include, self._ground.exclude)
-
     async def _leftovers(self) -> None:
         """Pair what is new with what is missing, and settle both."""
-        unknown = {path: ident for path, ident in self._unknown.items() if path not in self.touched}
-        missing = {path: row for path, row in self._missing.items() if path not in self.touched}
-        self._unknown, self._missing = {}, {}
-        gone, reasons = await self._confirmed(missing)
-        moved = paired(unknown, gone, await self._in_pool(self._ledger.moves) if gone else {})
+        unknown, gone, reasons, moved = await self._left.take(self.touched)
         pairs = Pairs(moved, gone)
-        for some in slices(sorted(unknown), _SOME):
+        for some in slices(unknown, SOME):
             wanted = [Wanted(*split(path), () if path in moved else self._planner.algorithms()) for path in some]
             looked = [with_row(each, pairs) for each in await self._look(wanted, {})]
             await self._write([each for each in looked if each.path not in self.touched], self._mark(), build=False)
-        left = gone.keys() - set(moved.values())
-        for some in slices(sorted(left), _SOME):
+        for some in slices(sorted(gone.keys() - set(moved.values())), SOME):
             looked = [
                 Looked(Seen(*split(path), Presence.ABSENT, reason=reasons[path]), (), gone[path]) for path in some
             ]
@@ -301,10 +260,10 @@ class Walk:
     async def _overtaken(self) -> None:
         """What waits and isn't there any more, with no row to be missed by: new, or moved there, or unreadable."""
         after = ""
-        while paths := await self._in_pool(self._ledger.rowless, after, _SOME):
+        while paths := await self._in_pool(self._ledger.rowless, after, SOME):
             after = paths[-1]
             await self._clear_absent(paths)
-        for some in slices(sorted(self._unreadable), _SOME):
+        for some in slices(sorted(self._unreadable), SOME):
             stands = await self._ctx.worker.call(standing, self._ground.root, some)
             await self._clear_absent([path for path, here in zip(some, stands, strict=True) if not here])
 
@@ -323,28 +282,6 @@ class Walk:
     def _mark(self) -> Mark | None:
         return Mark(self._run, self._ground.root, self._cursor) if self._run else None
 
-    async def _confirmed(self, missing: dict[str, Record]) -> tuple[dict[str, Record], dict[str, str]]:
-        """Rows whose files aren't there indeed, and what is; those that the patterns left out since are dropped."""
-        gone: dict[str, Record] = {}
-        reasons: dict[str, str] = {}
-        for some in slices(sorted(missing), _SOME):
-            wanted = [Wanted(*split(path)) for path in some]
-            seen = await self._ctx.worker.call(look, self._ground.root, wanted, self._tracking)
-            outside = [path for path in some if not self._is_selected(path, missing[path])]
-            if outside:
-                await self._in_pool(self._ledger.forget, outside)
-            for path, found in zip(some, seen, strict=True):
-                if found.presence is Presence.ABSENT and path not in outside:
-                    gone[path], reasons[path] = missing[path], found.reason
-        return gone, reasons
-
-    def _is_selected(self, path: str, row: Record) -> bool:
-        """Whether the rule's patterns, and its types, are for a row still."""
-        directory, name = split(path)
-        if row.flags & DIRECTORY:
-            return self._tracking.directories and not self._selected.leaves_out(directory)
-        return (self._tracking.symlinks or not row.flags & SYMLINK) and self._selected.has(directory, name)
-
 
 def with_row(looked: Looked, pairs: Pairs) -> Looked:
     """A new file with the row of the one it was."""
@@ -356,8 +293,3 @@ def unlisted(listing: Listing) -> Looked:
     """A directory that can't be listed, as something to tell of."""
     reason = f"{listing.error}; let the rule's user read it, or exclude it"
     return Looked(Seen(*split(listing.directory), Presence.UNREADABLE, reason=reason))
-
-
-def slices(items: Sequence[str], size: int) -> Iterable[list[str]]:
-    """In parts of at most so many."""
-    return ([*items[start : start + size]] for start in range(0, len(items), size))

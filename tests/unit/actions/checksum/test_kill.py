@@ -11,7 +11,7 @@ import hashlib
 import os
 import signal
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -20,7 +20,7 @@ import msgspec
 import pytest
 
 from filewatchd.actions.base import Caller
-from filewatchd.actions.checksum import documents, listing, walking
+from filewatchd.actions.checksum import documents, leftovers, listing, walking
 from filewatchd.actions.checksum.options import Options, Scrub
 from filewatchd.state.index.audit import audit
 from filewatchd.state.index.editing import Edit
@@ -119,7 +119,10 @@ FOUND = sorted(
 @pytest.fixture(autouse=True)
 def small() -> Iterator[None]:
     """Batches of a few files, so that there are many commits."""
-    with mock.patch.object(listing, "_BATCH", 4), mock.patch.object(walking, "_SOME", 3):
+    places = ((listing, "_BATCH", 4), (walking, "SOME", 3), (leftovers, "SOME", 3))
+    with ExitStack() as stack:
+        for place in places:
+            stack.enter_context(mock.patch.object(*place))
         yield
 
 

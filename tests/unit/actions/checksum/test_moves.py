@@ -360,7 +360,7 @@ async def test_so_it_is_where_a_walk_finds_it(tmp_path: Path, monkeypatch: pytes
             (scene.root / "d/there").unlink()
             return {"d/there": "a"} | pairing.paired(*args)
 
-        monkeypatch.setattr("filewatchd.actions.checksum.walking.paired", gone_since)
+        monkeypatch.setattr("filewatchd.actions.checksum.leftovers.paired", gone_since)
         await scene.verify("quick")
         assert scene.told()[before:] == [("deleted", "a")]
         assert sorted(scene.rows()) == ["b"]
