@@ -33,7 +33,7 @@ def test_once_it_is_applied_no_path_has_failed_any_more(way: str, daemon: Daemon
     reload = "reload: " + json.dumps({"apply": apply, "cooldown": 0})
     configure(daemon, rule("app", reload, roots=[str(daemon.root)], retry={"attempts": 1}, **heard))
     daemon.start()
-    eventually(lambda: ask(daemon, "jobs")["jobs"], "the first set is looked at")
+    eventually(lambda: {job["state"] for job in ask(daemon, "jobs")["jobs"]} == {"ok"}, "the first set is looked at")
     flag.touch()
     saved.write_text("two\n")
     eventually(lambda: state(daemon)["failed"] == 1, "it fails")
