@@ -524,7 +524,9 @@ def test_thousands_of_commands_leak_nothing(play: Play[Any]) -> None:
         spawner = desk.commands.statistics()["spawner"]
         before, memory = await settled(desk), [resident(os.getpid()), resident(spawner)]
         await many(desk, amount(1600, 8000))
-        assert await settled(desk) == before
+        after = await settled(desk)
+        # Threads that an earlier test left may end meanwhile.
+        assert all(after[what] <= count for what, count in before.items()), (before, after)
         assert desk.commands.statistics()["spawner"] == spawner
         for was, now in zip(memory, [resident(os.getpid()), resident(spawner)], strict=True):
             assert now - was < 1024  # KiB
