@@ -117,6 +117,9 @@ class OwnFiles:
         """A file or directory is gone, or another one."""
         self._touched()
 
+    def other(self, directory: str, hint: int, now: float) -> None:
+        """A directory's own mode and owner don't matter by themselves."""
+
     def found(self, directory: str, entries: Sequence[Entry], now: float) -> None:
         """A fresh directory."""
         self._touched()

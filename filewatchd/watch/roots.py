@@ -95,6 +95,10 @@ class Subscriber(Protocol):
         """Everything known beneath a directory ("" is the root) is in doubt."""
         ...
 
+    def other(self, directory: str, hint: int, now: float) -> None:
+        """Something happened to a directory itself."""
+        ...
+
     def found(self, directory: str, entries: Sequence[Entry], now: float) -> None:
         """A fresh directory holds these selected files."""
         ...
@@ -204,11 +208,9 @@ class Root:
             subscriber.beneath(directory, now)
 
     def other(self, directory: str, hint: int, now: float) -> None:
-        """Something happened to a directory itself. Who wants to know has a method ``other``; most have none."""
+        """Something happened to a directory itself."""
         for subscriber in self.subscribers:
-            told = getattr(subscriber, "other", None)
-            if told is not None:
-                told(directory, hint, now)
+            subscriber.other(directory, hint, now)
 
     @property
     def limited(self) -> bool:

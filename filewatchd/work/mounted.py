@@ -10,15 +10,14 @@ filesystem a mount shows.
 from __future__ import annotations
 
 import os
-import re
 import struct
 from typing import NamedTuple
 
+from filewatchd.work.cgroup import unescape
 from filewatchd.work.inodes import statx
 
 _STATX_MNT_ID = 0x1000
 _FIELDS = struct.Struct("=I132xIIQ")  # of struct statx: stx_mask, stx_dev, stx_mnt_id
-_ESCAPED = re.compile(r"\\([0-7]{3})")
 
 
 class Mounted(NamedTuple):
@@ -55,16 +54,13 @@ def is_apart(inner: Mounted, outer: Mounted) -> bool:
 def _shows_the_same(inner: int, outer: int) -> bool:
     """Where the table can't be read nothing is known of binds. What isn't in it any more is used by us alone."""
     try:
-        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as table:
-            lines = [line.split(" ", 5) for line in table]
+        with open("/proc/self/mountinfo", "rb") as table:
+            lines = [line.split(b" ", 5) for line in table]
     except OSError:
         return True
-    found = {int(line[0]): _Line(_plain(line[3]), _plain(line[4])) for line in lines if int(line[0]) in (inner, outer)}
+    both = (line for line in lines if int(line[0]) in (inner, outer))
+    found = {int(line[0]): _Line(unescape(line[3]), unescape(line[4])) for line in both}
     if inner not in found or outer not in found:
         return False
     inside = os.path.relpath(found[inner].place, found[outer].place)
     return found[inner].root == os.path.normpath(os.path.join(found[outer].root, inside))
-
-
-def _plain(text: str) -> str:
-    return _ESCAPED.sub(lambda code: chr(int(code[1], 8)), text)

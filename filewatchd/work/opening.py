@@ -44,12 +44,7 @@ def safe_open(path: str, beneath: str, flags: int = os.O_RDONLY, owner: int | No
     """
     if flags & (os.O_CREAT | os.O_TRUNC | os.O_EXCL):
         raise ValueError("safe_open neither creates nor truncates: it checks what is there first")
-    steps = steps_below(path, beneath)
-    base = os.open(beneath, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        held = hold(base, steps, path)
-    finally:
-        os.close(base)
+    held = hold_below(path, beneath)
     try:
         check(held, path, owner)
         return os.open(f"/proc/self/fd/{held}", flags | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
@@ -108,6 +103,22 @@ def hold(base: int, steps: list[str], path: str, flags: int = _HOLD) -> int:
             if error.errno != EAGAIN:
                 raise OSError(error.errno, error.strerror, path) from None
     raise OSError(EAGAIN, "directories above it are being renamed all the time", path)
+
+
+def hold_below(path: str, beneath: str, flags: int = _HOLD) -> int:
+    """The same of a path, below a directory that is trusted and may be reached through links.
+
+    Raises:
+        ValueError: ``path`` isn't below.
+        OSError: the system's own refusals.
+        ActionError: a link is on the way.
+    """
+    steps = steps_below(path, beneath)
+    base = os.open(beneath, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        return hold(base, steps, path, flags)
+    finally:
+        os.close(base)
 
 
 def openat2(base: int, relative: str, flags: int) -> int:

@@ -145,8 +145,7 @@ def facts(
 ) -> Facts:
     """What decides, of a file that is there and known."""
     was, now = stamp(*row.identity), stamp(*seen.identity)
-    mode = seen.attributes.mode or 0
-    other = 0 if mode & 0o170000 == 0o100000 else type_of(seen.attributes)  # S_ISREG, a call cheaper
+    other = type_of(seen.attributes)
     return Facts(
         True,
         seen.presence,
@@ -165,8 +164,7 @@ def facts(
 
 def type_of(attributes: Attributes) -> int:
     """The flag of what was seen with these attributes: 0 for a file."""
-    mode = attributes.mode or 0
-    return 0 if mode & 0o170000 == 0o100000 else _TYPES.get(stat.S_IFMT(mode), 0)
+    return _TYPES.get((attributes.mode or 0) & 0o170000, 0)  # S_IFMT, a call cheaper
 
 
 def content_of(row: Record, seen: Seen, algorithms: tuple[str, ...]) -> Content:
@@ -205,9 +203,7 @@ def agree(known: Attributes, now: Attributes) -> bool:
 
 def record_of(seen: Seen, algorithms: tuple[str, ...], track: Track, now: int, row: Record | None = None) -> Record:
     """The record of a look. What wasn't read keeps the row's digest."""
-    flags, mode = RACY if seen.racy else 0, seen.attributes.mode or 0
-    if mode & 0o170000 != 0o100000:
-        flags |= type_of(seen.attributes)
+    flags = (RACY if seen.racy else 0) | type_of(seen.attributes)
     attributes = tracked(seen.attributes, track)
     if seen.digests:
         algorithm = track.algorithm if track.algorithm in algorithms else algorithms[-1]

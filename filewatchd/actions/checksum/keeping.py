@@ -65,13 +65,12 @@ class Ledger:
 
     def is_blank(self) -> bool:
         """Whether no file is known, and nothing waits."""
+        if self.has_waiting():
+            return False
         with self._lock:
-            return (
-                not self._reader.waiting_by_state(self.id)
-                and not self._reader.connection.execute(
-                    "SELECT 1 FROM files JOIN directories ON id = dir WHERE root = ? LIMIT 1", (self.id,)
-                ).fetchone()
-            )
+            return not self._reader.connection.execute(
+                "SELECT 1 FROM files JOIN directories ON id = dir WHERE root = ? LIMIT 1", (self.id,)
+            ).fetchone()
 
     def built(self) -> bool:
         """Whether the first build has ended."""

@@ -21,7 +21,7 @@ from filewatchd.model import FileIdentity
 from filewatchd.state.index.rows import Attributes
 from filewatchd.work.files import is_racy
 from filewatchd.work.granularity import COARSE_CLOCK
-from filewatchd.work.opening import hold
+from filewatchd.work.opening import hold_below
 
 _HOLD = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -39,13 +39,10 @@ def look_at_directory(root: str, wanted: Wanted, tracking: Tracking) -> Seen:
     Raises:
         OSError, ActionError: it can't be reached, or isn't there.
     """
-    base = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        held = hold(base, wanted.directory.split("/"), os.path.join(root, wanted.directory)) if wanted.directory else -1
-    except BaseException:
-        os.close(base)
-        raise
-    fd = base if held < 0 else held
+    if wanted.directory:
+        fd = hold_below(os.path.join(root, wanted.directory), root)
+    else:
+        fd = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         status = os.fstat(fd)
         if not stat.S_ISDIR(status.st_mode):
@@ -53,9 +50,7 @@ def look_at_directory(root: str, wanted: Wanted, tracking: Tracking) -> Seen:
         identity = FileIdentity(status.st_ino, 0, 0, 0)
         return Seen(wanted.directory, wanted.name, Presence.HERE, identity, _attributes(fd, status, tracking))
     finally:
-        os.close(base)
-        if held >= 0:
-            os.close(held)
+        os.close(fd)
 
 
 def look_at_symlink(directory: int, wanted: Wanted, tracking: Tracking) -> Seen | None:

@@ -22,7 +22,7 @@ from typing import NamedTuple
 from filewatchd.actions.reload.entries import DIRECTORY, FILE, KINDS, LINK, OTHER, OUTSIDE
 from filewatchd.errors import ActionError
 from filewatchd.work.files import is_written_to
-from filewatchd.work.opening import hold, open_directory, steps_below
+from filewatchd.work.opening import hold_below, open_directory
 
 MOST_FILES = 200_000
 MOST_BYTES = 1 << 30  # of a set
@@ -200,11 +200,7 @@ def _open(path: str, beneath: str, more: int) -> int:
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC | more
     if not beneath:
         return os.open(path, flags)
-    base = os.open(beneath, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        return hold(base, steps_below(path, beneath), path, flags | os.O_NOFOLLOW)
-    finally:
-        os.close(base)
+    return hold_below(path, beneath, flags | os.O_NOFOLLOW)
 
 
 def _all(fd: int, size: int) -> bytes:

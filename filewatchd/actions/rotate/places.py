@@ -19,7 +19,7 @@ from filewatchd.actions.rotate.moves import Sync as Sync
 from filewatchd.errors import ActionError
 from filewatchd.work.attributes import tolerated
 from filewatchd.work.inodes import Inode, inode_of
-from filewatchd.work.opening import check, hold, steps_below
+from filewatchd.work.opening import check, hold_below
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 CHUNK = 16 << 20
@@ -90,11 +90,7 @@ def open_folder(path: str, beneath: str) -> int:
     """A folder at or beneath a trusted one."""
     if path.rstrip("/") == beneath.rstrip("/"):
         return os.open(beneath, _FOLDER)
-    base = os.open(beneath, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        return hold(base, steps_below(path, beneath), path, _FOLDER | os.O_NOFOLLOW)
-    finally:
-        os.close(base)
+    return hold_below(path, beneath, _FOLDER | os.O_NOFOLLOW)
 
 
 @contextmanager

@@ -64,6 +64,8 @@ class Recorder:
     def beneath(self, directory: str, now: float) -> None:
         self.doubted.append(directory)
 
+    def other(self, directory: str, hint: int, now: float) -> None: ...
+
     def found(self, directory: str, entries: Sequence[Entry], now: float) -> None:
         self.found_files += [f"{directory}/{name}" if directory else name for name, _, _ in entries]
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from filewatchd.actions.checksum.formats.entry import FormatError, hasher
 from filewatchd.actions.checksum.packages.claim import Claim
 from filewatchd.errors import ActionError
-from filewatchd.work.opening import hold, steps_below
+from filewatchd.work.opening import hold_below
 
 _CHUNK = 1024 * 1024
 
@@ -59,11 +59,7 @@ def _digests(asked: Asked, algorithms: Set[str]) -> dict[str, bytes]:
 
 
 def _open(asked: Asked) -> int:
-    base = os.open(asked.beneath, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        held = hold(base, steps_below(asked.path, asked.beneath), asked.path)
-    finally:
-        os.close(base)
+    held = hold_below(asked.path, asked.beneath)
     try:
         if not stat.S_ISREG(os.fstat(held).st_mode):
             raise ActionError(f"{asked.path} is no regular file", retryable=False)
